@@ -7,12 +7,23 @@ pub mod event;
 pub mod git;
 pub mod hex;
 pub mod id;
+pub mod key;
+pub mod pattern;
+pub mod plan;
+pub mod retry;
+pub mod spec;
+pub mod state;
 pub mod time;
 
 pub use digest::Digest;
 pub use event::{Event, EventKind, EventRepository};
 pub use git::{BlobId, CommitId, GitRef, ObjectFormat, ObjectId, TreeId};
 pub use id::{ArtifactId, BootId, DeliveryId, JobId, ProjectId, PublicationId, RunId, TokenId};
+pub use key::{KeyFields, KeyTemplate, ObjectKey, RepoPath};
+pub use pattern::{NamePattern, RefFilter};
+pub use plan::{EdgeKind, Plan, PlannedEdge, PlannedJob};
+pub use spec::{ArchiveSpec, FirstLook, Keep, PipelineKind, PipelineSpec, ProjectName, ProjectSpec};
+pub use state::{DeliveryState, JobState, PublicationState, RunState, StepState};
 pub use time::{Clock, ManualClock, Timestamp};
 
 /// Serialises a type by `Display` and reads it by `FromStr`.
