@@ -1,1 +1,37 @@
-//! See ARCHITECTURE.md.
+//! Deterministic zip writing and safe extraction of zip files that nobody vouches for.
+//!
+//! The crate is synchronous, needs only [`std::io`], and knows nothing of git: names, symbolic link
+//! targets and member keys are bytes.
+//!
+//! Writing: [`ZipWriter`] puts members one after another; equal members in equal order give equal bytes,
+//! on every machine and whether a member was compressed now or copied from an earlier archive. The
+//! [`Index`] made beside an archive says where the raw bytes of each member lie, so that the next archive
+//! can copy them.
+//!
+//! The format is PKWARE's APPNOTE.TXT 6.3.10, with unix modes in the external attributes as Info-ZIP
+//! writes them.
+
+mod index;
+mod member;
+mod name;
+mod names;
+mod output;
+mod record;
+mod stream;
+mod writer;
+
+pub use index::{Index, IndexError, KEY_BYTES_MAX, Located};
+pub use member::{Compressor, Member, MemberFault, MemberInfo, Method, compress, verify};
+pub use name::{NAME_BYTES_MAX, NameError, check_member_name, is_dot_git};
+pub use writer::{FileEntry, FileMode, Finished, SYMLINK_BYTES_MAX, WriteError, ZipWriter};
+
+/// Stands for every rule by which bytes follow from content: member order aside, the compressors and
+/// their levels, when a member is stored, [`IN_MEMORY_MAX`], headers and times.
+///
+/// It belongs into every key under which a finished archive or a raw member is found again. It must rise
+/// whenever one of these rules changes, also by a new version of a compressor; a test pins the bytes.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// Members of at most this many bytes are compressed in memory by libdeflate; larger ones are streamed
+/// through zlib-rs and followed by a data descriptor. Part of [`FORMAT_VERSION`].
+pub const IN_MEMORY_MAX: u64 = 32 << 20;
