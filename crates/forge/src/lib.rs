@@ -11,7 +11,7 @@
 //! Which forge it is, is always said by the project's configuration and never guessed from the
 //! headers that happen to be there: Forgejo also sends GitHub's.
 //!
-//! Each forge is one module of the same shape: header names, `verify`, `sign`, `infer_event`, `parse`.
+//! Each forge is one module of the same shape: header names, `verify`, `sign`, `parse`, `parse_unnamed`.
 //! [`Forge`] is the closed list of them. No IO, no async, no clock.
 
 mod forge;

@@ -47,9 +47,9 @@ pub enum ParseError {
 }
 
 impl ParseError {
-    /// A value that is of the right type but cannot be what the field is for.
+    /// What is wrong with a field. The caller bounds what `problem` repeats of the body.
     pub(crate) fn shape(event: &str, field: &str, problem: impl fmt::Display) -> ParseError {
-        ParseError::Shape { event: shown(event), field: shown(field), problem: shown(&problem.to_string()) }
+        ParseError::Shape { event: shown(event), field: shown(field), problem: problem.to_string() }
     }
 }
 
@@ -58,39 +58,25 @@ impl ParseError {
 /// # Errors
 /// [`ParseError`] where the body is not what the forge documents for this event.
 pub fn parse(verified: &Verified) -> Result<Vec<Event>, ParseError> {
-    parse_named(verified.forge(), verified.event(), verified.body())
+    read(verified.forge(), Some(verified.event()), verified.body())
 }
 
 /// What a body **would** tell of, had it been verified: for showing to a person, never for acting on.
-/// Without an `event`, its name is read off the body's shape where that is possible.
+/// Without an `event`, it is read off the body's fields where that is possible.
 ///
 /// # Errors
 /// As [`parse`].
 pub fn parse_unverified(forge: Forge, event: Option<&str>, body: &[u8]) -> Result<Vec<Event>, ParseError> {
-    if let Some(event) = event {
-        return parse_named(forge, event, body);
-    }
-    with_json(body, |json| match forge {
-        Forge::Github => match github::infer_event(json)? {
-            Some(event) => github::parse(event, json),
-            None => Ok(vec![Event::ignored(
-                "the body does not show which event it is of; it is none that moves a ref",
-            )]),
-        },
-    })
+    read(forge, event, body)
 }
 
-fn parse_named(forge: Forge, event: &str, body: &[u8]) -> Result<Vec<Event>, ParseError> {
-    with_json(body, |json| match forge {
-        Forge::Github => github::parse(event, json),
-    })
-}
-
-/// Takes the JSON text out of the body, whichever way it was sent.
-fn with_json<T>(body: &[u8], read: impl FnOnce(&str) -> Result<T, ParseError>) -> Result<T, ParseError> {
+fn read(forge: Forge, event: Option<&str>, body: &[u8]) -> Result<Vec<Event>, ParseError> {
     let json = form::json_of(body).map_err(|problem| ParseError::Form { problem })?;
-    let text = str::from_utf8(&json).map_err(|error| ParseError::Utf8 { offset: error.valid_up_to() })?;
-    read(text)
+    let json = str::from_utf8(&json).map_err(|error| ParseError::Utf8 { offset: error.valid_up_to() })?;
+    match (forge, event) {
+        (Forge::Github, Some(event)) => github::parse(event, json),
+        (Forge::Github, None) => github::parse_unnamed(json),
+    }
 }
 
 /// Reads `json` as a `T`, which names only the fields that are needed; all others are skipped
@@ -99,7 +85,11 @@ pub(crate) fn from_json<'a, T: Deserialize<'a>>(event: &str, json: &'a str) -> R
     let mut parser = serde_json::Deserializer::from_str(json);
     let read = serde_path_to_error::deserialize::<_, Object<T>>(&mut parser).map_err(|error| {
         let (path, cause) = (error.path().to_string(), error.into_inner());
-        if cause.is_data() { ParseError::shape(event, &path, cause) } else { not_json(&cause) }
+        if cause.is_data() {
+            ParseError::shape(event, &path, shown(&cause.to_string()))
+        } else {
+            not_json(&cause)
+        }
     })?;
     parser.end().map_err(|error| not_json(&error))?;
     Ok(read.0)

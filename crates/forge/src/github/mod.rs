@@ -6,7 +6,7 @@ mod payload;
 
 use gristmill_model::hex;
 
-pub(crate) use self::payload::{infer_event, parse};
+pub(crate) use self::payload::{parse, parse_unnamed};
 use crate::headers::Headers;
 use crate::mac::{self, Tag};
 use crate::secret::Secret;

@@ -1,5 +1,7 @@
 //! GitHub's payloads: the few fields that are needed of each.
 
+use std::collections::BTreeMap;
+
 use gristmill_model::{CommitId, Event, EventKind, EventRepository, GitRef};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -53,38 +55,26 @@ struct Other {
     repository: Option<Object<Repository>>,
 }
 
-/// What a payload of a known event has that the others have not. Only whether it is there is asked.
-#[derive(Deserialize)]
-struct Shape {
-    zen: Option<IgnoredAny>,
-    hook_id: Option<IgnoredAny>,
-    #[serde(rename = "ref")]
-    git_ref: Option<IgnoredAny>,
-    before: Option<IgnoredAny>,
-    after: Option<IgnoredAny>,
-    ref_type: Option<IgnoredAny>,
-    master_branch: Option<IgnoredAny>,
-    release: Option<IgnoredAny>,
-    action: Option<IgnoredAny>,
-}
-
-/// The event that a payload is of, where its shape tells.
-pub(crate) fn infer_event(json: &str) -> Result<Option<&'static str>, ParseError> {
-    let shape: Shape = from_json("webhook", json)?;
-    let has_range = shape.before.is_some() && shape.after.is_some();
-    Ok(if shape.zen.is_some() && shape.hook_id.is_some() {
-        Some("ping")
-    } else if shape.git_ref.is_some() && has_range {
-        Some("push")
-    } else if shape.ref_type.is_some() && shape.master_branch.is_some() {
-        Some("create")
-    } else if shape.ref_type.is_some() {
-        Some("delete")
-    } else if shape.release.is_some() && shape.action.is_some() {
-        Some("release")
+/// The event that a payload without a name is of, where its fields tell; else what it tells of then.
+pub(crate) fn parse_unnamed(json: &str) -> Result<Vec<Event>, ParseError> {
+    let fields: BTreeMap<String, IgnoredAny> = from_json("webhook", json)?;
+    let has = |names: &[&str]| names.iter().all(|name| fields.contains_key(*name));
+    let event = if has(&["zen", "hook_id"]) {
+        "ping"
+    } else if has(&["ref", "before", "after"]) {
+        "push"
+    } else if has(&["ref_type", "master_branch"]) {
+        "create"
+    } else if has(&["ref_type"]) {
+        "delete"
+    } else if has(&["release", "action"]) {
+        "release"
     } else {
-        None
-    })
+        let names = fields.into_keys().collect::<Vec<_>>().join(", ");
+        let reason = format!("the body is of no event that moves a ref; its fields are: {}", shown(&names));
+        return Ok(vec![Event { reason: Some(reason), ..other("webhook", json)? }]);
+    };
+    parse(event, json)
 }
 
 /// What the payload of `event` tells of.
