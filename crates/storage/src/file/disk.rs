@@ -1,0 +1,238 @@
+//! The few file system calls that the storage makes, always below an open folder and never through
+//! a symbolic link.
+
+use std::ffi::CString;
+use std::fs::File;
+use std::io;
+
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{AtFlags, CWD, FlockOperation, Mode, OFlags, RenameFlags, Timespec, Timestamps};
+use rustix::io::Errno;
+
+#[cfg(test)]
+use super::trace;
+
+pub(super) use rustix::fs::{FileType, Stat};
+
+/// Blobs, and the public files that are links to them: nobody writes, everybody reads.
+pub(super) const MODE_READ_ONLY: u32 = 0o444;
+/// Public folders: any web server may enter and list.
+pub(super) const MODE_PUBLIC_DIR: u32 = 0o755;
+/// Blobs and versions: the owner's group may look.
+pub(super) const MODE_PRIVATE_DIR: u32 = 0o750;
+/// Unfinished files.
+pub(super) const MODE_TMP_DIR: u32 = 0o700;
+
+const DIR_FLAGS: OFlags =
+    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
+/// Opens the folder `path`, wherever it is; symbolic links on the way are the operator's choice.
+pub(super) fn open_root(path: &std::path::Path) -> io::Result<OwnedFd> {
+    Ok(rustix::fs::openat(CWD, path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?)
+}
+
+/// Opens a folder in `at`, also through a symbolic link that the operator put there.
+pub(super) fn open_dir_following(at: impl AsFd, name: &str) -> io::Result<OwnedFd> {
+    Ok(rustix::fs::openat(at, name, DIR_FLAGS.difference(OFlags::NOFOLLOW), Mode::empty())?)
+}
+
+/// Opens a folder in `at`; a symbolic link is an error (`ENOTDIR` or `ELOOP`). Each call makes an
+/// open file of its own, so that locks taken on two of them exclude one another.
+pub(super) fn open_dir(at: impl AsFd, name: &str) -> io::Result<OwnedFd> {
+    Ok(rustix::fs::openat(at, name, DIR_FLAGS, Mode::empty())?)
+}
+
+/// Makes a folder unless it is there, with exactly `mode` whatever the umask; says whether it was
+/// made.
+pub(super) fn make_dir(at: impl AsFd, name: &str, mode: u32) -> io::Result<bool> {
+    match rustix::fs::mkdirat(at.as_fd(), name, Mode::from_raw_mode(mode)) {
+        Ok(()) => {}
+        Err(Errno::EXIST) => return Ok(false),
+        Err(error) => return Err(error.into()),
+    }
+    set_mode(open_dir(at, name)?, mode)?;
+    Ok(true)
+}
+
+/// Sets the mode; on file systems without modes (vfat answers EPERM) the mount options decide.
+pub(super) fn set_mode(fd: impl AsFd, mode: u32) -> io::Result<()> {
+    match rustix::fs::fchmod(fd, Mode::from_raw_mode(mode)) {
+        Ok(()) | Err(Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// A new file for writing and reading.
+pub(super) fn create_file(at: impl AsFd, name: &str) -> io::Result<File> {
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(rustix::fs::openat(at, name, flags, Mode::RUSR | Mode::WUSR)?.into())
+}
+
+/// A file for reading; a symbolic link is an error, and a pipe does not block.
+pub(super) fn open_file(at: impl AsFd, name: &str) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    Ok(rustix::fs::openat(at, name, flags, Mode::empty())?.into())
+}
+
+/// What `name` is, not following a symbolic link; `None` where there is nothing.
+pub(super) fn stat(at: impl AsFd, name: &str) -> io::Result<Option<Stat>> {
+    match rustix::fs::statat(at, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) => Ok(Some(stat)),
+        Err(Errno::NOENT) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// What an open file is.
+pub(super) fn stat_open(fd: impl AsFd) -> io::Result<Stat> {
+    Ok(rustix::fs::fstat(fd)?)
+}
+
+/// The kind of file.
+pub(super) fn kind(stat: &Stat) -> FileType {
+    FileType::from_raw_mode(stat.st_mode)
+}
+
+/// The size in bytes.
+pub(super) fn size(stat: &Stat) -> u64 {
+    u64::try_from(stat.st_size).unwrap_or(0)
+}
+
+/// When the content last changed, in nanoseconds since 1970.
+pub(super) fn modified_ns(stat: &Stat) -> i64 {
+    let nanos = i64::try_from(stat.st_mtime_nsec).unwrap_or(0);
+    stat.st_mtime.saturating_mul(1_000_000_000).saturating_add(nanos)
+}
+
+/// Moves within one file system, replacing what is there in one step.
+pub(super) fn rename(from: impl AsFd, old: &str, to: impl AsFd, new: &str) -> io::Result<()> {
+    #[cfg(test)]
+    trace::note("rename to", to.as_fd(), &format!("/{new}"));
+    Ok(rustix::fs::renameat(from, old, to, new)?)
+}
+
+/// Moves unless something is there: `AlreadyExists`. File systems that cannot promise that replace
+/// it; callers only move files here that equal what they would replace.
+pub(super) fn rename_new(from: impl AsFd, old: &str, to: impl AsFd, new: &str) -> io::Result<()> {
+    #[cfg(test)]
+    trace::note("rename to", to.as_fd(), &format!("/{new}"));
+    match rustix::fs::renameat_with(from.as_fd(), old, to.as_fd(), new, RenameFlags::NOREPLACE) {
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => Ok(rustix::fs::renameat(from, old, to, new)?),
+        outcome => Ok(outcome?),
+    }
+}
+
+/// Makes a second name for a file.
+pub(super) fn link(from: impl AsFd, old: &str, to: impl AsFd, new: &str) -> io::Result<()> {
+    Ok(rustix::fs::linkat(from, old, to, new, AtFlags::empty())?)
+}
+
+/// Whether a link failed because this file cannot have another name there, so that a copy is due:
+/// no hard links at all (vfat: EPERM), another file system, or too many names already.
+pub(super) fn needs_copy(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error().map(Errno::from_raw_os_error),
+        Some(Errno::MLINK | Errno::XDEV | Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS)
+    )
+}
+
+/// Takes a file away; says whether there was one.
+pub(super) fn remove_file(at: impl AsFd, name: &str) -> io::Result<bool> {
+    match rustix::fs::unlinkat(at, name, AtFlags::empty()) {
+        Ok(()) => Ok(true),
+        Err(Errno::NOENT) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Takes an empty folder away; says whether it is gone (also where it was not there), `false`
+/// where it holds something.
+pub(super) fn remove_empty_dir(at: impl AsFd, name: &str) -> io::Result<bool> {
+    match rustix::fs::unlinkat(at, name, AtFlags::REMOVEDIR) {
+        Ok(()) | Err(Errno::NOENT) => Ok(true),
+        Err(Errno::NOTEMPTY | Errno::EXIST | Errno::BUSY) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Waits until the names in a folder are on the disk. Some network and FUSE file systems know no
+/// such call (EINVAL); the probe at open tells the operator.
+pub(super) fn sync_dir(dir: impl AsFd) -> io::Result<()> {
+    #[cfg(test)]
+    trace::note("sync", dir.as_fd(), "");
+    match rustix::fs::fsync(dir) {
+        Ok(()) | Err(Errno::INVAL) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Waits until a file's bytes are on the disk.
+pub(super) fn sync_file(file: &File) -> io::Result<()> {
+    #[cfg(test)]
+    trace::note("sync", file.as_fd(), "");
+    Ok(rustix::fs::fdatasync(file)?)
+}
+
+/// Sets the time of change to now, or one second after `before` where that is later, and says what
+/// it is. Web servers compare whole seconds (Last-Modified, and nginx's ETag): a key that goes to
+/// another blob must show a later second even where that blob is an old one. Where the file belongs
+/// to another user the time stays as it is.
+pub(super) fn touch(file: &File, before_s: Option<i64>) -> io::Result<()> {
+    let set = |time: Timespec| {
+        let last_access = Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_OMIT };
+        match rustix::fs::futimens(file, &Timestamps { last_access, last_modification: time }) {
+            Ok(()) | Err(Errno::PERM | Errno::ACCESS) => io::Result::Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    };
+    let was_s = stat_open(file)?.st_mtime;
+    set(Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_NOW })?;
+    // Never backwards: another key may show this blob's time too.
+    let least_s = before_s.map_or(was_s, |before_s| was_s.max(before_s.saturating_add(1)));
+    if stat_open(file)?.st_mtime < least_s {
+        set(Timespec { tv_sec: least_s, tv_nsec: 0 })?;
+    }
+    Ok(())
+}
+
+/// Waits for a lock on an open folder, shared or exclusive. It goes with the open file.
+pub(super) fn lock(dir: impl AsFd, operation: FlockOperation) -> io::Result<()> {
+    loop {
+        match rustix::fs::flock(dir.as_fd(), operation) {
+            Err(Errno::INTR) => {}
+            outcome => return Ok(outcome?),
+        }
+    }
+}
+
+/// The names in a folder with their kinds, without `.` and `..`, in no order. Names that are not
+/// UTF-8 are shown with replacement characters; nothing of ours has such a name.
+pub(super) fn entries(
+    dir: impl AsFd,
+) -> io::Result<impl Iterator<Item = io::Result<(String, Option<FileType>)>>> {
+    let entries = rustix::fs::Dir::read_from(dir)?;
+    Ok(entries.filter_map(|entry| {
+        let entry = match entry {
+            Ok(entry) => entry,
+            Err(error) => return Some(Err(error.into())),
+        };
+        let name: CString = entry.file_name().to_owned();
+        let kind = entry.file_type();
+        (!matches!(name.as_bytes(), b"." | b".."))
+            .then(|| Ok((name.to_string_lossy().into_owned(), (kind != FileType::Unknown).then_some(kind))))
+    }))
+}
+
+/// Like [`entries`], with the kind looked up where the file system does not tell it.
+pub(super) fn entries_with_kind(
+    dir: &OwnedFd,
+) -> io::Result<impl Iterator<Item = io::Result<(String, FileType)>>> {
+    Ok(entries(dir)?.map(move |entry| {
+        let (name, kind) = entry?;
+        let kind = match kind {
+            Some(kind) => kind,
+            None => stat(dir, &name)?.map_or(FileType::Unknown, |stat| self::kind(&stat)),
+        };
+        Ok((name, kind))
+    }))
+}
