@@ -1,1 +1,49 @@
-//! See ARCHITECTURE.md.
+//! Gristmill's rows: one module per table, migrations, and the job queue with its rules.
+//!
+//! Functions take a [`Tx`] and run in the caller's transaction, so that a job, the data it guards and
+//! the jobs that follow change together. SQL stands beside the function that runs it.
+
+mod error;
+mod migrate;
+mod pool;
+mod statements;
+mod tx;
+
+pub mod artifact;
+pub mod blob;
+pub mod delivery;
+pub mod head;
+pub mod job;
+pub mod project;
+pub mod publication;
+pub mod request;
+pub mod run;
+pub mod schedule;
+pub mod step;
+pub mod token;
+
+pub use error::DbError;
+pub use pool::{Db, MemoryDb, Random};
+pub use tx::{FromColumn, Param, Row, Tx};
+
+/// Every SQL text of the crate, for the test that prepares them.
+pub fn all_statements() -> Vec<(&'static str, &'static str)> {
+    [
+        artifact::STATEMENTS,
+        blob::STATEMENTS,
+        delivery::STATEMENTS,
+        head::STATEMENTS,
+        project::STATEMENTS,
+        publication::STATEMENTS,
+        request::STATEMENTS,
+        run::STATEMENTS,
+        schedule::STATEMENTS,
+        step::STATEMENTS,
+        token::STATEMENTS,
+    ]
+    .into_iter()
+    .flatten()
+    .chain(job::all_statements())
+    .copied()
+    .collect()
+}

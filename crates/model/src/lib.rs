@@ -21,7 +21,7 @@ pub use git::{BlobId, CommitId, GitRef, ObjectFormat, ObjectId, TreeId};
 pub use id::{ArtifactId, BootId, DeliveryId, JobId, ProjectId, PublicationId, RunId, TokenId};
 pub use key::{KeyFields, KeyTemplate, ObjectKey, RepoPath};
 pub use pattern::{NamePattern, RefFilter};
-pub use plan::{EdgeKind, Plan, PlannedEdge, PlannedJob};
+pub use plan::{EdgeKind, Plan, PlanError, PlannedEdge, PlannedJob};
 pub use spec::{ArchiveSpec, FirstLook, Keep, PipelineKind, PipelineSpec, ProjectName, ProjectSpec};
 pub use state::{DeliveryState, JobState, PublicationState, RunState, StepState};
 pub use time::{Clock, ManualClock, Timestamp};

@@ -1,0 +1,248 @@
+-- One text for SQLite and PostgreSQL: TEXT, BIGINT (milliseconds since 1970 end in _ms), BOOLEAN, BYTEA.
+
+CREATE TABLE project (
+    id TEXT PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    state TEXT NOT NULL,                -- active, disabled
+    rev BIGINT NOT NULL,                -- newest revision of its settings
+    jobs_max BIGINT NOT NULL,
+    repository_id TEXT,                 -- the forge's own id, learnt from the first verified payload
+    next_look_ms BIGINT,                -- when the poller looks next; NULL: never
+    looked_ms BIGINT,
+    look_error TEXT,
+    created_ms BIGINT NOT NULL
+);
+
+CREATE TABLE project_spec (
+    project_id TEXT NOT NULL,
+    rev BIGINT NOT NULL,
+    digest BYTEA NOT NULL,
+    spec TEXT NOT NULL,
+    imported_ms BIGINT NOT NULL,
+    PRIMARY KEY (project_id, rev)
+);
+
+CREATE TABLE delivery (
+    id TEXT PRIMARY KEY,
+    project_id TEXT NOT NULL,
+    remote_id TEXT NOT NULL,            -- the forge's id of the delivery
+    event TEXT NOT NULL,                -- the forge's name of the event
+    verifier TEXT NOT NULL,
+    content_type TEXT NOT NULL,
+    body_digest BYTEA NOT NULL,
+    body BYTEA NOT NULL,
+    received_ms BIGINT NOT NULL,
+    state TEXT NOT NULL,
+    reason TEXT,
+    replays BIGINT NOT NULL,
+    UNIQUE (project_id, remote_id)
+);
+CREATE INDEX delivery_received ON delivery (project_id, id) WHERE state = 'received';
+
+CREATE TABLE event (
+    delivery_id TEXT NOT NULL,
+    n BIGINT NOT NULL,
+    kind TEXT NOT NULL,
+    ref TEXT,
+    before_id TEXT,
+    after_id TEXT,
+    reason TEXT,
+    PRIMARY KEY (delivery_id, n)
+);
+
+CREATE TABLE build_request (
+    id TEXT PRIMARY KEY,
+    project_id TEXT NOT NULL,
+    pipeline TEXT,                      -- NULL: all
+    ref TEXT,                           -- NULL: all that are wanted
+    cause TEXT NOT NULL,
+    cause_id TEXT,
+    created_ms BIGINT NOT NULL
+);
+CREATE INDEX build_request_project ON build_request (project_id);
+
+CREATE TABLE counter (
+    name TEXT PRIMARY KEY,
+    value BIGINT NOT NULL
+);
+INSERT INTO counter (name, value) VALUES ('move', 0);
+
+CREATE TABLE ref_head (
+    project_id TEXT NOT NULL,
+    ref TEXT NOT NULL,
+    tip TEXT,                           -- the commit; NULL: the ref is gone
+    object TEXT,                        -- what the ref names: for an annotated tag, the tag object
+    seq BIGINT NOT NULL,                -- rises with every move that was seen, over all refs
+    seen_ms BIGINT NOT NULL,
+    PRIMARY KEY (project_id, ref)
+);
+
+CREATE TABLE run (
+    id TEXT PRIMARY KEY,
+    project_id TEXT NOT NULL,
+    pipeline TEXT NOT NULL,
+    spec_rev BIGINT NOT NULL,
+    ref TEXT NOT NULL,
+    commit_id TEXT NOT NULL,
+    seq BIGINT,                         -- the move of the ref; NULL: the commit was not the tip, no name moves
+    is_release BOOLEAN NOT NULL,
+    cause TEXT NOT NULL,
+    cause_id TEXT,
+    state TEXT NOT NULL,
+    reason TEXT,
+    jobs_left BIGINT NOT NULL,
+    created_ms BIGINT NOT NULL,
+    started_ms BIGINT,
+    finished_ms BIGINT
+);
+CREATE INDEX run_of_commit ON run (project_id, pipeline, ref, commit_id);
+CREATE INDEX run_open ON run (project_id, pipeline, ref) WHERE state IN ('queued', 'running');
+
+CREATE TABLE job (
+    id TEXT PRIMARY KEY,
+    run_id TEXT,                        -- NULL: work that belongs to no run, such as a look at a remote
+    project_id TEXT,
+    kind TEXT NOT NULL,
+    payload TEXT NOT NULL,
+    only_one TEXT,                      -- at most one of these is ready, and at most one is leased
+    state TEXT NOT NULL,
+    deps_left BIGINT NOT NULL,
+    delay_ms BIGINT NOT NULL,           -- between being free to go and being ready
+    not_before_ms BIGINT NOT NULL,
+    priority BIGINT NOT NULL,           -- lower goes first
+    attempt BIGINT NOT NULL,            -- the fencing token: rises with every lease
+    tries BIGINT NOT NULL,              -- attempts that ended badly
+    boot_id TEXT,                       -- whose lease
+    lease_until_ms BIGINT,
+    outcome TEXT,
+    reason TEXT,
+    created_ms BIGINT NOT NULL,
+    finished_ms BIGINT
+);
+CREATE INDEX job_ready ON job (priority, not_before_ms, id) WHERE state = 'ready';
+CREATE INDEX job_leased ON job (project_id, lease_until_ms) WHERE state = 'leased';
+CREATE INDEX job_of_run ON job (run_id) WHERE run_id IS NOT NULL;
+CREATE UNIQUE INDEX job_only_one_ready ON job (only_one) WHERE state = 'ready' AND only_one IS NOT NULL;
+CREATE UNIQUE INDEX job_only_one_leased ON job (only_one) WHERE state = 'leased' AND only_one IS NOT NULL;
+
+CREATE TABLE job_edge (
+    from_id TEXT NOT NULL,
+    to_id TEXT NOT NULL,
+    kind TEXT NOT NULL,                 -- on_success, on_finish
+    PRIMARY KEY (from_id, to_id)
+);
+CREATE INDEX job_edge_to ON job_edge (to_id);
+
+CREATE TABLE job_attempt (
+    job_id TEXT NOT NULL,
+    attempt BIGINT NOT NULL,
+    boot_id TEXT NOT NULL,
+    started_ms BIGINT NOT NULL,
+    ended_ms BIGINT,
+    result TEXT,                        -- succeeded, cached, failed, retry, deferred, lost, released, cancelled
+    reason TEXT,
+    PRIMARY KEY (job_id, attempt)
+);
+
+CREATE TABLE step (
+    key BYTEA PRIMARY KEY,
+    state TEXT NOT NULL,                -- making, ready, condemned, deleting
+    job_id TEXT NOT NULL,               -- who makes it, or made it
+    outcome TEXT,
+    used_ms BIGINT NOT NULL,
+    since_ms BIGINT NOT NULL            -- of the state
+);
+CREATE INDEX step_job ON step (job_id) WHERE state = 'making';
+
+CREATE TABLE pin (
+    step_key BYTEA NOT NULL,
+    run_id TEXT NOT NULL,
+    PRIMARY KEY (step_key, run_id)
+);
+CREATE INDEX pin_run ON pin (run_id);
+
+CREATE TABLE blob (
+    digest BYTEA PRIMARY KEY,
+    size BIGINT NOT NULL,
+    state TEXT NOT NULL,                -- live, deleting
+    since_ms BIGINT NOT NULL
+);
+
+CREATE TABLE step_blob (
+    step_key BYTEA NOT NULL,
+    digest BYTEA NOT NULL,
+    PRIMARY KEY (step_key, digest)
+);
+CREATE INDEX step_blob_digest ON step_blob (digest);
+
+CREATE TABLE artifact (
+    id TEXT PRIMARY KEY,
+    run_id TEXT NOT NULL,
+    project_id TEXT NOT NULL,
+    pipeline TEXT NOT NULL,
+    ref TEXT NOT NULL,
+    commit_id TEXT NOT NULL,
+    tree_id TEXT NOT NULL,
+    recipe TEXT NOT NULL,
+    step_key BYTEA NOT NULL,
+    digest BYTEA NOT NULL,
+    size BIGINT NOT NULL,
+    media_type TEXT NOT NULL,
+    index_digest BYTEA,                 -- of the member index beside it
+    key TEXT NOT NULL,                  -- the public key it was made for
+    created_ms BIGINT NOT NULL
+);
+CREATE INDEX artifact_newest ON artifact (project_id, pipeline, recipe, id);
+CREATE INDEX artifact_commit ON artifact (key, commit_id);
+CREATE INDEX artifact_step ON artifact (step_key);
+CREATE INDEX artifact_run ON artifact (run_id);
+
+CREATE TABLE publication (
+    id TEXT PRIMARY KEY,
+    key TEXT NOT NULL,
+    seq BIGINT NOT NULL,
+    digest BYTEA NOT NULL,
+    size BIGINT NOT NULL,
+    content_type TEXT NOT NULL,
+    metadata TEXT NOT NULL,             -- a JSON object of texts
+    state TEXT NOT NULL,
+    project_id TEXT NOT NULL,
+    pipeline TEXT NOT NULL,
+    ref TEXT NOT NULL,
+    commit_id TEXT NOT NULL,
+    run_id TEXT NOT NULL,
+    version_id TEXT,
+    created_ms BIGINT NOT NULL,
+    published_ms BIGINT,
+    UNIQUE (key, seq)
+);
+CREATE INDEX publication_digest ON publication (digest);
+CREATE INDEX publication_run ON publication (run_id);
+
+CREATE TABLE key_holder (
+    key TEXT PRIMARY KEY,
+    job_id TEXT NOT NULL,
+    attempt BIGINT NOT NULL,
+    until_ms BIGINT NOT NULL
+);
+
+CREATE TABLE schedule (
+    project_id TEXT NOT NULL,
+    pipeline TEXT NOT NULL,
+    cron TEXT NOT NULL,
+    next_ms BIGINT NOT NULL,
+    PRIMARY KEY (project_id, pipeline)
+);
+
+CREATE TABLE token (
+    id TEXT PRIMARY KEY,
+    name TEXT NOT NULL,
+    hash BYTEA NOT NULL UNIQUE,
+    created_ms BIGINT NOT NULL,
+    revoked_ms BIGINT
+);
+
+CREATE TABLE setting (
+    name TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+);

@@ -1,0 +1,221 @@
+//! Deliveries: webhooks as they came, and the events found in them.
+
+use gristmill_model::{DeliveryId, DeliveryState, Digest, Event, GitRef, ProjectId, Timestamp};
+
+use crate::error::DbError;
+use crate::statements::statements;
+use crate::tx::{Row, Tx};
+use crate::{job, params};
+
+statements! {
+    INSERT = "INSERT INTO delivery (id, project_id, remote_id, event, verifier, content_type, body_digest, body, received_ms, state, replays) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'received', 0) ON CONFLICT (project_id, remote_id) DO NOTHING";
+    KNOWN = "SELECT id, body_digest FROM delivery WHERE project_id = $1 AND remote_id = $2";
+    WAITING = "SELECT id, project_id, remote_id, event, verifier, content_type, body, received_ms, state, reason, replays FROM delivery WHERE project_id = $1 AND state = 'received' ORDER BY id LIMIT $2";
+    SHOW = "SELECT id, project_id, remote_id, event, verifier, content_type, body, received_ms, state, reason, replays FROM delivery WHERE id = $1";
+    LIST = "SELECT id, project_id, remote_id, event, verifier, content_type, NULL, received_ms, state, reason, replays FROM delivery WHERE ($1 IS NULL OR project_id = $1) AND id < $2 ORDER BY id DESC LIMIT $3";
+    SETTLE = "UPDATE delivery SET state = $2, reason = $3 WHERE id = $1";
+    FORGET_EVENTS = "DELETE FROM event WHERE delivery_id = $1";
+    INSERT_EVENT = "INSERT INTO event (delivery_id, n, kind, ref, before_id, after_id, reason) VALUES ($1, $2, $3, $4, $5, $6, $7)";
+    EVENTS = "SELECT kind, ref, before_id, after_id, reason FROM event WHERE delivery_id = $1 ORDER BY n";
+    REPLAY = "UPDATE delivery SET state = 'received', reason = NULL, replays = replays + 1 WHERE id = $1 RETURNING project_id";
+    EXPIRE_EVENTS = "DELETE FROM event WHERE delivery_id IN (SELECT id FROM delivery WHERE state <> 'received' AND received_ms < $1)";
+    EXPIRE = "DELETE FROM delivery WHERE state <> 'received' AND received_ms < $1";
+    WAITING_COUNT = "SELECT count(*) FROM delivery WHERE state = 'received'";
+}
+
+/// A verified webhook on its way to the disk.
+#[derive(Clone, Debug)]
+pub struct NewDelivery {
+    /// For which project.
+    pub project: ProjectId,
+    /// The forge's id of it.
+    pub remote_id: String,
+    /// The forge's name of the event.
+    pub event: String,
+    /// How it was verified.
+    pub verifier: String,
+    /// Its media type: forms carry JSON inside.
+    pub content_type: String,
+    /// The raw body.
+    pub body: Vec<u8>,
+}
+
+/// What became of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Accepted {
+    /// It is stored now.
+    New(DeliveryId),
+    /// It was stored before, with the same body: the first answer again.
+    Again(DeliveryId),
+    /// Another body came under the same id before.
+    Conflict(DeliveryId),
+}
+
+/// A stored delivery.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    /// Our id.
+    pub id: DeliveryId,
+    /// The project.
+    pub project: ProjectId,
+    /// The forge's id.
+    pub remote_id: String,
+    /// The forge's name of the event.
+    pub event: String,
+    /// How it was verified.
+    pub verifier: String,
+    /// Its media type.
+    pub content_type: String,
+    /// The raw body; empty in listings.
+    pub body: Vec<u8>,
+    /// When it came.
+    pub received: Timestamp,
+    /// What became of it.
+    pub state: DeliveryState,
+    /// Why, where it was ignored.
+    pub reason: Option<String>,
+    /// How often a person asked for it to be handled again.
+    pub replays: i64,
+}
+
+fn read(row: &Row<'_, '_>) -> Result<Delivery, DbError> {
+    Ok(Delivery {
+        id: row.get(0)?,
+        project: row.get(1)?,
+        remote_id: row.get(2)?,
+        event: row.get(3)?,
+        verifier: row.get(4)?,
+        content_type: row.get(5)?,
+        body: row.get::<Option<Vec<u8>>>(6)?.unwrap_or_default(),
+        received: row.get(7)?,
+        state: row.get(8)?,
+        reason: row.get(9)?,
+        replays: row.get(10)?,
+    })
+}
+
+/// Stores a delivery and sees to it that the project's remote will be looked at. The same delivery
+/// again changes nothing.
+pub fn accept(tx: &mut Tx<'_>, new: &NewDelivery) -> Result<Accepted, DbError> {
+    let now = tx.now();
+    let id = DeliveryId::new(now, tx.random());
+    let digest = Digest::of(&new.body);
+    let inserted = tx.execute(
+        INSERT,
+        params![
+            id,
+            new.project,
+            &new.remote_id,
+            &new.event,
+            &new.verifier,
+            &new.content_type,
+            digest,
+            &new.body,
+            now
+        ],
+    )?;
+    if inserted == 1 {
+        job::ask_for_look(tx, new.project, job::PRIORITY_HOOK)?;
+        return Ok(Accepted::New(id));
+    }
+    let known = tx.query_one(KNOWN, params![new.project, &new.remote_id], |row| {
+        Ok((row.get::<DeliveryId>(0)?, row.get::<Digest>(1)?))
+    })?;
+    let (id, first) = known.ok_or(DbError::Sql("a delivery vanished while it was looked up".to_owned()))?;
+    Ok(if first == digest { Accepted::Again(id) } else { Accepted::Conflict(id) })
+}
+
+/// Deliveries of a project whose events are not handled yet, oldest first.
+pub fn waiting(tx: &mut Tx<'_>, project: ProjectId, limit: i64) -> Result<Vec<Delivery>, DbError> {
+    tx.query(WAITING, params![project, limit], read)
+}
+
+/// How many deliveries wait, over all projects.
+pub fn waiting_count(tx: &mut Tx<'_>) -> Result<i64, DbError> {
+    Ok(tx.query_one(WAITING_COUNT, params![], |row| row.get(0))?.unwrap_or(0))
+}
+
+/// One delivery with its body.
+pub fn by_id(tx: &mut Tx<'_>, id: DeliveryId) -> Result<Option<Delivery>, DbError> {
+    tx.query_one(SHOW, params![id], read)
+}
+
+/// Deliveries without their bodies, newest first, those before `before`.
+pub fn list(
+    tx: &mut Tx<'_>,
+    project: Option<ProjectId>,
+    before: &str,
+    limit: i64,
+) -> Result<Vec<Delivery>, DbError> {
+    tx.query(LIST, params![project, before, limit], read)
+}
+
+/// Records the events of a delivery and what became of it.
+pub fn settle(
+    tx: &mut Tx<'_>,
+    id: DeliveryId,
+    events: &[Event],
+    state: DeliveryState,
+    reason: Option<&str>,
+) -> Result<(), DbError> {
+    tx.execute(FORGET_EVENTS, params![id])?;
+    for (n, event) in (0_i64..).zip(events) {
+        let kind = event_kind(event);
+        tx.execute(
+            INSERT_EVENT,
+            params![id, n, kind, event.git_ref.as_ref(), event.before, event.after, event.reason.as_deref()],
+        )?;
+    }
+    tx.execute(SETTLE, params![id, state, reason]).map(drop)
+}
+
+fn event_kind(event: &Event) -> String {
+    let quoted = serde_json::to_string(&event.kind).expect("a word");
+    quoted.trim_matches('"').to_owned()
+}
+
+/// One recorded event.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct EventRow {
+    /// push, tag, delete, release, ping or ignored.
+    pub kind: String,
+    /// The full ref.
+    #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
+    pub git_ref: Option<GitRef>,
+    /// Where it pointed before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub before: Option<String>,
+    /// Where it points since.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
+    /// Why nothing is built.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// The events found in a delivery.
+pub fn events(tx: &mut Tx<'_>, id: DeliveryId) -> Result<Vec<EventRow>, DbError> {
+    tx.query(EVENTS, params![id], |row| {
+        Ok(EventRow {
+            kind: row.get(0)?,
+            git_ref: row.get(1)?,
+            before: row.get(2)?,
+            after: row.get(3)?,
+            reason: row.get(4)?,
+        })
+    })
+}
+
+/// Has a delivery handled again: a person asked for it. False where there is no such delivery.
+pub fn replay(tx: &mut Tx<'_>, id: DeliveryId) -> Result<bool, DbError> {
+    let Some(project) = tx.query_one(REPLAY, params![id], |row| row.get(0))? else { return Ok(false) };
+    job::ask_for_look(tx, project, job::PRIORITY_HOOK)?;
+    Ok(true)
+}
+
+/// Deletes deliveries received before `before`, and with them the memory that makes a late copy
+/// harmless: keep them for 30 days at least.
+pub fn expire(tx: &mut Tx<'_>, before: Timestamp) -> Result<usize, DbError> {
+    tx.execute(EXPIRE_EVENTS, params![before])?;
+    tx.execute(EXPIRE, params![before])
+}

@@ -1,0 +1,53 @@
+//! [`DbError`]: what can go wrong with the database.
+
+/// What can go wrong with the database.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DbError {
+    /// No room on the disk; nothing of the transaction was kept. Passes when there is room again.
+    #[error("the database's disk is full; make room and it goes on by itself")]
+    Full,
+    /// Another process held the database for too long. Passes.
+    #[error("the database is held by another process for too long")]
+    Busy,
+    /// The file is damaged.
+    #[error("the database is damaged: {0}; restore it from a backup")]
+    Corrupt(String),
+    /// The database thread has ended: the program is stopping.
+    #[error("the database is closed")]
+    Closed,
+    /// A column does not hold what the program writes there.
+    #[error("column {column} of a row cannot be read: {fault}")]
+    Row {
+        /// Its index in the statement.
+        column: usize,
+        /// What was wrong.
+        fault: String,
+    },
+    /// The work was not done because of an error in its program.
+    #[error("a database transaction failed in an unforeseen way (panic); it was taken back")]
+    Panic,
+    /// The database was written by a newer version of the program.
+    #[error("the database has schema {found}, this program knows up to {known}; use the newer program")]
+    Newer {
+        /// The schema in the file.
+        found: i64,
+        /// The newest schema known.
+        known: i64,
+    },
+    /// Anything else.
+    #[error("database: {0}")]
+    Sql(String),
+}
+
+impl From<rusqlite::Error> for DbError {
+    fn from(error: rusqlite::Error) -> DbError {
+        use rusqlite::ErrorCode;
+        match error.sqlite_error_code() {
+            // SQLite reports a full disk under its write-ahead log as an IO error at times.
+            Some(ErrorCode::DiskFull) => DbError::Full,
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => DbError::Busy,
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => DbError::Corrupt(error.to_string()),
+            _ => DbError::Sql(error.to_string()),
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! Leases: taking jobs, keeping them, losing them.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use gristmill_model::retry::{ATTEMPTS_MAX, backoff};
+use gristmill_model::{BootId, JobId, JobState, ProjectId, RunId, Timestamp};
+
+use super::finish;
+use crate::error::DbError;
+use crate::statements::statements;
+use crate::tx::Tx;
+use crate::{params, run, step};
+
+/// How long a lease lasts without a heartbeat.
+pub const LEASE: Duration = Duration::from_secs(20);
+
+statements! {
+    CANDIDATES = "SELECT id, run_id, project_id, only_one, kind, payload, tries FROM job WHERE state = 'ready' AND not_before_ms <= $1 AND (only_one IS NULL OR NOT EXISTS (SELECT 1 FROM job AS other WHERE other.state = 'leased' AND other.only_one = job.only_one)) AND (run_id IS NULL OR project_id NOT IN (SELECT project.id FROM (SELECT project_id, count(*) AS n FROM job WHERE state = 'leased' AND run_id IS NOT NULL GROUP BY project_id) AS held JOIN project ON project.id = held.project_id WHERE held.n >= project.jobs_max)) ORDER BY priority, not_before_ms, id LIMIT $2";
+    ROOM = "SELECT jobs_max - (SELECT count(*) FROM job WHERE state = 'leased' AND run_id IS NOT NULL AND project_id = $1) FROM project WHERE id = $1";
+    TAKE = "UPDATE job SET state = 'leased', attempt = attempt + 1, boot_id = $2, lease_until_ms = $3 WHERE id = $1 AND state = 'ready' RETURNING attempt";
+    BEGIN_ATTEMPT = "INSERT INTO job_attempt (job_id, attempt, boot_id, started_ms) VALUES ($1, $2, $3, $4)";
+    END_ATTEMPT = "UPDATE job_attempt SET ended_ms = $3, result = $4, reason = $5 WHERE job_id = $1 AND attempt = $2";
+    HEARTBEAT = "UPDATE job SET lease_until_ms = $2 WHERE boot_id = $1 AND state = 'leased' RETURNING id, attempt";
+    MINE = "SELECT 1 FROM job WHERE id = $1 AND attempt = $2 AND state = 'leased'";
+    EXPIRED = "SELECT id, run_id, only_one, attempt, tries FROM job WHERE state = 'leased' AND lease_until_ms < $1 LIMIT $2";
+    OLDER_BOOTS = "SELECT id, run_id, only_one, attempt, tries FROM job WHERE state = 'leased' AND boot_id <> $1 LIMIT $2";
+    READY_AGAIN = "UPDATE job SET state = 'ready', boot_id = NULL, lease_until_ms = NULL, not_before_ms = $2, tries = $3 WHERE id = $1";
+    END = "UPDATE job SET state = $2, reason = $3, finished_ms = $4, boot_id = NULL, lease_until_ms = NULL, tries = $5 WHERE id = $1";
+    OTHER_READY = "SELECT 1 FROM job WHERE only_one = $1 AND state = 'ready' LIMIT 1";
+    RELEASE = "SELECT run_id, only_one, tries FROM job WHERE id = $1 AND attempt = $2 AND state = 'leased'";
+}
+
+/// A leased job: the right to work on it, until the lease ends.
+#[derive(Clone, Debug)]
+pub struct Lease {
+    /// The job.
+    pub job: JobId,
+    /// The fencing token.
+    pub attempt: i64,
+    /// Its run.
+    pub run: Option<RunId>,
+    /// Its project.
+    pub project: Option<ProjectId>,
+    /// Which step runs it.
+    pub kind: String,
+    /// The step's settings, JSON.
+    pub payload: String,
+    /// How many attempts ended badly before.
+    pub tries: i64,
+}
+
+/// Leases up to `max` jobs, those longest due first, within the limits of their projects.
+pub fn lease(tx: &mut Tx<'_>, boot: BootId, max: usize) -> Result<Vec<Lease>, DbError> {
+    let now = tx.now();
+    let mut leases = Vec::new();
+    let mut room: HashMap<ProjectId, i64> = HashMap::new();
+    let limit = i64::try_from(max).unwrap_or(i64::MAX);
+    while leases.len() < max {
+        let candidates = tx.query(CANDIDATES, params![now, limit], |row| {
+            let lease = Lease {
+                job: row.get(0)?,
+                attempt: 0,
+                run: row.get(1)?,
+                project: row.get(2)?,
+                kind: row.get(4)?,
+                payload: row.get(5)?,
+                tries: row.get(6)?,
+            };
+            Ok((lease, row.get::<Option<String>>(3)?))
+        })?;
+        let before = leases.len();
+        let mut exclusive = Vec::new();
+        for (mut candidate, only_one) in candidates {
+            if leases.len() == max {
+                break;
+            }
+            if only_one.is_some() && exclusive.contains(&only_one) {
+                continue;
+            }
+            if !has_room(tx, &candidate, &mut room)? {
+                continue;
+            }
+            exclusive.push(only_one);
+            candidate.attempt = take(tx, &candidate, boot, now)?;
+            leases.push(candidate);
+        }
+        if leases.len() == before {
+            break;
+        }
+    }
+    Ok(leases)
+}
+
+/// Counts the candidate against its project's limit; work outside runs is not limited, so that a
+/// project whose long builds fill its limit still sees new pushes.
+fn has_room(tx: &mut Tx<'_>, candidate: &Lease, room: &mut HashMap<ProjectId, i64>) -> Result<bool, DbError> {
+    let (Some(project), Some(_)) = (candidate.project, candidate.run) else { return Ok(true) };
+    let left = match room.get(&project) {
+        Some(left) => *left,
+        None => tx.query_one(ROOM, params![project], |row| row.get(0))?.unwrap_or(i64::MAX),
+    };
+    room.insert(project, left.saturating_sub(1).max(0));
+    Ok(left > 0)
+}
+
+fn take(tx: &mut Tx<'_>, lease: &Lease, boot: BootId, now: Timestamp) -> Result<i64, DbError> {
+    let attempt = tx.query_one(TAKE, params![lease.job, boot, now.plus(LEASE)], |row| row.get(0))?;
+    let attempt = attempt.ok_or(DbError::Sql("a ready job vanished while it was leased".to_owned()))?;
+    tx.execute(BEGIN_ATTEMPT, params![lease.job, attempt, boot, now])?;
+    if let Some(run) = lease.run {
+        run::started(tx, run)?;
+    }
+    Ok(attempt)
+}
+
+pub(crate) fn end_attempt(
+    tx: &mut Tx<'_>,
+    job: JobId,
+    attempt: i64,
+    result: &str,
+    reason: Option<&str>,
+) -> Result<(), DbError> {
+    let now = tx.now();
+    tx.execute(END_ATTEMPT, params![job, attempt, now, result, reason]).map(drop)
+}
+
+/// Extends all leases of this boot; which they are. A job that the worker runs and that is not among
+/// them is lost to it: it must stop.
+pub fn heartbeat(tx: &mut Tx<'_>, boot: BootId) -> Result<Vec<(JobId, i64)>, DbError> {
+    let until = tx.now().plus(LEASE);
+    tx.query(HEARTBEAT, params![boot, until], |row| Ok((row.get(0)?, row.get(1)?)))
+}
+
+/// Whether the lease still holds. Every write that a step makes asks this in its own transaction.
+pub fn still_mine(tx: &mut Tx<'_>, job: JobId, attempt: i64) -> Result<bool, DbError> {
+    Ok(tx.query_one(MINE, params![job, attempt], |_| Ok(()))?.is_some())
+}
+
+/// Which leases are taken back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rescue {
+    /// Those that ran out.
+    Expired,
+    /// Those of any other boot: this is the only server, so that nobody holds them any more.
+    OtherBoots(BootId),
+}
+
+/// Takes up to `max` leases back whose holders are gone; how many. Their jobs are ready again, or dead
+/// after too many attempts.
+pub fn rescue(tx: &mut Tx<'_>, which: Rescue, max: i64) -> Result<usize, DbError> {
+    let now = tx.now();
+    type Orphan = (JobId, Option<RunId>, Option<String>, i64, i64);
+    let read = |row: &crate::tx::Row<'_, '_>| -> Result<Orphan, DbError> {
+        Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
+    };
+    let orphans = match which {
+        Rescue::Expired => tx.query(EXPIRED, params![now, max], read)?,
+        Rescue::OtherBoots(mine) => tx.query(OLDER_BOOTS, params![mine, max], read)?,
+    };
+    for (job, run, only_one, attempt, tries) in &orphans {
+        end_attempt(tx, *job, *attempt, "lost", Some("its worker is gone"))?;
+        // One worker's death is no sign that the job is bad: it goes on at once. A job that takes its
+        // worker down each time slows down and ends.
+        let wait = if *tries == 0 { Duration::ZERO } else { random_backoff(tx, *tries) };
+        again(
+            tx,
+            &Again { job: *job, run: *run, only_one: only_one.as_deref(), tries: tries + 1, wait },
+            "its worker was lost too often",
+        )?;
+    }
+    if !orphans.is_empty() {
+        tx.wake_workers();
+    }
+    Ok(orphans.len())
+}
+
+pub(crate) fn random_backoff(tx: &Tx<'_>, tries: i64) -> Duration {
+    let bits = tx.random();
+    backoff(tries, u64::try_from(bits >> 64).expect("the upper half of 128 bits"))
+}
+
+/// A job that is to be tried again.
+pub(crate) struct Again<'a> {
+    pub(crate) job: JobId,
+    pub(crate) run: Option<RunId>,
+    pub(crate) only_one: Option<&'a str>,
+    pub(crate) tries: i64,
+    pub(crate) wait: Duration,
+}
+
+/// Makes a job ready again, or ends it: dead after too many tries; done where another of its kind
+/// waits already, which will do its work.
+pub(crate) fn again(tx: &mut Tx<'_>, again: &Again<'_>, reason: &str) -> Result<JobState, DbError> {
+    let now = tx.now();
+    step::abandoned_by(tx, again.job)?;
+    let other = match again.only_one {
+        Some(name) => tx.query_one(OTHER_READY, params![name], |_| Ok(()))?,
+        None => None,
+    };
+    if other.is_some() {
+        let state = JobState::Cancelled;
+        tx.execute(END, params![again.job, state, "another one waits already", now, again.tries])?;
+        return Ok(state);
+    }
+    if again.tries >= ATTEMPTS_MAX {
+        let reason = format!("given up after {} attempts: {reason}", again.tries);
+        tx.execute(END, params![again.job, JobState::Dead, &reason, now, again.tries])?;
+        finish::after_end(tx, again.job, again.run, JobState::Dead, Some(&reason))?;
+        return Ok(JobState::Dead);
+    }
+    tx.execute(READY_AGAIN, params![again.job, now.plus(again.wait), again.tries])?;
+    finish::release_waiters(tx, again.job)?;
+    Ok(JobState::Ready)
+}
+
+/// Gives a job back that was not begun or not ended: the worker is stopping. Not counted against it.
+pub fn release(tx: &mut Tx<'_>, job: JobId, attempt: i64) -> Result<(), DbError> {
+    let held = tx.query_one(RELEASE, params![job, attempt], |row| {
+        Ok((row.get::<Option<RunId>>(0)?, row.get::<Option<String>>(1)?, row.get::<i64>(2)?))
+    })?;
+    let Some((run, only_one, tries)) = held else { return Ok(()) };
+    end_attempt(tx, job, attempt, "released", Some("the worker stopped"))?;
+    let back = Again { job, run, only_one: only_one.as_deref(), tries, wait: Duration::ZERO };
+    again(tx, &back, "the worker stopped")?;
+    tx.wake_workers();
+    Ok(())
+}

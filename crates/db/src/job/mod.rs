@@ -1,0 +1,248 @@
+//! Jobs: the queue and its rules.
+//!
+//! The row is the truth. A worker *leases* a ready job and gets a fencing token, the attempt number;
+//! every write it does later carries the token and is refused once the lease is no longer its own.
+
+mod finish;
+mod lease;
+
+use std::time::Duration;
+
+use gristmill_model::{BootId, JobId, JobState, Plan, ProjectId, RunId, Timestamp};
+
+use crate::error::DbError;
+use crate::params;
+use crate::statements::statements;
+use crate::tx::{Row, Tx};
+
+pub use finish::{Finish, FinishError, finish};
+pub use lease::{LEASE, Lease, Rescue, heartbeat, lease, release, rescue, still_mine};
+
+statements! {
+    INSERT = "INSERT INTO job (id, run_id, project_id, kind, payload, only_one, state, deps_left, delay_ms, not_before_ms, priority, attempt, tries, created_ms) VALUES ($1, $2, $3, $4, $5, NULL, $6, $7, $8, $9, $10, 0, 0, $11)";
+    INSERT_LOOK = "INSERT INTO job (id, run_id, project_id, kind, payload, only_one, state, deps_left, delay_ms, not_before_ms, priority, attempt, tries, created_ms) VALUES ($1, NULL, $2, 'look', '{}', $3, 'ready', 0, 0, $4, $5, 0, 0, $4) ON CONFLICT (only_one) WHERE state = 'ready' AND only_one IS NOT NULL DO UPDATE SET not_before_ms = CASE WHEN job.not_before_ms > $6 THEN $6 ELSE job.not_before_ms END, priority = CASE WHEN job.priority > $5 THEN $5 ELSE job.priority END";
+    INSERT_EDGE = "INSERT INTO job_edge (from_id, to_id, kind) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING";
+    SHOW = "SELECT id, run_id, project_id, kind, payload, state, attempt, tries, not_before_ms, outcome, reason, created_ms, finished_ms, deps_left FROM job WHERE id = $1";
+    OF_RUN = "SELECT id, run_id, project_id, kind, payload, state, attempt, tries, not_before_ms, outcome, reason, created_ms, finished_ms, deps_left FROM job WHERE run_id = $1 ORDER BY id LIMIT $2";
+    NEEDED = "SELECT job.kind, job.outcome FROM job_edge JOIN job ON job.id = from_id WHERE to_id = $1 AND job.outcome IS NOT NULL ORDER BY job.id";
+    RUN_OUTCOME = "SELECT outcome FROM job WHERE run_id = $1 AND kind = $2 AND outcome IS NOT NULL ORDER BY id LIMIT 1";
+    OPEN_OF_RUN = "SELECT id, state, attempt FROM job WHERE run_id = $1 AND state IN ('blocked', 'ready', 'leased')";
+    CANCEL = "UPDATE job SET state = $2, reason = $3, finished_ms = $4, boot_id = NULL, lease_until_ms = NULL WHERE id = $1";
+    ATTEMPTS = "SELECT attempt, boot_id, started_ms, ended_ms, result, reason FROM job_attempt WHERE job_id = $1 ORDER BY attempt DESC LIMIT $2";
+    DEAD = "SELECT id, run_id, project_id, kind, payload, state, attempt, tries, not_before_ms, outcome, reason, created_ms, finished_ms, deps_left FROM job WHERE state = 'dead' AND run_id IS NULL ORDER BY id DESC LIMIT $1";
+    COUNTS = "SELECT state, count(*) FROM job WHERE state IN ('blocked', 'ready', 'leased', 'dead') GROUP BY state";
+    NEXT_DUE = "SELECT min(not_before_ms) FROM job WHERE state = 'ready'";
+    EXPIRE_ATTEMPTS = "DELETE FROM job_attempt WHERE job_id IN (SELECT id FROM job WHERE run_id IS NULL AND state NOT IN ('ready', 'leased', 'blocked') AND finished_ms < $1)";
+    EXPIRE = "DELETE FROM job WHERE run_id IS NULL AND state NOT IN ('ready', 'leased', 'blocked') AND finished_ms < $1";
+}
+
+/// Statements of the whole module, for the test that prepares them.
+pub(crate) fn all_statements() -> impl Iterator<Item = &'static (&'static str, &'static str)> {
+    STATEMENTS.iter().chain(lease::STATEMENTS).chain(finish::STATEMENTS)
+}
+
+/// A hook, a person or a schedule waits for it.
+pub const PRIORITY_HOOK: i64 = 10;
+/// Nobody waits for it.
+pub const PRIORITY_POLL: i64 = 20;
+
+/// A look that failed is not repeated before this, however many hooks ask for it.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// A job.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// Its id.
+    pub id: JobId,
+    /// Its run, where it has one.
+    pub run: Option<RunId>,
+    /// Its project, where it has one.
+    pub project: Option<ProjectId>,
+    /// Which step runs it.
+    pub kind: String,
+    /// The step's settings, JSON.
+    pub payload: String,
+    /// Its state.
+    pub state: JobState,
+    /// How often it was leased.
+    pub attempt: i64,
+    /// How many of those ended badly.
+    pub tries: i64,
+    /// When it may be leased.
+    pub not_before: Timestamp,
+    /// What it made, JSON.
+    pub outcome: Option<String>,
+    /// Why it did not.
+    pub reason: Option<String>,
+    /// When it was made.
+    pub created: Timestamp,
+    /// When it was over.
+    pub finished: Option<Timestamp>,
+    /// How many jobs it waits for.
+    pub deps_left: i64,
+}
+
+pub(crate) fn read(row: &Row<'_, '_>) -> Result<Job, DbError> {
+    Ok(Job {
+        id: row.get(0)?,
+        run: row.get(1)?,
+        project: row.get(2)?,
+        kind: row.get(3)?,
+        payload: row.get(4)?,
+        state: row.get(5)?,
+        attempt: row.get(6)?,
+        tries: row.get(7)?,
+        not_before: row.get(8)?,
+        outcome: row.get(9)?,
+        reason: row.get(10)?,
+        created: row.get(11)?,
+        finished: row.get(12)?,
+        deps_left: row.get(13)?,
+    })
+}
+
+/// Inserts the jobs of a plan and the edges between them; their ids, in the plan's order.
+pub fn insert_plan(
+    tx: &mut Tx<'_>,
+    run: Option<RunId>,
+    project: Option<ProjectId>,
+    priority: i64,
+    plan: &Plan,
+) -> Result<Vec<JobId>, DbError> {
+    let now = tx.now();
+    let mut ids = Vec::with_capacity(plan.jobs.len());
+    for (job, waits) in plan.jobs.iter().zip(plan.waits()) {
+        let id = JobId::new(now, tx.random());
+        let state = if waits == 0 { JobState::Ready } else { JobState::Blocked };
+        let delay_ms = i64::try_from(job.delay.as_millis()).unwrap_or(i64::MAX);
+        let not_before = now.plus(job.delay);
+        tx.execute(
+            INSERT,
+            params![
+                id,
+                run,
+                project,
+                &job.kind,
+                &job.payload,
+                state,
+                waits,
+                delay_ms,
+                not_before,
+                priority,
+                now
+            ],
+        )?;
+        ids.push(id);
+    }
+    for edge in &plan.edges {
+        tx.execute(INSERT_EDGE, params![ids[edge.from], ids[edge.to], edge.kind])?;
+    }
+    tx.wake_workers();
+    Ok(ids)
+}
+
+/// Sees to it that the project's remote will be looked at: hints add up to one look. At most one
+/// look waits, at most one runs; one that is running may have asked the remote already, so that a
+/// hint which comes meanwhile makes another one wait.
+pub fn ask_for_look(tx: &mut Tx<'_>, project: ProjectId, priority: i64) -> Result<(), DbError> {
+    let now = tx.now();
+    let id = JobId::new(now, tx.random());
+    let only_one = look_of(project);
+    tx.execute(INSERT_LOOK, params![id, project, only_one, now, priority, now.plus(LOOK_AGAIN)])?;
+    tx.wake_workers();
+    Ok(())
+}
+
+fn look_of(project: ProjectId) -> String {
+    format!("look:{project}")
+}
+
+/// One job.
+pub fn by_id(tx: &mut Tx<'_>, id: JobId) -> Result<Option<Job>, DbError> {
+    tx.query_one(SHOW, params![id], read)
+}
+
+/// The jobs of a run, in the order in which they were made.
+pub fn of_run(tx: &mut Tx<'_>, run: RunId, limit: i64) -> Result<Vec<Job>, DbError> {
+    tx.query(OF_RUN, params![run, limit], read)
+}
+
+/// What the jobs that this one waited for made: kind and outcome.
+pub fn needed_outcomes(tx: &mut Tx<'_>, id: JobId) -> Result<Vec<(String, String)>, DbError> {
+    tx.query(NEEDED, params![id], |row| Ok((row.get(0)?, row.get(1)?)))
+}
+
+/// What the run's job of that kind made.
+pub fn run_outcome(tx: &mut Tx<'_>, run: RunId, kind: &str) -> Result<Option<String>, DbError> {
+    tx.query_one(RUN_OUTCOME, params![run, kind], |row| row.get(0))
+}
+
+/// One lease of a job, and how it ended.
+#[derive(Clone, Debug)]
+pub struct Attempt {
+    /// Its number, the fencing token.
+    pub attempt: i64,
+    /// Which start of which program held it.
+    pub boot: BootId,
+    /// When it began.
+    pub started: Timestamp,
+    /// When it ended.
+    pub ended: Option<Timestamp>,
+    /// succeeded, cached, failed, retry, deferred, lost, released, cancelled.
+    pub result: Option<String>,
+    /// Why.
+    pub reason: Option<String>,
+}
+
+/// The attempts of a job, newest first.
+pub fn attempts(tx: &mut Tx<'_>, id: JobId, limit: i64) -> Result<Vec<Attempt>, DbError> {
+    tx.query(ATTEMPTS, params![id, limit], |row| {
+        Ok(Attempt {
+            attempt: row.get(0)?,
+            boot: row.get(1)?,
+            started: row.get(2)?,
+            ended: row.get(3)?,
+            result: row.get(4)?,
+            reason: row.get(5)?,
+        })
+    })
+}
+
+/// Jobs outside runs that were given up, newest first.
+pub fn dead(tx: &mut Tx<'_>, limit: i64) -> Result<Vec<Job>, DbError> {
+    tx.query(DEAD, params![limit], read)
+}
+
+/// How many jobs are in each state that is not an end, and how many are dead.
+pub fn counts(tx: &mut Tx<'_>) -> Result<Vec<(JobState, i64)>, DbError> {
+    tx.query(COUNTS, params![], |row| Ok((row.get(0)?, row.get(1)?)))
+}
+
+/// When the next job that is only waiting for its time may be leased.
+pub fn next_due(tx: &mut Tx<'_>) -> Result<Option<Timestamp>, DbError> {
+    Ok(tx.query_one(NEXT_DUE, params![], |row| row.get::<Option<Timestamp>>(0))?.flatten())
+}
+
+/// Ends all jobs of a run that are not over. Leases end with them.
+pub(crate) fn cancel_all(tx: &mut Tx<'_>, run: RunId, state: JobState, reason: &str) -> Result<(), DbError> {
+    let open = tx.query(OPEN_OF_RUN, params![run], |row| {
+        Ok((row.get::<JobId>(0)?, row.get::<JobState>(1)?, row.get::<i64>(2)?))
+    })?;
+    let now = tx.now();
+    for (id, was, attempt) in open {
+        tx.execute(CANCEL, params![id, state, reason, now])?;
+        if was == JobState::Leased {
+            lease::end_attempt(tx, id, attempt, "cancelled", Some(reason))?;
+        }
+        // A step it was making is made by whoever waits for it, in another run perhaps.
+        crate::step::abandoned_by(tx, id)?;
+        finish::release_waiters(tx, id)?;
+    }
+    Ok(())
+}
+
+/// Deletes jobs outside runs (looks) that were over before `before`.
+pub fn expire(tx: &mut Tx<'_>, before: Timestamp) -> Result<usize, DbError> {
+    tx.execute(EXPIRE_ATTEMPTS, params![before])?;
+    tx.execute(EXPIRE, params![before])
+}

@@ -1,0 +1,323 @@
+//! Publications: what public keys should hold.
+//!
+//! A row is committed first, as *desired*; then one holder per key projects it to the bucket. A key
+//! only moves forward, in the order in which the remote's refs moved.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use gristmill_model::{
+    CommitId, Digest, GitRef, JobId, ObjectKey, ProjectId, PublicationId, PublicationState, RunId, Timestamp,
+};
+
+use crate::error::DbError;
+use crate::head;
+use crate::params;
+use crate::statements::statements;
+use crate::tx::{Row, Tx};
+
+statements! {
+    TOP = "SELECT id, key, seq, digest, size, content_type, metadata, state, project_id, pipeline, ref, commit_id, run_id, version_id, created_ms, published_ms FROM publication WHERE key = $1 AND state <> 'overtaken' ORDER BY seq DESC LIMIT 1";
+    PUBLISHED = "SELECT id, key, seq, digest, size, content_type, metadata, state, project_id, pipeline, ref, commit_id, run_id, version_id, created_ms, published_ms FROM publication WHERE key = $1 AND state = 'published' AND seq < $2 ORDER BY seq DESC LIMIT $3";
+    AT = "SELECT id, key, seq, digest, size, content_type, metadata, state, project_id, pipeline, ref, commit_id, run_id, version_id, created_ms, published_ms FROM publication WHERE key = $1 AND seq = $2 AND state = 'published'";
+    OF_RUN = "SELECT id, key, seq, digest, size, content_type, metadata, state, project_id, pipeline, ref, commit_id, run_id, version_id, created_ms, published_ms FROM publication WHERE run_id = $1 ORDER BY seq LIMIT 100";
+    INSERT = "INSERT INTO publication (id, key, seq, digest, size, content_type, metadata, state, project_id, pipeline, ref, commit_id, run_id, created_ms) VALUES ($1, $2, $3, $4, $5, $6, $7, 'desired', $8, $9, $10, $11, $12, $13)";
+    OVERTAKE = "UPDATE publication SET state = 'overtaken' WHERE key = $1 AND seq < $2 AND state = 'desired'";
+    DONE = "UPDATE publication SET state = 'published', version_id = $3, published_ms = $4 WHERE key = $1 AND seq = $2 AND state = 'desired'";
+    KEYS = "SELECT DISTINCT key FROM publication WHERE key > $1 AND state <> 'overtaken' ORDER BY key LIMIT $2";
+    HOLDER = "SELECT job_id, attempt, until_ms FROM key_holder WHERE key = $1";
+    HOLD = "INSERT INTO key_holder (key, job_id, attempt, until_ms) VALUES ($1, $2, $3, $4) ON CONFLICT (key) DO UPDATE SET job_id = excluded.job_id, attempt = excluded.attempt, until_ms = excluded.until_ms";
+    LET_GO = "DELETE FROM key_holder WHERE key = $1 AND job_id = $2";
+    DELETE = "DELETE FROM publication WHERE key = $1 AND seq = $2";
+    EXTRA_BY_AGE = "SELECT key, seq, size FROM publication WHERE project_id = $1 AND pipeline = $2 AND created_ms < $3 AND state <> 'desired' AND seq < (SELECT max(seq) FROM publication AS other WHERE other.key = publication.key AND other.state <> 'overtaken') ORDER BY seq LIMIT $4";
+    EXTRA_BY_COUNT = "SELECT key, seq, size FROM publication WHERE project_id = $1 AND pipeline = $2 AND state <> 'desired' AND (SELECT count(*) FROM publication AS newer WHERE newer.key = publication.key AND newer.seq > publication.seq AND newer.state <> 'overtaken') >= $3 ORDER BY seq LIMIT $4";
+}
+
+/// What a public key holds, held, or is about to hold.
+#[derive(Clone, Debug)]
+pub struct Publication {
+    /// Its id.
+    pub id: PublicationId,
+    /// The key.
+    pub key: ObjectKey,
+    /// The move it follows; a key's versions are in this order.
+    pub seq: i64,
+    /// The bytes.
+    pub digest: Digest,
+    /// How many.
+    pub size: i64,
+    /// Their media type.
+    pub content_type: String,
+    /// What readers are told beside the bytes.
+    pub metadata: BTreeMap<String, String>,
+    /// Its state.
+    pub state: PublicationState,
+    /// Whose.
+    pub project: ProjectId,
+    /// From which pipeline.
+    pub pipeline: String,
+    /// Of which ref.
+    pub git_ref: GitRef,
+    /// Of which commit.
+    pub commit: CommitId,
+    /// By which run.
+    pub run: RunId,
+    /// The bucket's own name of the version.
+    pub version_id: Option<String>,
+    /// When it was desired.
+    pub created: Timestamp,
+    /// When readers could see it.
+    pub published: Option<Timestamp>,
+}
+
+fn read(row: &Row<'_, '_>) -> Result<Publication, DbError> {
+    let metadata: String = row.get(6)?;
+    Ok(Publication {
+        id: row.get(0)?,
+        key: row.get(1)?,
+        seq: row.get(2)?,
+        digest: row.get(3)?,
+        size: row.get(4)?,
+        content_type: row.get(5)?,
+        metadata: serde_json::from_str(&metadata)
+            .map_err(|fault| DbError::Row { column: 6, fault: fault.to_string() })?,
+        state: row.get(7)?,
+        project: row.get(8)?,
+        pipeline: row.get(9)?,
+        git_ref: row.get(10)?,
+        commit: row.get(11)?,
+        run: row.get(12)?,
+        version_id: row.get(13)?,
+        created: row.get(14)?,
+        published: row.get(15)?,
+    })
+}
+
+/// What a run wants a key to hold.
+#[derive(Clone, Debug)]
+pub struct Desire {
+    /// The key.
+    pub key: ObjectKey,
+    /// The move it follows.
+    pub seq: i64,
+    /// The bytes.
+    pub digest: Digest,
+    /// How many.
+    pub size: i64,
+    /// Their media type.
+    pub content_type: String,
+    /// What readers are told beside the bytes.
+    pub metadata: BTreeMap<String, String>,
+    /// Whose.
+    pub project: ProjectId,
+    /// From which pipeline.
+    pub pipeline: String,
+    /// Of which ref.
+    pub git_ref: GitRef,
+    /// Of which commit.
+    pub commit: CommitId,
+    /// By which run.
+    pub run: RunId,
+    /// Whether another ref, pipeline or project may publish under the same key.
+    pub allow_shared_key: bool,
+}
+
+/// What became of a desire.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Desired {
+    /// The key is to hold it, as version `seq`.
+    Committed {
+        /// The version.
+        seq: i64,
+    },
+    /// The key already holds it, as version `seq`, from an earlier run of the same move.
+    Already {
+        /// The version.
+        seq: i64,
+    },
+    /// The key went on to a later move: it never goes back.
+    Overtaken {
+        /// The later move.
+        by: i64,
+    },
+    /// Another ref, pipeline or project publishes under this key.
+    Taken {
+        /// Which one, for people.
+        by: String,
+    },
+}
+
+/// Commits what a key is to hold. In a transaction that also proves the lease.
+pub fn desire(tx: &mut Tx<'_>, want: &Desire) -> Result<Desired, DbError> {
+    let mut seq = want.seq;
+    if let Some(top) = top(tx, &want.key)? {
+        let same_owner =
+            (top.project, &top.pipeline, &top.git_ref) == (want.project, &want.pipeline, &want.git_ref);
+        if !same_owner && !want.allow_shared_key {
+            let by = format!("pipeline `{}` for {} (run {})", top.pipeline, top.git_ref, top.run);
+            return Ok(Desired::Taken { by });
+        }
+        if top.seq > seq {
+            return Ok(Desired::Overtaken { by: top.seq });
+        }
+        if top.seq == seq {
+            if top.digest == want.digest {
+                return Ok(match top.state {
+                    PublicationState::Published => Desired::Already { seq },
+                    _ => Desired::Committed { seq },
+                });
+            }
+            // The same move built again came out differently: the settings have changed. A version
+            // never changes its bytes, so that this becomes a version, and a move, of its own.
+            seq = renumber(tx, want)?;
+        }
+    }
+    insert(tx, want, seq)?;
+    Ok(Desired::Committed { seq })
+}
+
+fn renumber(tx: &mut Tx<'_>, want: &Desire) -> Result<i64, DbError> {
+    match head::get(tx, want.project, &want.git_ref)? {
+        Some(head) if head.tip == Some(want.commit) => {
+            head::moved(tx, want.project, &want.git_ref, head.tip, head.object)
+        }
+        _ => head::next_move(tx),
+    }
+}
+
+fn insert(tx: &mut Tx<'_>, want: &Desire, seq: i64) -> Result<(), DbError> {
+    let now = tx.now();
+    let id = PublicationId::new(now, tx.random());
+    let metadata = serde_json::to_string(&want.metadata).expect("texts");
+    tx.execute(
+        INSERT,
+        params![
+            id,
+            &want.key,
+            seq,
+            want.digest,
+            want.size,
+            &want.content_type,
+            metadata,
+            want.project,
+            &want.pipeline,
+            &want.git_ref,
+            want.commit,
+            want.run,
+            now
+        ],
+    )?;
+    tx.execute(OVERTAKE, params![&want.key, seq]).map(drop)
+}
+
+/// What the key holds or is about to hold.
+pub fn top(tx: &mut Tx<'_>, key: &ObjectKey) -> Result<Option<Publication>, DbError> {
+    tx.query_one(TOP, params![key], read)
+}
+
+/// The published versions of a key, newest first, those before version `before`.
+pub fn versions(
+    tx: &mut Tx<'_>,
+    key: &ObjectKey,
+    before: i64,
+    limit: i64,
+) -> Result<Vec<Publication>, DbError> {
+    tx.query(PUBLISHED, params![key, before, limit], read)
+}
+
+/// One published version of a key.
+pub fn at(tx: &mut Tx<'_>, key: &ObjectKey, seq: i64) -> Result<Option<Publication>, DbError> {
+    tx.query_one(AT, params![key, seq], read)
+}
+
+/// What a run published.
+pub fn of_run(tx: &mut Tx<'_>, run: RunId) -> Result<Vec<Publication>, DbError> {
+    tx.query(OF_RUN, params![run], read)
+}
+
+/// Keys that hold or are about to hold something, in order, those after `after`.
+pub fn keys(tx: &mut Tx<'_>, after: &str, limit: i64) -> Result<Vec<ObjectKey>, DbError> {
+    tx.query(KEYS, params![after, limit], |row| row.get(0))
+}
+
+/// Becomes the holder of a key for `hold`, the hard limit of one request to the bucket: `None`. Where
+/// another job holds it, how long to wait: its lease and the request it may have under way must have
+/// ended before anybody else writes to the key.
+pub fn hold(
+    tx: &mut Tx<'_>,
+    key: &ObjectKey,
+    job: JobId,
+    attempt: i64,
+    hold: Duration,
+) -> Result<Option<Duration>, DbError> {
+    let now = tx.now();
+    let holder = tx.query_one(HOLDER, params![key], |row| {
+        Ok((row.get::<JobId>(0)?, row.get::<i64>(1)?, row.get::<Timestamp>(2)?))
+    })?;
+    if let Some((other, other_attempt, until)) = holder
+        && (other, other_attempt) != (job, attempt)
+        && until > now
+    {
+        return Ok(Some(until.since(now)));
+    }
+    tx.execute(HOLD, params![key, job, attempt, now.plus(hold)])?;
+    Ok(None)
+}
+
+/// Lets a key go.
+pub fn let_go(tx: &mut Tx<'_>, key: &ObjectKey, job: JobId) -> Result<(), DbError> {
+    tx.execute(LET_GO, params![key, job]).map(drop)
+}
+
+/// Readers see version `seq` of the key.
+pub fn published(
+    tx: &mut Tx<'_>,
+    key: &ObjectKey,
+    seq: i64,
+    version_id: Option<&str>,
+) -> Result<(), DbError> {
+    let now = tx.now();
+    tx.execute(DONE, params![key, seq, version_id, now]).map(drop)
+}
+
+/// A version that the retention rules let go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Extra {
+    /// The key.
+    pub key: ObjectKey,
+    /// The version.
+    pub seq: i64,
+    /// How many bytes it has.
+    pub size: i64,
+}
+
+fn read_extra(row: &Row<'_, '_>) -> Result<Extra, DbError> {
+    Ok(Extra { key: row.get(0)?, seq: row.get(1)?, size: row.get(2)? })
+}
+
+/// Versions of a pipeline's keys made before `before`, without the newest of each key.
+pub fn older_than(
+    tx: &mut Tx<'_>,
+    project: ProjectId,
+    pipeline: &str,
+    before: Timestamp,
+    limit: i64,
+) -> Result<Vec<Extra>, DbError> {
+    tx.query(EXTRA_BY_AGE, params![project, pipeline, before, limit], read_extra)
+}
+
+/// Versions of a pipeline's keys that have at least `keep` newer ones.
+pub fn more_than(
+    tx: &mut Tx<'_>,
+    project: ProjectId,
+    pipeline: &str,
+    keep: i64,
+    limit: i64,
+) -> Result<Vec<Extra>, DbError> {
+    tx.query(EXTRA_BY_COUNT, params![project, pipeline, keep.max(1), limit], read_extra)
+}
+
+/// Forgets a version.
+pub fn delete(tx: &mut Tx<'_>, key: &ObjectKey, seq: i64) -> Result<(), DbError> {
+    tx.execute(DELETE, params![key, seq]).map(drop)
+}

@@ -1,0 +1,253 @@
+//! Runs: the work for one commit in one pipeline.
+
+use gristmill_model::{CommitId, GitRef, JobState, Plan, ProjectId, RunId, RunState, Timestamp};
+
+use crate::error::DbError;
+use crate::statements::statements;
+use crate::tx::{Row, Tx};
+use crate::{job, params};
+
+statements! {
+    INSERT = "INSERT INTO run (id, project_id, pipeline, spec_rev, ref, commit_id, seq, is_release, cause, cause_id, state, jobs_left, created_ms) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'queued', $11, $12)";
+    EXISTS = "SELECT 1 FROM run WHERE project_id = $1 AND pipeline = $2 AND ref = $3 AND commit_id = $4 AND is_release = $5 LIMIT 1";
+    OPEN = "SELECT id FROM run WHERE project_id = $1 AND pipeline = $2 AND ref = $3 AND state IN ('queued', 'running') AND is_release = $4 AND id <> $5";
+    SHOW = "SELECT id, project_id, pipeline, spec_rev, ref, commit_id, seq, is_release, cause, cause_id, state, reason, jobs_left, created_ms, started_ms, finished_ms FROM run WHERE id = $1";
+    LIST = "SELECT id, project_id, pipeline, spec_rev, ref, commit_id, seq, is_release, cause, cause_id, state, reason, jobs_left, created_ms, started_ms, finished_ms FROM run WHERE ($1 IS NULL OR project_id = $1) AND id < $2 ORDER BY id DESC LIMIT $3";
+    START = "UPDATE run SET state = 'running', started_ms = $2 WHERE id = $1 AND state = 'queued'";
+    ADD_JOBS = "UPDATE run SET jobs_left = jobs_left + $2 WHERE id = $1";
+    COUNT_DOWN = "UPDATE run SET jobs_left = jobs_left - $2 WHERE id = $1 RETURNING jobs_left";
+    NOTE = "UPDATE run SET reason = $2 WHERE id = $1 AND reason IS NULL";
+    WORST = "SELECT count(*) FROM job WHERE run_id = $1 AND state IN ('failed', 'dead')";
+    END = "UPDATE run SET state = $2, finished_ms = $3 WHERE id = $1 AND state IN ('queued', 'running')";
+    STOP = "UPDATE run SET state = $2, reason = $3, finished_ms = $4 WHERE id = $1 AND state IN ('queued', 'running')";
+    UNPIN = "DELETE FROM pin WHERE run_id = $1";
+    OPEN_COUNT = "SELECT count(*) FROM run WHERE state IN ('queued', 'running')";
+    DESIRED = "SELECT count(*) FROM publication WHERE run_id = $1 AND state = 'desired'";
+}
+
+/// A run that is to be.
+#[derive(Clone, Debug)]
+pub struct NewRun {
+    /// Whose.
+    pub project: ProjectId,
+    /// In which pipeline.
+    pub pipeline: String,
+    /// At which revision of the settings.
+    pub spec_rev: i64,
+    /// Of which ref.
+    pub git_ref: GitRef,
+    /// Of which commit.
+    pub commit: CommitId,
+    /// The move that made the commit the tip; `None` where it is not (or no longer) the tip.
+    pub seq: Option<i64>,
+    /// Whether a release of the forge asked for it.
+    pub is_release: bool,
+    /// delivery, poll, schedule, manual or retry.
+    pub cause: String,
+    /// Which.
+    pub cause_id: Option<String>,
+}
+
+/// A run.
+#[derive(Clone, Debug)]
+pub struct Run {
+    /// Its id.
+    pub id: RunId,
+    /// Whose.
+    pub project: ProjectId,
+    /// In which pipeline.
+    pub pipeline: String,
+    /// At which revision of the settings.
+    pub spec_rev: i64,
+    /// Of which ref.
+    pub git_ref: GitRef,
+    /// Of which commit.
+    pub commit: CommitId,
+    /// The move that made the commit the tip.
+    pub seq: Option<i64>,
+    /// Whether a release of the forge asked for it.
+    pub is_release: bool,
+    /// delivery, poll, schedule, manual or retry.
+    pub cause: String,
+    /// Which.
+    pub cause_id: Option<String>,
+    /// Its state.
+    pub state: RunState,
+    /// Why, where it did not succeed.
+    pub reason: Option<String>,
+    /// Jobs that are not over.
+    pub jobs_left: i64,
+    /// When it was made.
+    pub created: Timestamp,
+    /// When its first job started.
+    pub started: Option<Timestamp>,
+    /// When it was over.
+    pub finished: Option<Timestamp>,
+}
+
+fn read(row: &Row<'_, '_>) -> Result<Run, DbError> {
+    Ok(Run {
+        id: row.get(0)?,
+        project: row.get(1)?,
+        pipeline: row.get(2)?,
+        spec_rev: row.get(3)?,
+        git_ref: row.get(4)?,
+        commit: row.get(5)?,
+        seq: row.get(6)?,
+        is_release: row.get(7)?,
+        cause: row.get(8)?,
+        cause_id: row.get(9)?,
+        state: row.get(10)?,
+        reason: row.get(11)?,
+        jobs_left: row.get(12)?,
+        created: row.get(13)?,
+        started: row.get(14)?,
+        finished: row.get(15)?,
+    })
+}
+
+/// Makes a run with the jobs of its plan. With `supersede`, older runs of the same ref end.
+pub fn create(tx: &mut Tx<'_>, new: &NewRun, plan: &Plan, supersede: bool) -> Result<RunId, DbError> {
+    debug_assert_eq!(plan.check(), Ok(()), "plans are checked where they are made");
+    let now = tx.now();
+    let id = RunId::new(now, tx.random());
+    let jobs = i64::try_from(plan.jobs.len()).expect("plans are bounded");
+    tx.execute(
+        INSERT,
+        params![
+            id,
+            new.project,
+            &new.pipeline,
+            new.spec_rev,
+            &new.git_ref,
+            new.commit,
+            new.seq,
+            new.is_release,
+            &new.cause,
+            new.cause_id.as_deref(),
+            jobs,
+            now
+        ],
+    )?;
+    let priority = if new.cause == "poll" { job::PRIORITY_POLL } else { job::PRIORITY_HOOK };
+    job::insert_plan(tx, Some(id), Some(new.project), priority, plan)?;
+    if supersede && new.seq.is_some() {
+        let older =
+            tx.query(OPEN, params![new.project, &new.pipeline, &new.git_ref, new.is_release, id], |row| {
+                row.get::<RunId>(0)
+            })?;
+        for run in older {
+            stop(tx, run, RunState::Superseded, &format!("run {id} took its place"))?;
+        }
+    }
+    if jobs == 0 {
+        tx.execute(END, params![id, RunState::Skipped, now])?;
+    }
+    Ok(id)
+}
+
+/// Whether the pipeline has a run for this commit of this ref, over or not.
+pub fn exists(
+    tx: &mut Tx<'_>,
+    project: ProjectId,
+    pipeline: &str,
+    git_ref: &GitRef,
+    commit: CommitId,
+    is_release: bool,
+) -> Result<bool, DbError> {
+    let found = tx.query_one(EXISTS, params![project, pipeline, git_ref, commit, is_release], |_| Ok(()))?;
+    Ok(found.is_some())
+}
+
+/// One run.
+pub fn by_id(tx: &mut Tx<'_>, id: RunId) -> Result<Option<Run>, DbError> {
+    tx.query_one(SHOW, params![id], read)
+}
+
+/// Runs, newest first, those before `before`.
+pub fn list(
+    tx: &mut Tx<'_>,
+    project: Option<ProjectId>,
+    before: &str,
+    limit: i64,
+) -> Result<Vec<Run>, DbError> {
+    tx.query(LIST, params![project, before, limit], read)
+}
+
+/// How many runs are not over.
+pub fn open_count(tx: &mut Tx<'_>) -> Result<i64, DbError> {
+    Ok(tx.query_one(OPEN_COUNT, params![], |row| row.get(0))?.unwrap_or(0))
+}
+
+/// A job of the run has started.
+pub(crate) fn started(tx: &mut Tx<'_>, id: RunId) -> Result<(), DbError> {
+    let now = tx.now();
+    tx.execute(START, params![id, now]).map(drop)
+}
+
+/// Jobs were added to a run that is not over.
+pub(crate) fn jobs_added(tx: &mut Tx<'_>, id: RunId, jobs: i64) -> Result<(), DbError> {
+    tx.execute(ADD_JOBS, params![id, jobs]).map(drop)
+}
+
+/// The first reason for which something in the run went wrong stays.
+pub(crate) fn note(tx: &mut Tx<'_>, id: RunId, reason: &str) -> Result<(), DbError> {
+    tx.execute(NOTE, params![id, reason]).map(drop)
+}
+
+/// `jobs` more jobs of the run are over. With the last one the run is.
+pub(crate) fn jobs_over(tx: &mut Tx<'_>, id: RunId, jobs: i64) -> Result<(), DbError> {
+    let left = tx.query_one(COUNT_DOWN, params![id, jobs], |row| row.get::<i64>(0))?;
+    if left == Some(0) {
+        let bad = tx.query_one(WORST, params![id], |row| row.get::<i64>(0))?.unwrap_or(0);
+        end(tx, id, if bad == 0 { RunState::Succeeded } else { RunState::Failed })?;
+    }
+    Ok(())
+}
+
+fn end(tx: &mut Tx<'_>, id: RunId, state: RunState) -> Result<(), DbError> {
+    let now = tx.now();
+    tx.execute(END, params![id, state, now])?;
+    tx.execute(UNPIN, params![id]).map(drop)
+}
+
+/// Why a run was not stopped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stopped {
+    /// It is stopped: nothing it does counts from now on.
+    Now,
+    /// It was over already.
+    WasOver(RunState),
+    /// It is committed to being published; readers may see it at any moment.
+    Publishing,
+    /// There is no such run.
+    Unknown,
+}
+
+/// Cancels a run for a person. True at once: workers that still run its jobs have lost their leases,
+/// and nothing they do counts.
+pub fn cancel(tx: &mut Tx<'_>, id: RunId, reason: &str) -> Result<Stopped, DbError> {
+    stop(tx, id, RunState::Cancelled, reason)
+}
+
+/// Ends a run before its jobs do.
+pub(crate) fn stop(tx: &mut Tx<'_>, id: RunId, state: RunState, reason: &str) -> Result<Stopped, DbError> {
+    let Some(run) = by_id(tx, id)? else { return Ok(Stopped::Unknown) };
+    if run.state.is_over() {
+        return Ok(Stopped::WasOver(run.state));
+    }
+    if state != RunState::Skipped && tx.query_one(DESIRED, params![id], |row| row.get::<i64>(0))? != Some(0) {
+        return Ok(Stopped::Publishing);
+    }
+    let now = tx.now();
+    tx.execute(STOP, params![id, state, reason, now])?;
+    tx.execute(UNPIN, params![id])?;
+    job::cancel_all(tx, id, JobState::Cancelled, reason)?;
+    tx.wake_workers();
+    Ok(Stopped::Now)
+}
+
+/// The run's job found that there is nothing to do: the rest is not done either.
+pub(crate) fn skip(tx: &mut Tx<'_>, id: RunId, reason: &str) -> Result<(), DbError> {
+    stop(tx, id, RunState::Skipped, reason).map(drop)
+}

@@ -1,0 +1,129 @@
+//! Content-keyed steps: equal key, equal output, made once.
+//!
+//! A key is `making` while one job makes it (others wait for that job), then `ready`. A hit pins the
+//! step for the run in the same transaction, so that the collector, which condemns what nothing refers
+//! to, cannot take it away between "found" and "used". What is `deleting` counts as not there.
+
+use gristmill_model::{Digest, JobId, RunId, StepState, Timestamp};
+
+use crate::error::DbError;
+use crate::params;
+use crate::statements::statements;
+use crate::tx::Tx;
+
+statements! {
+    GET = "SELECT state, job_id, outcome FROM step WHERE key = $1";
+    HOLDER_LEASED = "SELECT 1 FROM job WHERE id = $1 AND state = 'leased'";
+    CLAIM = "INSERT INTO step (key, state, job_id, used_ms, since_ms) VALUES ($1, 'making', $2, $3, $3) ON CONFLICT (key) DO UPDATE SET state = 'making', job_id = excluded.job_id, outcome = NULL, used_ms = excluded.used_ms, since_ms = excluded.since_ms";
+    USE = "UPDATE step SET state = 'ready', used_ms = $2 WHERE key = $1 AND state IN ('ready', 'condemned')";
+    PIN = "INSERT INTO pin (step_key, run_id) VALUES ($1, $2) ON CONFLICT DO NOTHING";
+    MADE = "UPDATE step SET state = 'ready', outcome = $3, used_ms = $4, since_ms = $4 WHERE key = $1 AND job_id = $2 AND state = 'making'";
+    ABANDON = "DELETE FROM step WHERE job_id = $1 AND state = 'making'";
+    ADD_BLOB = "INSERT INTO step_blob (step_key, digest) VALUES ($1, $2) ON CONFLICT DO NOTHING";
+    DROP_BLOBS = "DELETE FROM step_blob WHERE step_key = $1";
+    CONDEMN = "UPDATE step SET state = 'condemned', since_ms = $1 WHERE state = 'ready' AND used_ms < $2 AND NOT EXISTS (SELECT 1 FROM pin WHERE pin.step_key = step.key) AND NOT EXISTS (SELECT 1 FROM artifact WHERE artifact.step_key = step.key)";
+    PARDON = "UPDATE step SET state = 'ready', since_ms = $1 WHERE state = 'condemned' AND (EXISTS (SELECT 1 FROM pin WHERE pin.step_key = step.key) OR EXISTS (SELECT 1 FROM artifact WHERE artifact.step_key = step.key))";
+    TO_DELETE = "SELECT key FROM step WHERE state = 'condemned' AND since_ms < $1 LIMIT $2";
+    DELETING = "UPDATE step SET state = 'deleting', since_ms = $2 WHERE key = $1 AND state = 'condemned'";
+    GONE = "DELETE FROM step WHERE key = $1 AND state = 'deleting'";
+    WOULD_CONDEMN = "SELECT count(*) FROM step WHERE state = 'ready' AND used_ms < $1 AND NOT EXISTS (SELECT 1 FROM pin WHERE pin.step_key = step.key) AND NOT EXISTS (SELECT 1 FROM artifact WHERE artifact.step_key = step.key)";
+}
+
+/// What a job that wants a step made should do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Begin {
+    /// It is made: this came out. It is pinned for the run.
+    Hit(String),
+    /// Make it. Others that want it wait for this job.
+    Make,
+    /// That job is making it: wait for it.
+    Wait(JobId),
+}
+
+/// Asks for a step, for a leased job. Exactly one job at a time is told to make it.
+pub fn begin(tx: &mut Tx<'_>, key: Digest, job: JobId, run: Option<RunId>) -> Result<Begin, DbError> {
+    let now = tx.now();
+    let found = tx.query_one(GET, params![key], |row| {
+        Ok((row.get::<StepState>(0)?, row.get::<JobId>(1)?, row.get::<Option<String>>(2)?))
+    })?;
+    match found {
+        Some((StepState::Ready | StepState::Condemned, _, Some(outcome))) => {
+            tx.execute(USE, params![key, now])?;
+            if let Some(run) = run {
+                tx.execute(PIN, params![key, run])?;
+            }
+            Ok(Begin::Hit(outcome))
+        }
+        Some((StepState::Making, holder, _)) if holder != job && is_leased(tx, holder)? => {
+            Ok(Begin::Wait(holder))
+        }
+        // Nobody made it, its maker is gone, or it is being deleted: its bytes are made anew.
+        _ => {
+            tx.execute(DROP_BLOBS, params![key])?;
+            tx.execute(CLAIM, params![key, job, now])?;
+            Ok(Begin::Make)
+        }
+    }
+}
+
+fn is_leased(tx: &mut Tx<'_>, job: JobId) -> Result<bool, DbError> {
+    Ok(tx.query_one(HOLDER_LEASED, params![job], |_| Ok(()))?.is_some())
+}
+
+/// Records what a step made, with the blobs it consists of, and pins it for the run. In the same
+/// transaction as the end of the job, which proves the lease. False where another job has taken the
+/// step over meanwhile (then that one's result counts).
+pub fn made(
+    tx: &mut Tx<'_>,
+    key: Digest,
+    job: JobId,
+    run: Option<RunId>,
+    outcome: &str,
+    blobs: &[Digest],
+) -> Result<bool, DbError> {
+    let now = tx.now();
+    if tx.execute(MADE, params![key, job, outcome, now])? == 0 {
+        return Ok(false);
+    }
+    for digest in blobs {
+        tx.execute(ADD_BLOB, params![key, *digest])?;
+    }
+    if let Some(run) = run {
+        tx.execute(PIN, params![key, run])?;
+    }
+    Ok(true)
+}
+
+/// A job ended without making what it was making: the next one that asks makes it.
+pub(crate) fn abandoned_by(tx: &mut Tx<'_>, job: JobId) -> Result<(), DbError> {
+    tx.execute(ABANDON, params![job]).map(drop)
+}
+
+/// How many steps a collection would condemn now: not used since `idle_since`, pinned by no run and the
+/// source of no artifact.
+pub fn would_condemn(tx: &mut Tx<'_>, idle_since: Timestamp) -> Result<i64, DbError> {
+    Ok(tx.query_one(WOULD_CONDEMN, params![idle_since], |row| row.get(0))?.unwrap_or(0))
+}
+
+/// Condemns the steps that nothing refers to and that were not used since `idle_since`; pardons those
+/// that something refers to again. How many were condemned.
+pub fn condemn(tx: &mut Tx<'_>, idle_since: Timestamp) -> Result<usize, DbError> {
+    let now = tx.now();
+    tx.execute(PARDON, params![now])?;
+    tx.execute(CONDEMN, params![now, idle_since])
+}
+
+/// Forgets up to `max` steps condemned before `before`; how many. Their blobs go with the collection
+/// of blobs, where no other step or publication holds them.
+pub fn delete_condemned(tx: &mut Tx<'_>, before: Timestamp, max: i64) -> Result<usize, DbError> {
+    let now = tx.now();
+    let keys = tx.query(TO_DELETE, params![before, max], |row| row.get::<Digest>(0))?;
+    let mut deleted = 0;
+    for key in keys {
+        if tx.execute(DELETING, params![key, now])? == 1 {
+            tx.execute(DROP_BLOBS, params![key])?;
+            deleted += tx.execute(GONE, params![key])?;
+        }
+    }
+    Ok(deleted)
+}
