@@ -1,1 +1,47 @@
-//! See ARCHITECTURE.md.
+//! Git as Gristmill uses it: remotes are asked and mirrored by the `git` program, objects are read in process.
+//!
+//! * [`Git`] is the configured program. It runs each command in an environment of its own, in a process
+//!   group of its own, with bounded time and output; dropping the future ends the whole group.
+//! * [`RemoteUrl`] is an address that was checked at the edge; [`Remote`] adds what is needed to be let in.
+//! * [`Mirror`] is a bare repository per project. It brings exact commits and keeps them.
+//! * [`Objects`] reads commits, trees and blobs of a mirror without starting a process.
+//!
+//! # What keeps a stranger's repository from running anything here
+//!
+//! Nothing is ever checked out and nothing goes through a shell except git's own `git-upload-pack` for
+//! repositories on this machine. The environment is emptied; neither system nor user configuration is read;
+//! hooks, fsmonitor, maintenance and submodules are off; exactly the one transport that the address names is
+//! allowed (`GIT_ALLOW_PROTOCOL`), so `ext::` and remote helpers cannot be reached. Values that come from
+//! outside are parsed into types first and stand behind `--`. Redirects are not followed.
+//!
+//! `transfer.fsckObjects` stays off on purpose: it refuses many honest old histories (zero-padded modes,
+//! missing taggers), while `index-pack` checks every object's hash anyway and [`Objects::walk`] refuses the
+//! trees that could do harm when unpacked.
+//!
+//! A repository on this machine may belong to another user. `upload-pack` then wants `safe.directory`, which it
+//! takes from no command line (git clears `-c` for it), so a configuration file of ours that says
+//! `safe.directory = *` is named for `file` remotes alone. That is safe because upload-pack runs no command that
+//! the served repository's configuration names: `uploadpack.packObjectsHook` counts only in protected
+//! configuration, and it neither uses an index (fsmonitor) nor runs hooks.
+
+mod classify;
+mod credentials;
+mod error;
+mod lock;
+mod mirror;
+mod objects;
+mod process;
+mod program;
+mod refs;
+mod repair;
+mod url;
+mod walk;
+
+pub use credentials::Credentials;
+pub use error::{GitError, ObjectError};
+pub use mirror::{FetchLimits, Fetched, Maintained, Mirror, Reachability, Wanted};
+pub use objects::{CommitInfo, Objects};
+pub use program::{Git, GitOptions, PASSED_ENV, Protocol, VERSION_MIN, Version};
+pub use refs::{ListLimits, RemoteRef, RemoteRefs};
+pub use url::{Host, Remote, RemoteUrl, UrlError};
+pub use walk::{Entry, EntryMode, WalkLimits};

@@ -1,0 +1,238 @@
+//! [`Credentials`]: a token and how it reaches git without being seen.
+//!
+//! Neither argument lists nor environments are private, so the token travels in a file: git's own
+//! `credential-store` helper reads it from a 0600 file in our 0700 folder, which exists only while the command
+//! runs. The helper compares scheme, host and port itself, so a remote that leads git elsewhere gets nothing.
+
+use std::fmt;
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use rustix::fs::{FlockOperation, flock};
+use tempfile::NamedTempFile;
+
+use crate::error::GitError;
+use crate::url::RemoteUrl;
+
+/// The longest token taken, in bytes. Forges' tokens are below 300; OAuth tokens of some reach 2000.
+const TOKEN_BYTES_MAX: usize = 3000;
+
+/// What files with credentials begin with.
+const FILE_PREFIX: &str = "credential-";
+
+/// A user name and a token for http(s).
+#[derive(Clone)]
+pub struct Credentials {
+    username: String,
+    token: String,
+}
+
+impl Credentials {
+    /// The user name may be anything where a forge looks at the token alone (`x-access-token` on GitHub).
+    ///
+    /// # Errors
+    ///
+    /// `None` where either is empty, has a control character, or is too long for an HTTP header.
+    pub fn new(username: impl Into<String>, token: impl Into<String>) -> Option<Credentials> {
+        let (username, token) = (username.into(), token.into());
+        let good = |text: &str| {
+            !text.is_empty() && text.len() <= TOKEN_BYTES_MAX && !text.contains(char::is_control)
+        };
+        // A colon would end the user name in HTTP's Basic scheme.
+        (good(&username) && good(&token) && !username.contains(':'))
+            .then_some(Credentials { username, token })
+    }
+
+    /// Replaces the token, also in the forms it has on the wire and in addresses, by `***`.
+    pub(crate) fn redact(&self, text: &str) -> String {
+        let encoded = utf8_percent_encode(&self.token, NON_ALPHANUMERIC).to_string();
+        let basic = base64(format!("{}:{}", self.username, self.token).as_bytes());
+        [self.token.as_str(), &encoded, basic.trim_end_matches('=')]
+            .into_iter()
+            .fold(text.to_owned(), |text, secret| text.replace(secret, "***"))
+    }
+
+    /// A line of git-credential-store(1).
+    fn store_line(&self, url: &RemoteUrl) -> String {
+        let encode = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+        let host = url.host().map(ToString::to_string).unwrap_or_default();
+        let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+        format!("{}://{}:{}@{host}{port}\n", url.protocol(), encode(&self.username), encode(&self.token))
+    }
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credentials").field("username", &self.username).finish_non_exhaustive()
+    }
+}
+
+/// Standard base64 (RFC 4648, section 4), for [`Credentials::redact`] alone.
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for chunk in bytes.chunks(3) {
+        let group =
+            chunk.iter().enumerate().fold(0u32, |bits, (n, byte)| bits | u32::from(*byte) << (16 - 8 * n));
+        for n in 0..4 {
+            let digit = DIGITS[(group >> (18 - 6 * n) & 63) as usize];
+            text.push(if n <= chunk.len() { char::from(digit) } else { '=' });
+        }
+    }
+    text
+}
+
+/// The folder where credential files live while they are needed.
+#[derive(Debug, Clone)]
+pub(crate) struct Vault {
+    dir: PathBuf,
+}
+
+/// Credentials on the disk for one command; the file goes when this is dropped.
+pub(crate) struct Lent {
+    file: NamedTempFile,
+    /// Held shared, so that nobody takes the file for a dead process's leftover.
+    _alive: File,
+}
+
+impl Vault {
+    /// Takes a private folder and removes credential files that killed processes left there.
+    pub(crate) fn open(dir: &Path) -> Result<Vault, GitError> {
+        let vault = Vault { dir: dir.to_owned() };
+        let lock = vault.lock_file()?;
+        // Refused while any process has a file lent out; the next start tries again.
+        if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok() {
+            for entry in fs::read_dir(dir).map_err(|error| GitError::io("read", dir, error))? {
+                let entry = entry.map_err(|error| GitError::io("read", dir, error))?;
+                if entry.file_name().to_string_lossy().starts_with(FILE_PREFIX) {
+                    fs::remove_file(entry.path())
+                        .map_err(|error| GitError::io("remove", &entry.path(), error))?;
+                }
+            }
+        }
+        Ok(vault)
+    }
+
+    fn lock_file(&self) -> Result<File, GitError> {
+        let path = self.dir.join("vault.lock");
+        File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+            .map_err(|error| GitError::io("open", &path, error))
+    }
+
+    /// Writes the credentials for `url` to a file that only this user can read.
+    pub(crate) fn lend(&self, credentials: &Credentials, url: &RemoteUrl) -> Result<Lent, GitError> {
+        let alive = self.lock_file()?;
+        // Waits only while another process cleans up, which takes milliseconds.
+        flock(&alive, FlockOperation::LockShared)
+            .map_err(|error| GitError::io("lock", &self.dir, error.into()))?;
+        let write = || {
+            // tempfile makes files of mode 0600.
+            let mut file = tempfile::Builder::new().prefix(FILE_PREFIX).tempfile_in(&self.dir)?;
+            file.write_all(credentials.store_line(url).as_bytes())?;
+            Ok(file)
+        };
+        let file = write().map_err(|error| GitError::io("write a credential file in", &self.dir, error))?;
+        Ok(Lent { file, _alive: alive })
+    }
+}
+
+impl Lent {
+    /// The value of `credential.helper`. Git hands it to a shell, hence the quotes.
+    pub(crate) fn helper(&self) -> String {
+        format!("store --file={}", shell_quoted(&self.file.path().to_string_lossy()))
+    }
+}
+
+/// One word for a POSIX shell, whatever is in it.
+fn shell_quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base64_has_the_values_of_rfc_4648() {
+        for (plain, encoded) in [
+            ("", ""),
+            ("f", "Zg=="),
+            ("fo", "Zm8="),
+            ("foo", "Zm9v"),
+            ("foob", "Zm9vYg=="),
+            ("fooba", "Zm9vYmE="),
+            ("foobar", "Zm9vYmFy"),
+            ("\u{ff}\u{fe}~", "w7/Dvn4="),
+        ] {
+            assert_eq!(base64(plain.as_bytes()), encoded);
+        }
+    }
+
+    #[test]
+    fn a_token_is_replaced_in_all_its_forms() {
+        let credentials = Credentials::new("me", "s3cr/t+x").expect("valid");
+        let text = "plain s3cr/t+x, encoded s3cr%2Ft%2Bx, header bWU6czNjci90K3g= end";
+        assert_eq!(credentials.redact(text), "plain ***, encoded ***, header ***= end");
+        assert_eq!(format!("{credentials:?}"), r#"Credentials { username: "me", .. }"#);
+    }
+
+    #[test]
+    fn what_cannot_stand_in_a_header_is_refused() {
+        for (user, token, good) in [
+            ("me", "token", true),
+            ("", "token", false),
+            ("me", "", false),
+            ("m:e", "token", false),
+            ("me", "a:b", true),
+            ("me", "a\nb", false),
+            ("m\re", "ab", false),
+            ("me", &"x".repeat(TOKEN_BYTES_MAX), true),
+            ("me", &"x".repeat(TOKEN_BYTES_MAX + 1), false),
+        ] {
+            assert_eq!(Credentials::new(user, token).is_some(), good, "{user:?} {}", token.len());
+        }
+    }
+
+    #[test]
+    fn a_store_line_is_bound_to_scheme_host_and_port() {
+        let credentials = Credentials::new("me", "a/b@c").expect("valid");
+        let line = |url: &str| credentials.store_line(&url.parse().expect("a valid address"));
+        assert_eq!(line("https://example.org/a/b"), "https://me:a%2Fb%40c@example.org\n");
+        assert_eq!(line("http://127.0.0.1:80/a/b"), "http://me:a%2Fb%40c@127.0.0.1:80\n");
+        assert_eq!(line("https://[::1]:8443/a/b"), "https://me:a%2Fb%40c@[::1]:8443\n");
+    }
+
+    #[test]
+    fn a_path_with_quotes_is_one_shell_word() {
+        assert_eq!(shell_quoted("/a b/c"), "'/a b/c'");
+        assert_eq!(shell_quoted("/it's"), r"'/it'\''s'");
+    }
+
+    #[test]
+    fn leftovers_go_at_the_start_but_not_what_is_in_use() {
+        let dir = tempfile::tempdir().unwrap();
+        let vault = Vault::open(dir.path()).unwrap();
+        let url: RemoteUrl = "https://example.org/a/b".parse().unwrap();
+        let lent = vault.lend(&Credentials::new("me", "token").unwrap(), &url).unwrap();
+        let path = lent.file.path().to_owned();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "https://me:token@example.org\n");
+        use std::os::unix::fs::PermissionsExt as _;
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        fs::write(dir.path().join("credential-left"), "https://old:token@example.org").unwrap();
+        fs::write(dir.path().join("other"), "").unwrap();
+
+        Vault::open(dir.path()).unwrap();
+        assert!(path.exists(), "in use by a living process");
+        drop(lent);
+        assert!(!path.exists());
+        Vault::open(dir.path()).unwrap();
+        assert!(!dir.path().join("credential-left").exists());
+        assert!(dir.path().join("other").exists());
+    }
+}

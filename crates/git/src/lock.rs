@@ -1,0 +1,46 @@
+//! One process at a time in a mirror.
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use rustix::fs::{FlockOperation, flock};
+
+use crate::error::GitError;
+
+/// How often a busy lock is tried.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// Takes an exclusive `flock` on `path`, which is made where missing. It lasts until the file and all its copies
+/// are closed: each git command gets one as its standard input, so that a mirror whose server was killed stays
+/// locked until the git it had started is gone too.
+///
+/// # Errors
+///
+/// [`GitError::Locked`] after `wait_max`.
+pub(crate) async fn lock(path: &Path, wait_max: Duration) -> Result<File, GitError> {
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .read(true)
+        .write(true)
+        .open(path)
+        .map_err(|error| GitError::io("open the lock", path, error))?;
+    let taken = async {
+        loop {
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => return Ok(()),
+                Err(rustix::io::Errno::WOULDBLOCK) => tokio::time::sleep(PAUSE).await,
+                Err(error) => return Err(GitError::io("lock", path, io::Error::from(error))),
+            }
+        }
+    };
+    match tokio::time::timeout(wait_max, taken).await {
+        Ok(taken) => taken.map(|()| file),
+        Err(_) => {
+            let dir = path.parent().unwrap_or(path).to_owned();
+            Err(GitError::Locked { dir, waited: wait_max, by: String::new() })
+        }
+    }
+}

@@ -1,0 +1,406 @@
+//! [`Mirror`]: a project's bare repository, which brings exact commits and keeps them.
+//!
+//! ```text
+//! <dir>/lock        flock, held while anything is written
+//! <dir>/repo.git/   the repository; refs/gristmill/<id> pins each commit that was asked for,
+//!                   refs/gristmill-tip/<digest of the name> is where a remote's ref was last seen
+//! <dir>/damaged/    the last repository that turned out broken, for a look at it
+//! ```
+//!
+//! The remote's refs are kept under digests of their names because names may collide as files and folders once
+//! branches come and go (`a`, then `a/b`).
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use gristmill_model::{CommitId, Digest, GitRef, ObjectId};
+use tokio::time::Instant;
+
+use crate::error::{GitError, ObjectError};
+use crate::lock::lock;
+use crate::objects::Objects;
+use crate::program::{Call, Git};
+use crate::repair;
+use crate::url::Remote;
+
+/// With so many packs a fetch looks at too many index files; [`Mirror::maintain`] then joins them.
+const PACKS_MAX: usize = 20;
+
+/// With so many loose refs each listing opens too many files.
+const LOOSE_PINS_MAX: usize = 200;
+
+/// How long an answer of one bit about local history may take.
+const ANCESTOR_TIME_MAX: Duration = Duration::from_secs(120);
+
+/// How long opening a mirror waits for somebody who is just making or repairing it.
+const OPEN_WAIT_MAX: Duration = Duration::from_secs(30);
+
+/// A project's mirror. Cheap to clone; any number of processes may have the same one open.
+#[derive(Clone, Debug)]
+pub struct Mirror {
+    git: Git,
+    dir: PathBuf,
+    repo: PathBuf,
+}
+
+/// What a fetch should bring.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Wanted {
+    /// Where the commit was pushed to; fetched first because every server gives that out.
+    pub git_ref: Option<GitRef>,
+    /// The commit, or an annotated tag of it.
+    pub commit: CommitId,
+}
+
+/// Bounds for a fetch.
+#[derive(Clone, Copy, Debug)]
+pub struct FetchLimits {
+    /// How long it may take once it has the mirror for itself.
+    pub time_max: Duration,
+    /// How long it waits for others that work on the mirror.
+    pub lock_wait_max: Duration,
+    /// How large the mirror's packs may become, in bytes. Looked at twice a second, so it is met roughly.
+    pub mirror_bytes_max: u64,
+}
+
+impl Default for FetchLimits {
+    /// Half an hour, after at most five minutes of waiting; 20 GiB.
+    fn default() -> FetchLimits {
+        FetchLimits {
+            time_max: Duration::from_secs(30 * 60),
+            lock_wait_max: Duration::from_secs(5 * 60),
+            mirror_bytes_max: 20 << 30,
+        }
+    }
+}
+
+/// How a commit stands to the ref it was pushed to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Reachability {
+    /// The remote's ref points at it.
+    Tip,
+    /// The remote's ref has moved on from it.
+    Ancestor,
+    /// The remote's ref has another history by now (a force-push).
+    Unreachable,
+    /// The remote does not have the ref any more.
+    RefGone,
+    /// The remote was not asked: no ref was given, or the commit was here already.
+    NotAsked,
+}
+
+/// A commit that is in the mirror, and stays.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Fetched {
+    /// The commit; for an annotated tag the one it leads to.
+    pub commit: CommitId,
+    /// How it stands to the ref.
+    pub reachability: Reachability,
+}
+
+/// What [`Mirror::maintain`] did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Maintained {
+    /// Packs before.
+    pub packs_before: usize,
+    /// Packs after; the same where nothing needed doing.
+    pub packs_after: usize,
+}
+
+impl Mirror {
+    /// Opens the mirror in `dir`, and makes it where there is none. One that is visibly broken is moved aside and
+    /// made anew: everything in it can be fetched again.
+    ///
+    /// # Errors
+    ///
+    /// [`GitError::Locked`] where somebody else has been repairing it for half a minute; [`GitError::Io`].
+    pub async fn open_or_create(git: &Git, dir: impl Into<PathBuf>) -> Result<Mirror, GitError> {
+        let dir = dir.into();
+        std::fs::create_dir_all(&dir).map_err(|error| GitError::io("make", &dir, error))?;
+        let mirror = Mirror { git: git.clone(), repo: dir.join("repo.git"), dir };
+        if repair::looks_broken(&mirror.repo).is_some() {
+            let _lock = mirror.lock(OPEN_WAIT_MAX).await?;
+            // Somebody else may have made it while we waited.
+            if let Some(why) = repair::looks_broken(&mirror.repo) {
+                mirror.make_anew(why)?;
+            }
+        }
+        Ok(mirror)
+    }
+
+    /// Moves the repository aside and makes an empty one, for a caller that found objects unreadable.
+    ///
+    /// # Errors
+    ///
+    /// As [`Mirror::open_or_create`].
+    pub async fn rebuild(&self) -> Result<(), GitError> {
+        let _lock = self.lock(OPEN_WAIT_MAX).await?;
+        self.make_anew("its reader asked for a new one")
+    }
+
+    fn make_anew(&self, why: &str) -> Result<(), GitError> {
+        if self.repo.exists() {
+            tracing::warn!(git.mirror = %self.dir.display(), why, "a mirror is damaged and is made anew");
+        }
+        repair::make_anew(&self.dir, &self.repo)
+    }
+
+    async fn lock(&self, wait_max: Duration) -> Result<File, GitError> {
+        lock(&self.dir.join("lock"), wait_max).await
+    }
+
+    /// Brings exactly this commit and pins it. Asks nobody where it is here and pinned already.
+    ///
+    /// A mirror that turns out damaged on the way is made anew once.
+    ///
+    /// # Errors
+    ///
+    /// [`GitError::CommitUnavailable`] where the remote does not have it (any more),
+    /// [`GitError::NotACommit`] for the id of something else, and whatever keeps the remote from answering.
+    pub async fn fetch(
+        &self,
+        remote: &Remote,
+        wanted: &Wanted,
+        limits: FetchLimits,
+    ) -> Result<Fetched, GitError> {
+        self.git.check(remote)?;
+        if let Some(fetched) = self.pinned(wanted.commit)? {
+            return Ok(fetched);
+        }
+        let lock = self.lock(limits.lock_wait_max).await?;
+        // Somebody else may have brought it while we waited.
+        if let Some(fetched) = self.pinned(wanted.commit)? {
+            return Ok(fetched);
+        }
+        let fetch = Fetch {
+            mirror: self,
+            remote,
+            wanted,
+            limits,
+            lock: &lock,
+            end: Instant::now() + limits.time_max,
+        };
+        match fetch.run().await {
+            Err(
+                GitError::Damaged { detail, .. } | GitError::Object(ObjectError::Unreadable { detail, .. }),
+            ) => {
+                self.make_anew(&detail)?;
+                fetch.run().await
+            }
+            other => other,
+        }
+    }
+
+    /// The commit where it is here and pinned.
+    fn pinned(&self, commit: CommitId) -> Result<Option<Fetched>, GitError> {
+        if repair::read_ref(&self.repo, &pin_name(commit.0))? != Some(commit.0) {
+            return Ok(None);
+        }
+        match self.objects()?.peel(commit.0) {
+            Ok(commit) => Ok(Some(Fetched { commit, reachability: Reachability::NotAsked })),
+            // A pin without its object: fetching puts that right, or finds the damage.
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// Whether `descendant` is `ancestor` or was built on it; both must be in the mirror.
+    ///
+    /// # Errors
+    ///
+    /// [`GitError::Damaged`] or [`GitError::Failed`] where either is missing.
+    pub async fn is_ancestor(&self, ancestor: CommitId, descendant: CommitId) -> Result<bool, GitError> {
+        if ancestor == descendant {
+            return Ok(true);
+        }
+        let args = ["merge-base", "--is-ancestor", "--", &ancestor.to_string(), &descendant.to_string()];
+        let call = self.call(&args, None, ANCESTOR_TIME_MAX);
+        let finished = self.git.run_any("merge-base", &call, || true).await?;
+        match finished.status.code() {
+            Some(0) => Ok(true),
+            Some(1) => Ok(false),
+            _ => Err(GitError::Damaged {
+                dir: self.dir.clone(),
+                detail: crate::process::detail(&finished.stderr, str::to_owned),
+            }),
+        }
+    }
+
+    /// A reader of the mirror's objects. Open one per piece of work: it holds the packs that it has seen.
+    ///
+    /// # Errors
+    ///
+    /// [`GitError::Io`] where the folder cannot be read.
+    pub fn objects(&self) -> Result<Objects, GitError> {
+        Objects::open(&self.git, &self.repo)
+    }
+
+    /// Joins packs and refs where there are too many of them; otherwise looks and does nothing. For an idle moment
+    /// after a fetch. Removes no object.
+    ///
+    /// # Errors
+    ///
+    /// [`GitError::Locked`] at once where the mirror is in use; [`GitError::Timeout`].
+    pub async fn maintain(&self, time_max: Duration) -> Result<Maintained, GitError> {
+        let packs_before = repair::count_packs(&self.repo)?;
+        let many_pins = repair::count_loose_pins(&self.repo)? > LOOSE_PINS_MAX;
+        if packs_before <= PACKS_MAX && !many_pins {
+            return Ok(Maintained { packs_before, packs_after: packs_before });
+        }
+        let lock = self.lock(Duration::ZERO).await?;
+        repair::tidy(&self.repo)?;
+        if packs_before > PACKS_MAX {
+            // Geometric: rewrites small packs often and large ones seldom, whatever the mirror's size.
+            let args = ["repack", "-d", "--geometric=2", "--quiet", "--no-write-bitmap-index"];
+            self.git.run("repack", self.call(&args, Some(&lock), time_max)).await?;
+        }
+        if many_pins {
+            self.git.run("pack-refs", self.call(&["pack-refs", "--all"], Some(&lock), time_max)).await?;
+        }
+        Ok(Maintained { packs_before, packs_after: repair::count_packs(&self.repo)? })
+    }
+
+    fn call<'a>(&'a self, args: &[&str], lock: Option<&'a File>, time_max: Duration) -> Call<'a> {
+        Call {
+            args: args.iter().map(OsString::from).collect(),
+            mirror: Some(&self.repo),
+            remote: None,
+            lock,
+            time_max,
+            stdout_bytes_max: 64 * 1024,
+            commit: None,
+        }
+    }
+
+    /// The folder that the mirror lives in.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+}
+
+fn pin_name(id: ObjectId) -> String {
+    format!("refs/gristmill/{id}")
+}
+
+/// One fetch that holds the lock.
+struct Fetch<'a> {
+    mirror: &'a Mirror,
+    remote: &'a Remote,
+    wanted: &'a Wanted,
+    limits: FetchLimits,
+    lock: &'a File,
+    end: Instant,
+}
+
+impl Fetch<'_> {
+    async fn run(&self) -> Result<Fetched, GitError> {
+        repair::tidy(&self.mirror.repo)?;
+        let tip = match &self.wanted.git_ref {
+            Some(git_ref) => Some(self.fetch_ref(git_ref).await?),
+            None => None,
+        };
+        let wanted = self.wanted.commit;
+        // Only what the fetched ref leads to is known to be whole; an object left by a killed fetch is not.
+        let reachability = match tip {
+            None => Reachability::NotAsked,
+            Some(None) => Reachability::RefGone,
+            Some(Some(tip)) => self.reachability(tip).await?,
+        };
+        match reachability {
+            Reachability::Tip | Reachability::Ancestor => self.pin(wanted.0).await?,
+            // Asking for the commit itself writes its pin, once git has found it whole.
+            _ => self.fetch_refspec(&format!("+{wanted}:{}", pin_name(wanted.0)), Some(wanted)).await?,
+        }
+        let commit = match self.mirror.objects()?.peel(wanted.0) {
+            Ok(commit) => commit,
+            Err(ObjectError::Kind { id, found, .. }) => {
+                self.unpin(wanted.0).await?;
+                return Err(GitError::NotACommit { id, kind: found });
+            }
+            Err(error) => return Err(error.into()),
+        };
+        if commit != wanted {
+            self.pin(commit.0).await?;
+        }
+        Ok(Fetched { commit, reachability })
+    }
+
+    /// Fetches a ref and says what it points at; `None` where the remote does not have it.
+    async fn fetch_ref(&self, git_ref: &GitRef) -> Result<Option<ObjectId>, GitError> {
+        let name = Digest::of(git_ref.as_str().as_bytes()).to_hex();
+        let local = format!("refs/gristmill-tip/{name}");
+        match self.fetch_refspec(&format!("+{git_ref}:{local}"), None).await {
+            Ok(()) => repair::read_ref(&self.mirror.repo, &local),
+            Err(GitError::RefGone { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn fetch_refspec(&self, refspec: &str, commit: Option<CommitId>) -> Result<(), GitError> {
+        let flags = [
+            "fetch",
+            "--quiet",
+            "--no-tags",
+            "--no-write-fetch-head",
+            "--no-auto-maintenance",
+            "--no-recurse-submodules",
+            "--no-show-forced-updates",
+            "--",
+        ];
+        let mut call = self.call(&flags);
+        call.args.extend([self.remote.url.argument(), refspec.into()]);
+        call.remote = Some(self.remote);
+        call.commit = commit;
+        let bytes_max = self.limits.mirror_bytes_max;
+        let within = || repair::pack_bytes(&self.mirror.repo) <= bytes_max;
+        match self.mirror.git.run_watched("fetch", call, within).await {
+            Ok(_) => Ok(()),
+            Err(GitError::TooLarge { what, .. }) => Err(GitError::TooLarge { what, max: bytes_max }),
+            Err(error) => Err(self.with_ref(error)),
+        }
+    }
+
+    /// A ref that the remote does not have is told apart here, where its name is known.
+    fn with_ref(&self, error: GitError) -> GitError {
+        match (&error, &self.wanted.git_ref) {
+            (GitError::Failed { detail, .. }, Some(git_ref))
+                if detail.contains("couldn't find remote ref") =>
+            {
+                GitError::RefGone { remote: self.remote.url.to_string(), git_ref: git_ref.clone() }
+            }
+            _ => error,
+        }
+    }
+
+    async fn reachability(&self, tip: ObjectId) -> Result<Reachability, GitError> {
+        let objects = self.mirror.objects()?;
+        let wanted = self.wanted.commit;
+        if tip == wanted.0 {
+            return Ok(Reachability::Tip);
+        }
+        let Ok(commit) = objects.peel(wanted.0) else { return Ok(Reachability::Unreachable) };
+        // A tag of a blob has no history to be in.
+        let Ok(tip) = objects.peel(tip) else { return Ok(Reachability::Unreachable) };
+        // Where a tag object was asked for, its commit may be in the history although the tag is not.
+        if commit == tip && commit == wanted {
+            return Ok(Reachability::Tip);
+        }
+        let reachable = commit == wanted && self.mirror.is_ancestor(commit, tip).await?;
+        Ok(if reachable { Reachability::Ancestor } else { Reachability::Unreachable })
+    }
+
+    async fn pin(&self, id: ObjectId) -> Result<(), GitError> {
+        let call = self.call(&["update-ref", "--no-deref", "--", &pin_name(id), &id.to_string()]);
+        self.mirror.git.run("update-ref", call).await.map(|_| ())
+    }
+
+    async fn unpin(&self, id: ObjectId) -> Result<(), GitError> {
+        let call = self.call(&["update-ref", "--no-deref", "-d", "--", &pin_name(id)]);
+        self.mirror.git.run("update-ref", call).await.map(|_| ())
+    }
+
+    fn call(&self, args: &[&str]) -> Call<'_> {
+        self.mirror.call(args, Some(self.lock), self.end.saturating_duration_since(Instant::now()))
+    }
+}

@@ -1,0 +1,386 @@
+//! [`RemoteUrl`]: where a repository lies, checked before git sees it.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr};
+use std::path::{Component, Path, PathBuf};
+use std::str::FromStr;
+
+use percent_encoding::percent_decode_str;
+
+use crate::credentials::Credentials;
+use crate::program::Protocol;
+
+/// The longest address taken, in bytes.
+const URL_BYTES_MAX: usize = 2000;
+
+/// A repository's address. It never holds a secret: an address with a password is refused.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct RemoteUrl {
+    kind: Kind,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash)]
+enum Kind {
+    /// `https`, `http`, `git` or `ssh`. The path begins with `/`, except for ssh's short form.
+    Network { protocol: Protocol, user: Option<String>, host: Host, port: Option<u16>, path: String },
+    /// A directory on this machine.
+    File(PathBuf),
+}
+
+/// A host's name or address, of characters that no program takes for an option or a separator.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub enum Host {
+    /// A name or an IPv4 address.
+    Name(String),
+    /// An IPv6 address, written in brackets.
+    V6(Ipv6Addr),
+}
+
+/// Why an address was refused. The address itself is not repeated: it may hold a password.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum UrlError {
+    /// Nothing there.
+    #[error("the git address is empty; write one such as https://github.com/owner/name.git")]
+    Empty,
+    /// Longer than 2000 bytes.
+    #[error("the git address is longer than 2000 bytes")]
+    TooLong,
+    /// Control characters, plain or percent-encoded, blanks or backslashes.
+    #[error("the git address has a character that none may have: {0}")]
+    Character(&'static str),
+    /// It begins with `-`, or its host or user does.
+    #[error("the {0} begins with `-`, which programs take for an option")]
+    OptionLike(&'static str),
+    /// `ext::…`, `fd::…` or another remote helper.
+    #[error("`{0}::` addresses run a program and are never allowed; use https, file, git or ssh")]
+    Helper(String),
+    /// A scheme that is not one of ours.
+    #[error("`{0}` is not a scheme for git here; use https://, file://, git:// or ssh://")]
+    Scheme(String),
+    /// A user name or password inside an http, https or git address, or a password inside an ssh one.
+    #[error(
+        "the git address has a user or password in it; leave it out and configure the token by file or environment"
+    )]
+    Secret,
+    /// No host, or not one.
+    #[error("the git address has no valid host: {0}")]
+    Host(&'static str),
+    /// Not 1 to 65535.
+    #[error("the git address has a port that is not a number from 1 to 65535")]
+    Port,
+    /// No path, or one that cannot be.
+    #[error("the git address has no valid path: {0}")]
+    Path(&'static str),
+}
+
+impl RemoteUrl {
+    /// An absolute directory on this machine.
+    ///
+    /// # Errors
+    ///
+    /// Refuses relative paths, `..`, control characters and the bare root.
+    pub fn from_path(path: impl Into<PathBuf>) -> Result<RemoteUrl, UrlError> {
+        let path = path.into();
+        check_file_path(&path)?;
+        Ok(RemoteUrl { kind: Kind::File(path) })
+    }
+
+    /// Which transport the address names.
+    pub fn protocol(&self) -> Protocol {
+        match &self.kind {
+            Kind::Network { protocol, .. } => *protocol,
+            Kind::File(_) => Protocol::File,
+        }
+    }
+
+    /// The host, where there is one.
+    pub fn host(&self) -> Option<&Host> {
+        match &self.kind {
+            Kind::Network { host, .. } => Some(host),
+            Kind::File(_) => None,
+        }
+    }
+
+    /// The port, where one is written.
+    pub fn port(&self) -> Option<u16> {
+        match &self.kind {
+            Kind::Network { port, .. } => *port,
+            Kind::File(_) => None,
+        }
+    }
+
+    /// The directory, for a repository on this machine.
+    pub fn file_path(&self) -> Option<&Path> {
+        match &self.kind {
+            Kind::File(path) => Some(path),
+            Kind::Network { .. } => None,
+        }
+    }
+
+    /// What git is given: the address as displayed, a bare path for a directory.
+    pub(crate) fn argument(&self) -> std::ffi::OsString {
+        match &self.kind {
+            Kind::File(path) => path.clone().into_os_string(),
+            Kind::Network { .. } => self.to_string().into(),
+        }
+    }
+}
+
+impl FromStr for RemoteUrl {
+    type Err = UrlError;
+
+    fn from_str(text: &str) -> Result<RemoteUrl, UrlError> {
+        check_text(text)?;
+        if let Some((scheme, rest)) = text.split_once("://") {
+            return parse_with_scheme(scheme, rest);
+        }
+        if text.starts_with('/') {
+            return RemoteUrl::from_path(text);
+        }
+        if let Some((helper, _)) = text.split_once("::") {
+            return Err(UrlError::Helper(helper.chars().take(20).collect()));
+        }
+        parse_scp(text)
+    }
+}
+
+/// What no address may have, whatever its kind.
+fn check_text(text: &str) -> Result<(), UrlError> {
+    if text.is_empty() {
+        return Err(UrlError::Empty);
+    }
+    if text.len() > URL_BYTES_MAX {
+        return Err(UrlError::TooLong);
+    }
+    if text.starts_with('-') {
+        return Err(UrlError::OptionLike("address"));
+    }
+    // Percent-encoded too: git decodes some addresses, and a newline ends a header.
+    if text.chars().any(char::is_control) || percent_decode_str(text).any(|byte| byte.is_ascii_control()) {
+        return Err(UrlError::Character("a control character"));
+    }
+    if text.contains('\\') {
+        return Err(UrlError::Character("a backslash"));
+    }
+    Ok(())
+}
+
+fn parse_with_scheme(scheme: &str, rest: &str) -> Result<RemoteUrl, UrlError> {
+    if let Some((helper, _)) = scheme.split_once("::") {
+        return Err(UrlError::Helper(helper.chars().take(20).collect()));
+    }
+    let protocol = match scheme {
+        "https" => Protocol::Https,
+        "http" => Protocol::Http,
+        "git" => Protocol::Git,
+        "ssh" => Protocol::Ssh,
+        "file" => return parse_file(rest),
+        other => return Err(UrlError::Scheme(shown_scheme(other))),
+    };
+    let (authority, path) =
+        rest.split_once('/').ok_or(UrlError::Path("expected `/owner/name.git` after the host"))?;
+    let (user, authority) = split_user(protocol, authority)?;
+    let (host, port) = parse_authority(authority)?;
+    check_path(path)?;
+    Ok(RemoteUrl { kind: Kind::Network { protocol, user, host, port, path: format!("/{path}") } })
+}
+
+/// A scheme as an error may show it. Something long or odd may be part of a secret.
+fn shown_scheme(scheme: &str) -> String {
+    let plain = scheme.len() <= 20 && scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c));
+    if plain { scheme.to_owned() } else { "that".to_owned() }
+}
+
+fn parse_file(rest: &str) -> Result<RemoteUrl, UrlError> {
+    if !rest.starts_with('/') {
+        return Err(UrlError::Host("a file:// address has none; write file:///path/to/repository"));
+    }
+    let path = percent_decode_str(rest).decode_utf8().map_err(|_| UrlError::Path("it is not UTF-8"))?;
+    RemoteUrl::from_path(path.as_ref())
+}
+
+/// `[user@]host:path`, the short form of ssh.
+fn parse_scp(text: &str) -> Result<RemoteUrl, UrlError> {
+    let (authority, path) = text
+        .split_once(':')
+        .ok_or(UrlError::Path("write a full address, or an absolute path of this machine"))?;
+    if authority.contains('/') {
+        return Err(UrlError::Path("write a full address, or an absolute path of this machine"));
+    }
+    let (user, host) = match authority.rsplit_once('@') {
+        Some((user, host)) => (Some(check_user(user)?), host),
+        None => (None, authority),
+    };
+    let (host, _) = parse_authority(host)?;
+    check_path(path)?;
+    if path.starts_with('-') {
+        return Err(UrlError::OptionLike("path"));
+    }
+    Ok(RemoteUrl {
+        kind: Kind::Network { protocol: Protocol::Ssh, user, host, port: None, path: path.to_owned() },
+    })
+}
+
+fn split_user(protocol: Protocol, authority: &str) -> Result<(Option<String>, &str), UrlError> {
+    match authority.rsplit_once('@') {
+        None => Ok((None, authority)),
+        // For ssh the user is part of the address (`git@`). Elsewhere it may itself be a token.
+        Some((user, rest)) if protocol == Protocol::Ssh => Ok((Some(check_user(user)?), rest)),
+        Some(_) => Err(UrlError::Secret),
+    }
+}
+
+fn check_user(user: &str) -> Result<String, UrlError> {
+    if user.contains(':') {
+        return Err(UrlError::Secret);
+    }
+    if user.starts_with('-') {
+        return Err(UrlError::OptionLike("user"));
+    }
+    if user.is_empty() || !user.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c)) {
+        return Err(UrlError::Character("the user may have letters, digits, `.`, `_` and `-`"));
+    }
+    Ok(user.to_owned())
+}
+
+fn parse_authority(authority: &str) -> Result<(Host, Option<u16>), UrlError> {
+    let (host, port) = match authority.strip_prefix('[') {
+        Some(rest) => {
+            let (address, port) = rest.split_once(']').ok_or(UrlError::Host("`[` without `]`"))?;
+            let address = address.parse().map_err(|_| UrlError::Host("not an IPv6 address in brackets"))?;
+            (Host::V6(address), port)
+        }
+        None => {
+            let end = authority.find(':').unwrap_or(authority.len());
+            let (name, port) = authority.split_at(end);
+            (Host::Name(check_host(name)?), port)
+        }
+    };
+    let port = match port.strip_prefix(':') {
+        None if port.is_empty() => None,
+        None => return Err(UrlError::Host("something stands between it and the path")),
+        Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+            Some(digits.parse().ok().filter(|port| *port != 0).ok_or(UrlError::Port)?)
+        }
+        Some(_) => return Err(UrlError::Port),
+    };
+    Ok((host, port))
+}
+
+fn check_host(name: &str) -> Result<String, UrlError> {
+    if name.is_empty() {
+        return Err(UrlError::Host("it is empty"));
+    }
+    if name.starts_with('-') {
+        return Err(UrlError::OptionLike("host"));
+    }
+    if name.len() > 253 || name.starts_with('.') || name.contains("..") {
+        return Err(UrlError::Host("not a host name"));
+    }
+    if !name.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c)) {
+        return Err(UrlError::Host(
+            "letters, digits, `.` and `-` only (write international names in punycode)",
+        ));
+    }
+    Ok(name.to_ascii_lowercase())
+}
+
+fn check_path(path: &str) -> Result<(), UrlError> {
+    if path.trim_matches('/').is_empty() {
+        return Err(UrlError::Path("it names no repository"));
+    }
+    if path.contains(['?', '#']) {
+        return Err(UrlError::Path("`?` and `#` mean nothing to git"));
+    }
+    if path.contains(char::is_whitespace) {
+        return Err(UrlError::Character("a blank; write it as %20"));
+    }
+    let decoded = percent_decode_str(path).decode_utf8().map_err(|_| UrlError::Path("it is not UTF-8"))?;
+    if decoded.split('/').any(|part| part == "..") {
+        return Err(UrlError::Path("`..` is not taken"));
+    }
+    Ok(())
+}
+
+fn check_file_path(path: &Path) -> Result<(), UrlError> {
+    if !path.is_absolute() {
+        return Err(UrlError::Path("a path of this machine must begin with `/`"));
+    }
+    if path.as_os_str().as_encoded_bytes().iter().any(u8::is_ascii_control) {
+        return Err(UrlError::Character("a control character"));
+    }
+    if path.components().any(|part| part == Component::ParentDir) {
+        return Err(UrlError::Path("`..` is not taken"));
+    }
+    if path.file_name().is_none() {
+        return Err(UrlError::Path("it names no repository"));
+    }
+    Ok(())
+}
+
+impl Host {
+    /// Whether the host is this machine for certain, without asking a name server.
+    pub fn is_loopback(&self) -> bool {
+        match self {
+            Host::Name(name) => {
+                name == "localhost" || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+            }
+            Host::V6(address) => address.is_loopback(),
+        }
+    }
+}
+
+impl fmt::Display for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Host::Name(name) => f.write_str(name),
+            Host::V6(address) => write!(f, "[{address}]"),
+        }
+    }
+}
+
+impl fmt::Debug for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for RemoteUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Kind::Network { protocol, user, host, port, path } = &self.kind else {
+            let Kind::File(path) = &self.kind else { return Ok(()) };
+            return write!(f, "{}", path.display());
+        };
+        let user = user.as_ref().map(|user| format!("{user}@")).unwrap_or_default();
+        if !path.starts_with('/') {
+            return write!(f, "{user}{host}:{path}");
+        }
+        write!(f, "{protocol}://{user}{host}")?;
+        if let Some(port) = port {
+            write!(f, ":{port}")?;
+        }
+        f.write_str(path)
+    }
+}
+
+impl fmt::Debug for RemoteUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// A repository and what lets us in.
+#[derive(Clone, Debug)]
+pub struct Remote {
+    /// Where it lies.
+    pub url: RemoteUrl,
+    /// For http and https; other transports do not use it.
+    pub credentials: Option<Credentials>,
+}
+
+impl Remote {
+    /// A repository that asks for nothing.
+    pub fn open(url: RemoteUrl) -> Remote {
+        Remote { url, credentials: None }
+    }
+}
