@@ -1,0 +1,238 @@
+//! [`add_project`]: a further `[[project]]` in the file, with everything else in it left as it is.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use gristmill_model::{ProjectName, hex};
+use toml_edit::{ArrayOfTables, DocumentMut, InlineTable, Item, Table, value};
+
+use super::files::Files;
+use super::{Config, ConfigErrors, Surroundings};
+
+/// A project to add.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NewProject {
+    /// Its name.
+    pub name: ProjectName,
+    /// Where git fetches from.
+    pub git: String,
+    /// Which forge sends its webhooks.
+    pub forge: String,
+    /// The repository's name at the forge, where neither `git` nor `name` tells it.
+    pub repository: Option<String>,
+    /// Patterns of the branches to build. Without these and `tags`, all branches are.
+    pub branches: Vec<String>,
+    /// Patterns of the tags to build.
+    pub tags: Vec<String>,
+    /// The key's template, or a preset's name; the usual preset where there is none.
+    pub key: Option<String>,
+    /// The template for tags.
+    pub tag_key: Option<String>,
+    /// A file that holds the webhook's secret already; without one, a secret is made.
+    pub secret_file: Option<PathBuf>,
+}
+
+/// What was added, and what the forge must be told.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Added {
+    /// The configuration file.
+    pub file: PathBuf,
+    /// Whether the file is new.
+    pub file_is_new: bool,
+    /// The file that holds the secret, which goes into the forge's "Secret" field.
+    pub secret_file: PathBuf,
+    /// Whether the secret was made now.
+    pub secret_is_new: bool,
+    /// The path of the payload URL, behind the server's own URL.
+    pub hook_path: String,
+    /// The forge's "Content type".
+    pub content_type: &'static str,
+    /// The events to choose.
+    pub events: &'static [&'static str],
+    /// The configuration with the project in it.
+    pub config: Config,
+}
+
+/// Why no project was added. The file is as it was.
+#[derive(Debug, thiserror::Error)]
+pub enum AddError {
+    /// There is a project of that name.
+    #[error("project `{name}` is already configured in {place}; choose another name, or edit it there")]
+    Duplicate {
+        /// The name.
+        name: ProjectName,
+        /// Where it is.
+        place: super::Place,
+    },
+    /// The file was wrong before anything was added.
+    #[error("the configuration must be right before a project is added:\n{0}")]
+    Before(ConfigErrors),
+    /// The file would be wrong with the project in it.
+    #[error(
+        "the project was not added, because the configuration would be wrong (lines are those of the new file):\n{0}"
+    )]
+    After(ConfigErrors),
+    /// `project` is there, but not as a list of `[[project]]`.
+    #[error("{}: `project` is not a list of [[project]] tables; write it so, then add the project again", .0.display())]
+    Shape(PathBuf),
+    /// The file or the secret could not be read or written.
+    #[error("{}: {what}: {error}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What was tried.
+        what: &'static str,
+        /// Why it failed.
+        error: std::io::Error,
+    },
+    /// The operating system gave no randomness.
+    #[error("no secret could be made, because the system gave no randomness: {0}")]
+    Random(getrandom::Error),
+}
+
+/// Adds the project to the configuration file at `path`, and makes its secret.
+///
+/// The file is made where there is none. Its comments, order and permissions stay. The new text is
+/// checked before it takes the old one's place in one step.
+pub fn add_project(path: &Path, new: &NewProject, around: &Surroundings) -> Result<Added, AddError> {
+    let path = std::fs::canonicalize(path).unwrap_or_else(|_| around.folder.join(path));
+    let folder = path.parent().unwrap_or(Path::new("/")).to_owned();
+    let (old, file_is_new) = read(&path)?;
+    let before = check(&path, old.clone(), around).map_err(AddError::Before)?;
+    if let Some(same) = before.projects.iter().find(|project| project.spec.name == new.name) {
+        return Err(AddError::Duplicate { name: new.name.clone(), place: same.place.clone() });
+    }
+    std::fs::create_dir_all(&folder).map_err(|error| file_error(&folder, "cannot be made", error))?;
+    let (secret_file, secret_is_new) = match &new.secret_file {
+        Some(file) => (around.folder.join(file), false),
+        None => make_secret(&folder, &new.name)?,
+    };
+    let written = text(&path, &old, new, &relative(&secret_file, &folder)).and_then(|text| {
+        let config = check(&path, text.clone(), around).map_err(AddError::After)?;
+        replace(&path, &text).map_err(|error| file_error(&path, "cannot be written", error))?;
+        Ok(config)
+    });
+    if written.is_err() && secret_is_new {
+        // Nobody knows the secret yet; it would only be in the way of the next try.
+        let _ = std::fs::remove_file(&secret_file);
+    }
+    Ok(Added {
+        file: path,
+        file_is_new,
+        secret_file,
+        secret_is_new,
+        hook_path: format!("/hooks/{}", new.name),
+        content_type: "application/json",
+        events: &["push", "release"],
+        config: written?,
+    })
+}
+
+fn file_error(path: &Path, what: &'static str, error: std::io::Error) -> AddError {
+    AddError::File { path: path.to_owned(), what, error }
+}
+
+fn read(path: &Path) -> Result<(String, bool), AddError> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok((text, false)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok((String::new(), true)),
+        Err(error) => Err(file_error(path, "cannot be read", error)),
+    }
+}
+
+fn check(path: &Path, text: String, around: &Surroundings) -> Result<Config, ConfigErrors> {
+    Config::from_files(&Files::with_main(path, text)?, around)
+}
+
+/// Relative to the configuration's folder where it lies below, so that the folder can be moved.
+fn relative(path: &Path, folder: &Path) -> String {
+    path.strip_prefix(folder).unwrap_or(path).display().to_string()
+}
+
+/// The old text with the project at its end.
+fn text(path: &Path, old: &str, new: &NewProject, secret_file: &str) -> Result<String, AddError> {
+    let shape = || AddError::Shape(path.to_owned());
+    let mut document: DocumentMut = old.parse().map_err(|_| shape())?;
+    let mut project = Table::new();
+    project["name"] = value(new.name.as_str());
+    project["git"] = value(&new.git);
+    project["forge"] = value(&new.forge);
+    if let Some(repository) = &new.repository {
+        project["repository"] = value(repository);
+    }
+    let mut secret = InlineTable::new();
+    secret.insert("file", secret_file.into());
+    project["secret"] = value(secret);
+    let mut pipelines = ArrayOfTables::new();
+    pipelines.push(pipeline(new));
+    project["pipeline"] = Item::ArrayOfTables(pipelines);
+    if !old.trim().is_empty() {
+        project.decor_mut().set_prefix("\n");
+    }
+    let projects = document.entry("project").or_insert_with(|| Item::ArrayOfTables(ArrayOfTables::new()));
+    projects.as_array_of_tables_mut().ok_or_else(shape)?.push(project);
+    Ok(document.to_string())
+}
+
+fn pipeline(new: &NewProject) -> Table {
+    let mut pipeline = Table::new();
+    pipeline["kind"] = value("archive");
+    let list = |patterns: &[String]| patterns.iter().collect::<toml_edit::Array>();
+    if !new.branches.is_empty() {
+        pipeline["branches"] = value(list(&new.branches));
+    }
+    if !new.tags.is_empty() {
+        pipeline["tags"] = value(list(&new.tags));
+    }
+    for (name, key) in [("key", &new.key), ("tag_key", &new.tag_key)] {
+        if let Some(key) = key {
+            pipeline[name] = value(key);
+        }
+    }
+    pipeline
+}
+
+/// Writes 32 random bytes, as hexadecimal digits, to a file that only its owner can read. A secret that
+/// is there already is never overwritten.
+fn make_secret(folder: &Path, name: &ProjectName) -> Result<(PathBuf, bool), AddError> {
+    use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+    let secrets = folder.join("secrets");
+    if !secrets.is_dir() {
+        let made = std::fs::DirBuilder::new().mode(0o700).recursive(true).create(&secrets);
+        made.map_err(|error| file_error(&secrets, "cannot be made", error))?;
+    }
+    let path = secrets.join(format!("{}.secret", name.as_str().replace('/', "_")));
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).map_err(AddError::Random)?;
+    let write = || {
+        let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
+        file.write_all(format!("{}\n", hex::encode(&bytes)).as_bytes())?;
+        file.sync_all()?;
+        std::fs::File::open(&secrets)?.sync_all()
+    };
+    write().map_err(|error| {
+        let exists = error.kind() == std::io::ErrorKind::AlreadyExists;
+        let what = if exists {
+            "a secret is there already and is not overwritten; name it as the project's secret file, or remove it"
+        } else {
+            "cannot be written"
+        };
+        file_error(&path, what, error)
+    })?;
+    Ok((path, true))
+}
+
+/// Puts the text in the file's place: whole or not at all, with the old file's permissions.
+fn replace(path: &Path, text: &str) -> std::io::Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    let mut file = tempfile::Builder::new().prefix(".gristmill-").suffix(".tmp").tempfile_in(folder)?;
+    file.write_all(text.as_bytes())?;
+    let mode = match path.metadata() {
+        Ok(metadata) => metadata.permissions(),
+        Err(_) => std::os::unix::fs::PermissionsExt::from_mode(0o644),
+    };
+    file.as_file().set_permissions(mode)?;
+    file.as_file().sync_all()?;
+    file.persist(path).map_err(|error| error.error)?;
+    std::fs::File::open(folder)?.sync_all()
+}

@@ -1,0 +1,234 @@
+//! The configuration: `gristmill.toml` and the `projects.d/*.toml` beside it.
+//!
+//! In: files and a look-up for environment variables. Out: a [`Config`] in which everything is checked,
+//! or [`ConfigErrors`] with everything that is wrong, by file and line. Relative paths are relative to
+//! the folder of `gristmill.toml`, also in `projects.d`. Nothing here reads the environment or prints.
+
+mod collision;
+mod edit;
+mod error;
+mod files;
+mod pipeline;
+mod project;
+mod reader;
+mod secret;
+mod server;
+mod units;
+mod url;
+mod validate;
+mod watch;
+
+#[cfg(test)]
+mod tests;
+
+use std::cell::RefCell;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use gristmill_model::ProjectSpec;
+
+pub use edit::{AddError, Added, NewProject, add_project};
+pub use error::{ConfigErrors, Finding, Place};
+pub use secret::{SecretError, SecretSource};
+pub use watch::Watch;
+
+use error::Findings;
+use files::Files;
+use reader::{Section, SourceFile};
+
+/// The name of the configuration file where nobody named one.
+pub const FILE_NAME: &str = "gristmill.toml";
+/// The variable that may name the configuration file.
+pub const FILE_VARIABLE: &str = "GRISTMILL_CONFIG";
+
+/// Looks an environment variable up.
+pub type EnvLookup = dyn Fn(&str) -> Option<String> + Send + Sync;
+
+/// What the configuration needs to know of the process it is read for.
+#[derive(Clone)]
+pub struct Surroundings {
+    /// The current folder.
+    pub folder: PathBuf,
+    /// Looks an environment variable up.
+    pub env: Arc<EnvLookup>,
+    /// Where a system keeps the file: `/etc/gristmill/gristmill.toml`.
+    pub system_file: PathBuf,
+    /// How many processors there are.
+    pub cores: usize,
+}
+
+impl Surroundings {
+    /// A process in `folder` with the variables that `env` knows.
+    pub fn new(
+        folder: PathBuf,
+        env: impl Fn(&str) -> Option<String> + Send + Sync + 'static,
+    ) -> Surroundings {
+        Surroundings {
+            folder,
+            env: Arc::new(env),
+            system_file: PathBuf::from("/etc/gristmill/gristmill.toml"),
+            cores: std::thread::available_parallelism().map_or(1, usize::from),
+        }
+    }
+}
+
+/// Everything that is configured. All paths are absolute.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Config {
+    /// The `[server]`.
+    pub server: Server,
+    /// Where everything lies that no other setting places: `gristmill-data`.
+    pub data_dir: PathBuf,
+    /// The `[database]`.
+    pub database: DatabaseUrl,
+    /// The `[storage]`.
+    pub storage: StorageUrl,
+    /// The `[worker]`.
+    pub worker: Worker,
+    /// Every `[[project]]` of every file, in the order of files and lines.
+    pub projects: Vec<Project>,
+    /// The files that were read, the main one first; none where there is none.
+    pub files: Vec<PathBuf>,
+    /// What is odd but does no harm yet.
+    pub warnings: Vec<Finding>,
+}
+
+/// How the server is reached and what it takes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Server {
+    /// Host and port.
+    pub listen: String,
+    /// The server's URL as others see it, without a slash at the end.
+    pub public_url: Option<String>,
+    /// Whether archives are served to everybody. By default only where nobody else can come: it listens
+    /// on the loopback and has no `public_url`.
+    pub anonymous_read: bool,
+    /// The longest webhook body taken.
+    pub body_bytes_max: u64,
+    /// The most bytes of bodies that are held at once, over all deliveries.
+    pub bodies_in_flight_bytes_max: u64,
+    /// How long deliveries, and with them the ids that tell a replay, are kept.
+    pub delivery_keep_days: i64,
+}
+
+/// Where the database is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum DatabaseUrl {
+    /// A file.
+    Sqlite(PathBuf),
+}
+
+/// Where blobs and public keys are, as `file:` and an absolute path.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct StorageUrl(String);
+
+impl StorageUrl {
+    /// The URL as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// How the work is done.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Worker {
+    /// The most jobs that run at once.
+    pub jobs_max: usize,
+    /// The git program: a name to be found in `PATH`, or an absolute path.
+    pub git: PathBuf,
+    /// How long one call of git may take.
+    pub git_timeout_seconds: i64,
+    /// The largest mirror of a repository.
+    pub repository_bytes_max: u64,
+    /// The largest archive.
+    pub archive_bytes_max: u64,
+}
+
+/// One `[[project]]`: what is stored of it, and what only the configuration knows.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Project {
+    /// What is imported into the database.
+    pub spec: ProjectSpec,
+    /// Whether anything is done for it.
+    pub enabled: bool,
+    /// The secrets of its webhook, any of which is good; without one it has no webhook.
+    pub secrets: Vec<SecretSource>,
+    /// Whether the legacy signature with SHA-1 is taken.
+    pub allow_sha1: bool,
+    /// The token that git presents, over https.
+    pub git_token: Option<SecretSource>,
+    /// The user that git presents with the token, where the forge wants another than its usual one.
+    pub git_username: Option<String>,
+    /// Where it is configured.
+    pub place: Place,
+}
+
+impl Config {
+    /// Reads the configuration: the file at `path`, else the one that `$GRISTMILL_CONFIG` names, else
+    /// `./gristmill.toml`, else the system's. A file that was named must exist; where none was and none
+    /// is found, there are no projects and everything else is at its default.
+    pub fn load(path: Option<&Path>, around: &Surroundings) -> Result<Config, ConfigErrors> {
+        Config::from_files(&Files::read(path, around)?, around)
+    }
+
+    /// The file that [`Config::load`] reads or, where there is none yet, the one to make.
+    pub fn file(path: Option<&Path>, around: &Surroundings) -> PathBuf {
+        files::find(path, around).path
+    }
+
+    fn from_files(files: &Files, around: &Surroundings) -> Result<Config, ConfigErrors> {
+        let findings = RefCell::new(Findings::default());
+        let mut draft = Draft::new(&files.folder, around);
+        for (at, (path, text)) in files.texts.iter().enumerate() {
+            let file = SourceFile::new(path, text, &findings);
+            if let Some(table) = file.parse(text) {
+                draft.read(Section::top(&file, &table), at == 0 && files.has_main);
+            }
+        }
+        let Draft { settings, projects, .. } = draft;
+        validate::projects(&projects, &mut findings.borrow_mut());
+        let paths: Vec<PathBuf> = files.texts.iter().map(|(path, _)| path.clone()).collect();
+        let warnings = findings.into_inner().finish(&paths)?;
+        Ok(Config {
+            server: settings.server,
+            data_dir: settings.data_dir,
+            database: settings.database,
+            storage: settings.storage,
+            worker: settings.worker,
+            projects: projects.into_iter().map(|parsed| parsed.project).collect(),
+            files: paths,
+            warnings,
+        })
+    }
+}
+
+/// A configuration that is being read.
+struct Draft<'a> {
+    folder: &'a Path,
+    around: &'a Surroundings,
+    settings: server::Settings,
+    projects: Vec<project::Parsed>,
+}
+
+impl Draft<'_> {
+    fn new<'a>(folder: &'a Path, around: &'a Surroundings) -> Draft<'a> {
+        let settings = server::Settings::default_in(folder, around.cores);
+        Draft { folder, around, settings, projects: Vec::new() }
+    }
+
+    fn read(&mut self, mut top: Section<'_>, is_main: bool) {
+        if is_main {
+            self.settings = server::read(&mut top, self.folder, self.around.cores);
+        }
+        if let Some(field) = top.get("project") {
+            let expected = "a list of tables, each beginning with [[project]] in double brackets";
+            for field in field.list(expected).unwrap_or_default() {
+                if let Some(section) = field.section("[[project]]", expected) {
+                    let parsed = project::read(section, self.folder, &*self.around.env);
+                    self.projects.extend(parsed);
+                }
+            }
+        }
+        top.finish();
+    }
+}

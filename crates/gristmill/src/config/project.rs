@@ -1,0 +1,193 @@
+//! `[[project]]`: a source and what only the configuration knows of it.
+
+use std::path::Path;
+
+use gristmill_model::{ProjectName, ProjectSpec, RepoPath};
+
+use super::error::Place;
+use super::pipeline::{self, ParsedPipeline};
+use super::reader::{Field, Section, nearest, shown};
+use super::secret::{self, SecretSource};
+use super::{Project, server, url};
+
+/// The forges whose webhooks are understood.
+const FORGES: [&str; 1] = ["github"];
+/// Seconds between looks at a remote that nobody asked for.
+const POLL_SECONDS: i64 = 300;
+/// The most jobs of one project at once: one project does not fill a worker.
+const JOBS_MAX: i64 = 4;
+/// Secrets beyond a rotation's two or three are a mistake; each costs a hash a delivery.
+const SECRETS_MAX: usize = 8;
+
+/// A project and where its parts stand.
+pub(super) struct Parsed {
+    pub(super) project: Project,
+    /// One for each pipeline, in the same order.
+    pub(super) places: Vec<Place>,
+}
+
+/// Reads one project; `None` where it is not whole. All that is wrong is reported.
+pub(super) fn read(
+    mut section: Section<'_>,
+    folder: &Path,
+    env: &dyn Fn(&str) -> Option<String>,
+) -> Option<Parsed> {
+    let place = section.place();
+    let name = section.need("name", "\"acme/shop\"").and_then(|field| read_name(&field));
+    let allow_http = section.get("allow_http").and_then(|field| field.bool()).unwrap_or(false);
+    let git = section.need("git", "\"https://github.com/acme/shop.git\"");
+    let git = git.and_then(|field| read_git(&field, allow_http));
+    let forge = section.get("forge").map_or(Some("github"), |field| read_forge(&field));
+    let repository = read_repository(&mut section, name.as_ref(), git.as_deref());
+    let repository_id = section.get("repository_id").and_then(|field| read_id(&field));
+    let enabled = section.get("enabled").and_then(|field| field.bool()).unwrap_or(true);
+    let allow_sha1 = section.get("secret_sha1").and_then(|field| field.bool()).unwrap_or(false);
+    let fields = section.get("secret").and_then(|field| secret_fields(&field)).unwrap_or_default();
+    let token = section.get("token");
+    let sources: Vec<(Field<'_>, SecretSource)> = fields
+        .into_iter()
+        .chain(token.clone())
+        .filter_map(|field| secret::read_source(&field, folder).map(|source| (field, source)))
+        .collect();
+    if enabled {
+        for (field, source) in &sources {
+            secret::check(field, source, env);
+        }
+    }
+    let mut secrets: Vec<SecretSource> = sources.into_iter().map(|(_, source)| source).collect();
+    let git_token = token.and_then(|field| {
+        let source = secrets.pop()?;
+        token_is_safe(&field, git.as_deref(), allow_http).then_some(source)
+    });
+    let git_username = section.get("username").and_then(|field| {
+        let good = |text: &str| !text.is_empty() && !text.contains(|c: char| c.is_control() || c == ':');
+        field.text_as("a user name", |text| good(text).then(|| text.to_owned()))
+    });
+    let poll_seconds = section.get("poll").map_or(Some(POLL_SECONDS), |field| match field.as_text() {
+        Some("off") => Some(0),
+        _ => server::duration(&field, 1, 30 * 86_400, "5m"),
+    });
+    let jobs_max = section.get("jobs_max").map_or(Some(JOBS_MAX), |field| field.integer(1..=1000));
+    let pipelines = read_pipelines(&mut section);
+    section.finish();
+    let (pipelines, places) = pipelines.into_iter().map(|parsed| (parsed.spec, parsed.place)).unzip();
+    let spec = ProjectSpec {
+        name: name?,
+        git: git?,
+        forge: forge?.to_owned(),
+        repository: repository?,
+        repository_id,
+        poll_seconds: poll_seconds?,
+        jobs_max: jobs_max?,
+        pipelines,
+    };
+    let project = Project { spec, enabled, secrets, allow_sha1, git_token, git_username, place };
+    Some(Parsed { project, places })
+}
+
+fn read_name(field: &Field<'_>) -> Option<ProjectName> {
+    let expected = "a name, such as \"acme/shop\"";
+    if field.text(expected)?.contains('*') {
+        field.error(
+            "`name` is a pattern; one project for many repositories is not supported by this version yet, write one [[project]] for each",
+        );
+        return None;
+    }
+    field.parsed(expected)
+}
+
+fn read_git(field: &Field<'_>, allow_http: bool) -> Option<String> {
+    let text = field.text("the repository's URL, such as \"https://github.com/acme/shop.git\"")?;
+    match url::git_remote(text, allow_http) {
+        Ok(_) => Some(text.to_owned()),
+        Err(fault) => {
+            field.error(format!("`git`: {fault}"));
+            None
+        }
+    }
+}
+
+fn read_forge(field: &Field<'_>) -> Option<&'static str> {
+    let text = field.text("the name of a forge, such as \"github\"")?;
+    let known = FORGES.into_iter().find(|known| *known == text);
+    if known.is_none() {
+        let near = nearest(text, FORGES.into_iter())
+            .map_or_else(|| ".".to_owned(), |near| format!("; did you mean `{near}`?"));
+        field.error(format!(
+            "forge `{}` is not supported by this version{near} Known forges: {}",
+            shown(text),
+            FORGES.join(", ")
+        ));
+    }
+    known
+}
+
+fn read_repository(
+    section: &mut Section<'_>,
+    name: Option<&ProjectName>,
+    git: Option<&str>,
+) -> Option<RepoPath> {
+    if let Some(field) = section.get("repository") {
+        return field.parsed("the repository's name at its forge, such as \"acme/shop\"");
+    }
+    let from_url = url::git_remote(git?, true).ok().filter(|url| !url.host.is_empty()).and_then(|url| {
+        let path = url.path.trim_matches('/');
+        path.strip_suffix(".git").unwrap_or(path).parse().ok()
+    });
+    let repository = from_url.or_else(|| name?.as_str().parse().ok());
+    if repository.is_none() {
+        section.error("neither `git` nor `name` tells the repository's name at its forge; add `repository = \"owner/name\"`, as its webhooks have it");
+    }
+    repository
+}
+
+fn read_id(field: &Field<'_>) -> Option<String> {
+    if let Some(number) = field.as_integer().filter(|number| *number >= 0) {
+        return Some(number.to_string());
+    }
+    let good = |text: &str| (1..=100).contains(&text.len()) && text.bytes().all(|c| c.is_ascii_graphic());
+    field.text_as("the forge's id of the repository, such as 1296269", |text| {
+        good(text).then(|| text.to_owned())
+    })
+}
+
+/// The fields of `secret`: one, or those of a list while a secret is rotated.
+fn secret_fields<'a>(field: &Field<'a>) -> Option<Vec<Field<'a>>> {
+    if !field.is_list() {
+        return Some(vec![field.clone()]);
+    }
+    let fields = field.list("secrets")?;
+    if fields.is_empty() || fields.len() > SECRETS_MAX {
+        field.error(format!(
+            "`secret` lists {} secrets; expected 1 to {SECRETS_MAX} (without a webhook, leave it out)",
+            fields.len()
+        ));
+        return None;
+    }
+    Some(fields)
+}
+
+/// A token goes only where nobody listens on the way.
+fn token_is_safe(field: &Field<'_>, git: Option<&str>, allow_http: bool) -> bool {
+    let Some(git) = git else { return false };
+    let safe = git.starts_with("https://") || git.starts_with("http://");
+    if !safe {
+        field.error("`token` is only used with https:// remotes; leave it out, or change `git`");
+    }
+    let open = git.starts_with("http://") && allow_http;
+    if open {
+        field.warn("`token` goes over http:// where `allow_http` is set: anybody on the way can read it");
+    }
+    safe
+}
+
+fn read_pipelines(section: &mut Section<'_>) -> Vec<ParsedPipeline> {
+    let expected = "a list of tables, each beginning with [[project.pipeline]] in double brackets";
+    let Some(field) = section.get("pipeline") else {
+        section.error("the project has no pipeline, so nothing would be made; add one: [[project.pipeline]] with kind = \"archive\"");
+        return Vec::new();
+    };
+    let fields = field.list(expected).unwrap_or_default();
+    let sections = fields.iter().filter_map(|field| field.section("[[project.pipeline]]", expected));
+    sections.filter_map(pipeline::read).collect()
+}

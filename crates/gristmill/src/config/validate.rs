@@ -1,0 +1,310 @@
+//! What only shows when all projects are looked at together, and when templates meet the refs they are for.
+
+use std::collections::BTreeMap;
+
+use gristmill_model::{
+    ArchiveSpec, CommitId, GitRef, KeyFields, KeyTemplate, NamePattern, ObjectId, PipelineKind, PipelineSpec,
+    RepoPath, TreeId,
+};
+
+use super::collision::{self, Keys};
+use super::error::{Findings, Place};
+use super::project::Parsed;
+
+/// Reports everything that is wrong between projects, or between a pipeline's settings.
+pub(super) fn projects(projects: &[Parsed], findings: &mut Findings) {
+    let mut names: BTreeMap<String, &Place> = BTreeMap::new();
+    for parsed in projects {
+        let spec = &parsed.project.spec;
+        let place = &parsed.project.place;
+        if let Some(first) = names.insert(spec.name.to_string(), place) {
+            findings.error(
+                place.clone(),
+                format!(
+                    "project `{}` is already configured in {first}; give one of them another name",
+                    spec.name
+                ),
+            );
+        }
+        pipelines(parsed, findings);
+    }
+    if findings.is_clean() {
+        shared_keys(projects, findings);
+    }
+}
+
+fn pipelines(parsed: &Parsed, findings: &mut Findings) {
+    let mut names: BTreeMap<&str, &Place> = BTreeMap::new();
+    let spec = &parsed.project.spec;
+    for (pipeline, place) in spec.pipelines.iter().zip(&parsed.places) {
+        if let Some(first) = names.insert(&pipeline.name, place) {
+            findings.error(
+                place.clone(),
+                format!(
+                    "pipeline `{}` of project `{}` is already configured in {first}; give this one a `name` of its own",
+                    pipeline.name, spec.name
+                ),
+            );
+        }
+        let PipelineKind::Archive(archive) = &pipeline.kind;
+        let mut faults = refs(pipeline);
+        faults.extend(templates(pipeline, archive));
+        if faults.is_empty() {
+            faults.extend(examples(pipeline, archive, &spec.repository));
+        }
+        for fault in faults {
+            findings.error(place.clone(), format!("pipeline `{}`: {fault}", pipeline.name));
+        }
+    }
+}
+
+/// Patterns that no ref can match.
+fn refs(pipeline: &PipelineSpec) -> Vec<String> {
+    let mut faults = Vec::new();
+    if pipeline.refs.branches.is_empty() && pipeline.refs.tags.is_empty() && !pipeline.releases {
+        faults.push(
+            "it wants no branch, no tag and no release, so nothing would be made; add `branches` or `tags`"
+                .to_owned(),
+        );
+    }
+    let branches =
+        pipeline.refs.branches.iter().map(|pattern| (pattern, GitRef::from_branch(pattern.as_str())));
+    let tags = pipeline.refs.tags.iter().map(|pattern| (pattern, GitRef::from_tag(pattern.as_str())));
+    for (pattern, git_ref) in branches.chain(tags) {
+        if let (true, Err(error)) = (pattern.is_plain(), git_ref) {
+            faults.push(format!("no branch or tag can be called `{pattern}`: {error}"));
+        }
+    }
+    faults
+}
+
+/// The template for tags, and the one for releases.
+fn tag_template(archive: &ArchiveSpec) -> &KeyTemplate {
+    archive.tag_key.as_ref().unwrap_or(&archive.key)
+}
+
+fn release_template(archive: &ArchiveSpec) -> &KeyTemplate {
+    archive.release_key.as_ref().unwrap_or_else(|| tag_template(archive))
+}
+
+/// Templates that ask for what their refs do not have.
+fn templates(pipeline: &PipelineSpec, archive: &ArchiveSpec) -> Vec<String> {
+    let mut faults = Vec::new();
+    if !pipeline.refs.branches.is_empty() && archive.key.asks_for_tag() {
+        faults.push(format!(
+            "`key` is `{}`, but a branch has no {{tag}}; move that template to `tag_key` and give branches a `key` with {{branch}}, or set `branches = []`",
+            archive.key
+        ));
+    }
+    let wanted = [
+        (!pipeline.refs.tags.is_empty(), "tags", "tag_key", tag_template(archive)),
+        (pipeline.releases, "releases", "release_key", release_template(archive)),
+    ];
+    for (is_wanted, what, setting, template) in wanted {
+        if is_wanted && template.asks_for_branch() {
+            let own = if what == "tags" { "tags/{tag}" } else { "release/tags/{tag}" };
+            let proposal = template.as_str().replace("{branch}", own).replace("{branch_}", "{tag_}");
+            faults.push(format!(
+                "`{what}` are wanted, but the key for them is `{template}`, and a tag has no {{branch}}; set `{setting}`, such as `{setting} = \"{proposal}\"`"
+            ));
+        }
+    }
+    faults
+}
+
+/// Keys made as for a push, so that what cannot be a key shows now.
+fn examples(pipeline: &PipelineSpec, archive: &ArchiveSpec, repository: &RepoPath) -> Vec<String> {
+    let name = |patterns: &[NamePattern]| {
+        let plain =
+            patterns.iter().filter(|pattern| pattern.is_plain()).max_by_key(|pattern| pattern.as_str().len());
+        plain.map_or("x", NamePattern::as_str).to_owned()
+    };
+    let branch = GitRef::from_branch(&name(&pipeline.refs.branches));
+    let tag = GitRef::from_tag(&name(&pipeline.refs.tags));
+    let cases = [
+        (!pipeline.refs.branches.is_empty(), &archive.key, branch),
+        (!pipeline.refs.tags.is_empty(), tag_template(archive), tag.clone()),
+        (pipeline.releases, release_template(archive), tag),
+    ];
+    let mut faults = Vec::new();
+    for (is_wanted, template, git_ref) in cases {
+        let Ok(git_ref) = git_ref else { continue };
+        let id = ObjectId::Sha1([1; 20]);
+        let fields = KeyFields {
+            repository,
+            git_ref: &git_ref,
+            commit: CommitId(id),
+            tree: TreeId(id),
+            date: "2026-01-31",
+        };
+        if let (true, Err(error)) = (is_wanted, template.render(&fields)) {
+            faults.push(error.to_string());
+        }
+    }
+    faults
+}
+
+/// One side of a collision: what a pipeline makes of some refs.
+struct Side<'a> {
+    parsed: &'a Parsed,
+    at: usize,
+    /// What the keys are for, such as "tags `v*`".
+    refs: String,
+    template: &'a KeyTemplate,
+    role: Role,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Branch,
+    Tag,
+    Release,
+}
+
+impl Side<'_> {
+    fn pipeline(&self) -> &PipelineSpec {
+        &self.parsed.project.spec.pipelines[self.at]
+    }
+
+    fn place(&self) -> &Place {
+        &self.parsed.places[self.at]
+    }
+
+    fn may_share(&self) -> bool {
+        let PipelineKind::Archive(archive) = &self.pipeline().kind;
+        archive.allow_shared_key
+    }
+
+    fn is_same_pipeline(&self, other: &Side<'_>) -> bool {
+        std::ptr::eq(self.parsed, other.parsed) && self.at == other.at
+    }
+}
+
+fn shared_keys(projects: &[Parsed], findings: &mut Findings) {
+    let mut keys = Vec::new();
+    for parsed in projects {
+        for (at, pipeline) in parsed.project.spec.pipelines.iter().enumerate() {
+            let PipelineKind::Archive(archive) = &pipeline.kind;
+            let mut own = Vec::new();
+            sides(parsed, at, pipeline, archive, &mut own);
+            if !archive.allow_shared_key {
+                for fault in shared_among_refs(pipeline, archive) {
+                    findings
+                        .error(parsed.places[at].clone(), format!("pipeline `{}`: {fault}", pipeline.name));
+                }
+            }
+            keys.extend(own);
+        }
+    }
+    collision::pairs(&keys, |left, right| {
+        if is_collision(&left.owner, &right.owner) {
+            report(left, right, findings);
+        }
+    });
+}
+
+/// Every kind of key the pipeline makes.
+fn sides<'a>(
+    parsed: &'a Parsed,
+    at: usize,
+    pipeline: &'a PipelineSpec,
+    archive: &'a ArchiveSpec,
+    keys: &mut Vec<Keys<Side<'a>>>,
+) {
+    let repository = &parsed.project.spec.repository;
+    let mut add = |refs: String, glob: &str, role: Role, template: &'a KeyTemplate| {
+        let tokens = template.possible_keys(repository, glob, role != Role::Branch);
+        keys.push(Keys { tokens, owner: Side { parsed, at, refs, template, role } });
+    };
+    for pattern in &pipeline.refs.branches {
+        add(format!("branches `{pattern}`"), pattern.as_str(), Role::Branch, &archive.key);
+    }
+    for pattern in &pipeline.refs.tags {
+        add(format!("tags `{pattern}`"), pattern.as_str(), Role::Tag, tag_template(archive));
+    }
+    if pipeline.releases {
+        // A release may be made of any tag.
+        add("releases".to_owned(), "**", Role::Release, release_template(archive));
+    }
+}
+
+/// Whether two sides that can make the same key do so for different things.
+fn is_collision(left: &Side<'_>, right: &Side<'_>) -> bool {
+    if !left.is_same_pipeline(right) {
+        return !(left.may_share() && right.may_share());
+    }
+    if left.may_share() || left.role == right.role {
+        return false; // refs of one kind are looked at by `shared_among_refs`
+    }
+    // A tag and its release under one template are the same commit, and so is what a template makes
+    // that tells commits or trees apart.
+    let same_template = left.template == right.template;
+    let same_thing = left.role != Role::Branch && right.role != Role::Branch;
+    !(same_template && (same_thing || tells_content_apart(left.template)))
+}
+
+fn tells_content_apart(template: &KeyTemplate) -> bool {
+    ["{commit", "{short_commit", "{tree"].iter().any(|field| template.as_str().contains(field))
+}
+
+/// Refs of one kind that one template gives the same key.
+fn shared_among_refs(pipeline: &PipelineSpec, archive: &ArchiveSpec) -> Vec<String> {
+    let all: [NamePattern; 1] = ["**".parse().expect("a pattern")];
+    let kinds: [(&str, &str, &[NamePattern], &KeyTemplate); 3] = [
+        ("branches", "branch", &pipeline.refs.branches, &archive.key),
+        ("tags", "tag", &pipeline.refs.tags, tag_template(archive)),
+        ("releases", "tag", if pipeline.releases { &all } else { &[] }, release_template(archive)),
+    ];
+    let mut faults = Vec::new();
+    for (what, field, patterns, template) in kinds {
+        if template.same_for_all_refs() {
+            let first = patterns.first();
+            if patterns.iter().any(|pattern| !pattern.is_plain() || Some(pattern) != first) {
+                faults.push(format!(
+                    "all its {what} would be published under one key, `{template}`; put {{{field}}} into the key, name one {field} only, or set `allow_shared_key = true`"
+                ));
+            }
+        } else if names_ref_flat_only(template) && collision::equal_when_flat(patterns) {
+            faults.push(format!(
+                "with `{template}`, two of its {what} such as `a/b` and `a_b` would share a key, as {{{field}_}} writes `/` as `_`; use {{{field}}}, or set `allow_shared_key = true`"
+            ));
+        }
+    }
+    faults
+}
+
+fn names_ref_flat_only(template: &KeyTemplate) -> bool {
+    let exact = ["{branch}", "{tag}", "{ref}"].iter().any(|field| template.as_str().contains(field));
+    !exact && !tells_content_apart(template)
+}
+
+fn report(left: &Keys<Side<'_>>, right: &Keys<Side<'_>>, findings: &mut Findings) {
+    let by_place = |keys: &Keys<Side<'_>>| {
+        let place = keys.owner.place();
+        (place.file.clone(), place.line, keys.owner.role as u8)
+    };
+    let (first, second) = if by_place(left) <= by_place(right) { (left, right) } else { (right, left) };
+    let key =
+        collision::example(&first.tokens, &second.tokens).unwrap_or_else(|| first.owner.template.to_string());
+    let (a, b) = (&first.owner, &second.owner);
+    let what = if a.is_same_pipeline(b) {
+        format!(
+            "pipeline `{}`: its {} and its {} could both be published under `{key}`; narrow `branches` or `tags`, give each a key of its own (`key`, `tag_key`, `release_key`), or set `allow_shared_key = true`",
+            a.pipeline().name,
+            a.refs,
+            b.refs
+        )
+    } else {
+        format!(
+            "pipeline `{}` of project `{}` ({}) and pipeline `{}` of project `{}` in {} ({}) could both publish under `{key}`; give one another `key`, or set `allow_shared_key = true` in both",
+            b.pipeline().name,
+            b.parsed.project.spec.name,
+            b.refs,
+            a.pipeline().name,
+            a.parsed.project.spec.name,
+            a.place(),
+            a.refs
+        )
+    };
+    findings.error(b.place().clone(), what);
+}
