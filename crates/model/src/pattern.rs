@@ -1,7 +1,8 @@
 //! Patterns over names: which refs a pipeline wants, and whether two patterns can name the same thing.
 
 use std::fmt;
-use std::str::FromStr;
+use std::iter::Peekable;
+use std::str::{Chars, FromStr};
 
 use globset::{GlobBuilder, GlobMatcher};
 
@@ -14,8 +15,26 @@ pub enum Token {
     Char(char),
     /// Any one character.
     One,
+    /// Any number of characters other than `/`.
+    Within,
     /// Any number of any characters.
     Any,
+}
+
+impl Token {
+    /// Whether the token stands for any number of characters.
+    pub fn is_wild(self) -> bool {
+        matches!(self, Token::Within | Token::Any)
+    }
+
+    /// Whether the token can stand for what `other`, a single character, can.
+    pub fn meets(self, other: Token) -> bool {
+        match (self, other) {
+            (Token::Char(a), Token::Char(b)) => a == b,
+            (Token::Within, Token::Char(c)) | (Token::Char(c), Token::Within) => c != '/',
+            _ => true,
+        }
+    }
 }
 
 /// A text without wildcards.
@@ -23,20 +42,25 @@ pub fn literal(text: &str) -> Vec<Token> {
     text.chars().map(Token::Char).collect()
 }
 
-/// A glob, read generously: what it can match is a subset of what the tokens can match.
+/// A glob that [`NamePattern`] takes, read generously: what it can match is a subset of what the tokens can match.
 pub fn glob(text: &str) -> Vec<Token> {
     let mut tokens = Vec::new();
-    let mut chars = text.chars();
+    let mut chars = text.chars().peekable();
     while let Some(c) = chars.next() {
         tokens.push(match c {
-            '*' => Token::Any,
+            '*' if chars.next_if_eq(&'*').is_some() => {
+                // `**/x` matches `x` too: the slash belongs to what may be missing.
+                chars.next_if_eq(&'/');
+                Token::Any
+            }
+            '*' => Token::Within,
             '?' => Token::One,
             '[' => {
-                chars.by_ref().find(|inside| *inside == ']');
+                skip_class(&mut chars);
                 Token::One
             }
             '{' => {
-                chars.by_ref().find(|inside| *inside == '}');
+                skip_alternates(&mut chars);
                 Token::Any
             }
             '\\' => chars.next().map_or(Token::Char('\\'), Token::Char),
@@ -46,50 +70,59 @@ pub fn glob(text: &str) -> Vec<Token> {
     tokens
 }
 
+/// Passes over the rest of `[…]`: a `]` in the first place is one of the characters, a backslash too.
+fn skip_class(chars: &mut Peekable<Chars<'_>>) {
+    chars.next_if(|c| matches!(c, '!' | '^'));
+    chars.next();
+    chars.find(|c| *c == ']');
+}
+
+/// Passes over the rest of `{…}`, in which braces nest.
+fn skip_alternates(chars: &mut Peekable<Chars<'_>>) {
+    let mut open = 1;
+    while let Some(c) = chars.next() {
+        match c {
+            '{' => open += 1,
+            '}' => open -= 1,
+            '[' => skip_class(chars),
+            '\\' => {
+                chars.next();
+            }
+            _ => {}
+        }
+        if open == 0 {
+            return;
+        }
+    }
+}
+
 /// Whether some text matches both patterns. Costs `left × right` steps.
 pub fn intersect(left: &[Token], right: &[Token]) -> bool {
-    // reachable[j]: some text matches the left tokens so far and the first j right tokens.
-    let mut reachable = vec![false; right.len() + 1];
-    reachable[0] = true;
-    pass_any(&mut reachable, right);
-    for token in left {
+    // row[j]: some text matches both the left tokens passed so far and the first j right tokens.
+    let mut row = vec![false; right.len() + 1];
+    row[0] = true;
+    for i in 0..=left.len() {
         let mut next = vec![false; right.len() + 1];
-        if *token == Token::Any {
-            let mut seen = false;
-            for (slot, before) in next.iter_mut().zip(&reachable) {
-                seen |= before;
-                *slot = seen;
+        for j in 0..=right.len() {
+            if !row[j] {
+                continue;
             }
-        } else {
-            for (j, other) in right.iter().enumerate() {
-                next[j + 1] = reachable[j] && meet(*token, *other);
-                // A right-hand wildcard may take this character and stay.
-                if *other == Token::Any {
-                    next[j] |= reachable[j];
-                    next[j + 1] |= reachable[j];
-                }
+            let (l, r) = (left.get(i).copied(), right.get(j).copied());
+            let (l_wild, r_wild) = (l.is_some_and(Token::is_wild), r.is_some_and(Token::is_wild));
+            let meet = l.zip(r).is_some_and(|(l, r)| l.meets(r));
+            // A wildcard ends, or takes the other side's character and stays.
+            next[j] |= l_wild || (r_wild && meet);
+            if j < right.len() {
+                row[j + 1] |= r_wild || (l_wild && meet);
+                next[j + 1] |= meet && !l_wild && !r_wild;
             }
-            pass_any(&mut next, right);
         }
-        reachable = next;
-    }
-    reachable[right.len()]
-}
-
-/// A wildcard may match nothing.
-fn pass_any(reachable: &mut [bool], right: &[Token]) {
-    for (j, token) in right.iter().enumerate() {
-        if *token == Token::Any && reachable[j] {
-            reachable[j + 1] = true;
+        if i == left.len() {
+            break;
         }
+        row = next;
     }
-}
-
-fn meet(left: Token, right: Token) -> bool {
-    match (left, right) {
-        (Token::Char(a), Token::Char(b)) => a == b,
-        _ => true,
-    }
+    row[right.len()]
 }
 
 /// A pattern over branch or tag names: `*` stays within one part, `**` crosses slashes, `?`, `[abc]`, `{a,b}`.
