@@ -1,1 +1,3 @@
+//! The program `gristmill`.
+
 fn main() {}
