@@ -8,21 +8,35 @@
 //! [`Index`] made beside an archive says where the raw bytes of each member lie, so that the next archive
 //! can copy them.
 //!
+//! Reading: [`extract_zip`] puts a zip file that nobody vouches for into a folder, within [`Limits`], whole
+//! or not at all. [`ZipReader`] reads its members one by one. Extraction is for unix systems.
+//!
 //! The format is PKWARE's APPNOTE.TXT 6.3.10, with unix modes in the external attributes as Info-ZIP
 //! writes them.
 
+mod extract;
+mod fault;
 mod index;
+mod limits;
 mod member;
 mod name;
 mod names;
 mod output;
+mod paths;
+mod read;
 mod record;
+mod sink;
 mod stream;
 mod writer;
 
+pub use extract::{extract_zip, list};
+pub use fault::{ContainerFault, EntryFault, ExtractError, LinkFault, PathFault};
 pub use index::{Index, IndexError, KEY_BYTES_MAX, Located};
-pub use member::{Compressor, Member, MemberFault, MemberInfo, Method, compress, verify};
+pub use limits::Limits;
+pub use member::{Compressor, ContentFault, Member, MemberInfo, Method, compress, verify};
 pub use name::{NAME_BYTES_MAX, NameError, check_member_name, is_dot_git};
+pub use read::{ArchiveEntry, Kind, ZipReader};
+pub use sink::Summary;
 pub use writer::{FileEntry, FileMode, Finished, SYMLINK_BYTES_MAX, WriteError, ZipWriter};
 
 /// Stands for every rule by which bytes follow from content: member order aside, the compressors and

@@ -153,7 +153,7 @@ fn compress_large(bytes: &[u8]) -> Member<'static> {
 
 /// Why the raw bytes of a member are not what they are said to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum MemberFault {
+pub enum ContentFault {
     /// Not a deflate stream, or one that holds more than the size.
     #[error("the bytes are not a deflate stream of that size")]
     BadDeflate,
@@ -180,33 +180,33 @@ pub enum MemberFault {
 ///
 /// Not needed where archive and index were themselves found by their digests: then the raw bytes are what
 /// was written with the index, and copying them is as safe as the digests are.
-pub fn verify(member: &Member<'_>) -> Result<(), MemberFault> {
+pub fn verify(member: &Member<'_>) -> Result<(), ContentFault> {
     let Member { method, crc32: expected, size, data } = member;
     match method {
         Method::Stored => check_content(data, *size, *expected),
         Method::Deflated => {
-            let room = usize::try_from(*size).map_err(|_| MemberFault::BadDeflate)?;
+            let room = usize::try_from(*size).map_err(|_| ContentFault::BadDeflate)?;
             // More than 1032 to 1 is beyond deflate: do not reserve memory for a lie.
             if room / 1032 > data.len() {
-                return Err(MemberFault::BadDeflate);
+                return Err(ContentFault::BadDeflate);
             }
             let mut content = vec![0; room];
             let found = Decompressor::new()
                 .deflate_decompress(data, &mut content)
-                .map_err(|_| MemberFault::BadDeflate)?;
+                .map_err(|_| ContentFault::BadDeflate)?;
             check_content(&content[..found], *size, *expected)
         }
     }
 }
 
-fn check_content(content: &[u8], size: u64, crc32: u32) -> Result<(), MemberFault> {
+fn check_content(content: &[u8], size: u64, crc32: u32) -> Result<(), ContentFault> {
     let found = content.len() as u64;
     if found != size {
-        return Err(MemberFault::Size { expected: size, found });
+        return Err(ContentFault::Size { expected: size, found });
     }
     let found = crc32fast::hash(content);
     if found != crc32 {
-        return Err(MemberFault::Crc { expected: crc32, found });
+        return Err(ContentFault::Crc { expected: crc32, found });
     }
     Ok(())
 }
