@@ -24,8 +24,9 @@ pub(crate) struct Server {
 
 impl Server {
     /// Starts `command` with both its outputs in `log`.
-    pub(crate) fn start(name: &str, mut command: Command, log: &Path) -> Result<Self> {
+    pub(crate) fn start(name: &str, command: Command, log: &Path) -> Result<Self> {
         let out = File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
+        let mut command = ends_with_us(&command);
         command.stdin(Stdio::null()).stdout(out.try_clone()?).stderr(out);
         let started = Instant::now();
         let child = command
@@ -139,6 +140,23 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The same command by way of `setpriv` (util-linux), which has the kernel kill the server when this process
+/// ends, however it ends: a stopped server would outlive a benchmark that was killed. The process id stays.
+fn ends_with_us(command: &Command) -> Command {
+    let mut wrapped = Command::new("setpriv");
+    wrapped.args(["--pdeathsig", "KILL", "--"]).arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => wrapped.env(name, value),
+            None => wrapped.env_remove(name),
+        };
+    }
+    if let Some(dir) = command.get_current_dir() {
+        wrapped.current_dir(dir);
+    }
+    wrapped
 }
 
 /// The address in the line `listening on http://ADDRESS`.
