@@ -146,11 +146,11 @@ pub(super) fn remove_file(at: impl AsFd, name: &str) -> io::Result<bool> {
 }
 
 /// Takes an empty folder away; says whether it is gone (also where it was not there), `false`
-/// where it holds something.
+/// where it holds something or is no folder.
 pub(super) fn remove_empty_dir(at: impl AsFd, name: &str) -> io::Result<bool> {
     match rustix::fs::unlinkat(at, name, AtFlags::REMOVEDIR) {
         Ok(()) | Err(Errno::NOENT) => Ok(true),
-        Err(Errno::NOTEMPTY | Errno::EXIST | Errno::BUSY) => Ok(false),
+        Err(Errno::NOTEMPTY | Errno::EXIST | Errno::BUSY | Errno::NOTDIR) => Ok(false),
         Err(error) => Err(error.into()),
     }
 }

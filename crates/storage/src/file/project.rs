@@ -20,6 +20,10 @@ use crate::object::{Projected, PublicObject};
 fn failed(doing: &'static str, key: &ObjectKey) -> impl Fn(io::Error) -> StorageError {
     move |error| match error.kind() {
         io::ErrorKind::InvalidData => StorageError::Damaged { what: error.to_string() },
+        io::ErrorKind::CrossesDevices => StorageError::Unusable {
+            path: format!("public/{key}"),
+            why: "something is mounted inside `public`; mount all of `public` or nothing in it".to_owned(),
+        },
         _ => StorageError::from_io(format!("{doing} `{key}`"), error),
     }
 }

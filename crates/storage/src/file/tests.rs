@@ -1,1 +1,0 @@
-//! Tests that look behind the public face.
