@@ -1,10 +1,16 @@
 //! Tests of the configuration as a whole; the folder and the environment are made for each.
 
+mod accepted;
+mod edits;
+mod projects;
 mod refused;
+mod rubbish;
+mod shared_keys;
+mod watched;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::{Config, ConfigErrors, Surroundings};
 
@@ -72,8 +78,4 @@ fn project(lines: &str, pipeline: &str) -> String {
     format!(
         "[[project]]\nname = \"acme/shop\"\ngit = \"https://github.com/acme/shop.git\"\n{lines}\n[[project.pipeline]]\nkind = \"archive\"\n{pipeline}\n"
     )
-}
-
-fn strip(path: &Path, base: &Path) -> String {
-    path.strip_prefix(base).unwrap_or(path).display().to_string()
 }

@@ -262,11 +262,15 @@ fn mistake_1_a_secret_that_is_empty_missing_or_written_out() {
     );
     check(
         &project("secret = { env = \"A=B\" }", ""),
-        expect![[r#"gristmill.toml:4: `env` is not the name of an environment variable, such as "ACME_HOOK_SECRET""#]],
+        expect![[
+            r#"gristmill.toml:4: `env` is not the name of an environment variable, such as "ACME_HOOK_SECRET""#
+        ]],
     );
     check(
         &project("secret = 5", ""),
-        expect![[r#"gristmill.toml:4: the secret itself stands here; put it into a file that only the server can read, or into its environment, and write { env = "NAME" } or { file = "path" }"#]],
+        expect![[
+            r#"gristmill.toml:4: the secret itself stands here; put it into a file that only the server can read, or into its environment, and write { env = "NAME" } or { file = "path" }"#
+        ]],
     );
     check(
         &project("token = \"hunter2\"", ""),

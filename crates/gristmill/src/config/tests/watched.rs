@@ -1,0 +1,84 @@
+//! Changes are taken up; a wrong one is told once and the old configuration kept.
+
+use std::fs;
+use std::path::Path;
+
+use expect_test::expect;
+
+use super::super::Watch;
+use super::{Place, project};
+
+/// What became of a look: nothing, the number of projects, or the errors.
+fn look(place: &Place, watch: &mut Watch) -> Option<Result<usize, String>> {
+    let seen = watch.check()?;
+    Some(seen.map(|config| config.projects.len()).map_err(|errors| place.tidy(&errors.to_string())))
+}
+
+#[test]
+fn changes_are_seen_once() {
+    let place = Place::new();
+    let (mut watch, config) = Watch::start(None, place.around());
+    assert!(config.unwrap().projects.is_empty());
+    assert_eq!(look(&place, &mut watch), None);
+
+    let path = place.write("gristmill.toml", &project("", ""));
+    assert_eq!(look(&place, &mut watch), Some(Ok(1)));
+    assert_eq!(look(&place, &mut watch), None);
+
+    // The same length in the same tick.
+    place.write("gristmill.toml", &project("", "").replace("shop", "shap"));
+    assert_eq!(look(&place, &mut watch), Some(Ok(1)));
+    // Touched, not changed.
+    let same = fs::read(&path).unwrap();
+    fs::write(&path, same).unwrap();
+    assert_eq!(look(&place, &mut watch), None);
+
+    let more = place.write("projects.d/more.toml", &project("", "key = \"x/{branch}\""));
+    assert_eq!(look(&place, &mut watch), Some(Ok(2)));
+    fs::rename(&more, place.path("projects.d/moved.toml")).unwrap();
+    assert_eq!(look(&place, &mut watch), Some(Ok(2)));
+    fs::remove_file(place.path("projects.d/moved.toml")).unwrap();
+    assert_eq!(look(&place, &mut watch), Some(Ok(1)));
+}
+
+#[test]
+fn a_wrong_file_is_told_once() {
+    let place = Place::new();
+    place.write("gristmill.toml", &project("", ""));
+    let (mut watch, config) = Watch::start(None, place.around());
+    assert_eq!(config.unwrap().projects.len(), 1);
+    place.write("gristmill.toml", "x = 1");
+    let told = look(&place, &mut watch).unwrap().unwrap_err();
+    expect!["gristmill.toml:1: unknown key `x` in the file. Known keys: data_dir, database, project, server, storage, worker"].assert_eq(&told);
+    assert_eq!(look(&place, &mut watch), None);
+    assert!(watch.reload().is_err());
+    place.write("gristmill.toml", "");
+    assert_eq!(watch.reload().unwrap().projects.len(), 0);
+    assert_eq!(look(&place, &mut watch), None);
+}
+
+#[test]
+fn a_file_that_is_gone_is_no_wish_to_have_no_projects() {
+    let place = Place::new();
+    let path = place.write("gristmill.toml", &project("", ""));
+    let (mut watch, _) = Watch::start(None, place.around());
+    fs::rename(&path, place.path("gristmill.toml~")).unwrap();
+    let told = look(&place, &mut watch).unwrap().unwrap_err();
+    expect![
+        "gristmill.toml: is gone; what it held stays in force (to have no projects, leave the file empty)"
+    ]
+    .assert_eq(&told);
+    assert_eq!(look(&place, &mut watch), None);
+    fs::rename(place.path("gristmill.toml~"), &path).unwrap();
+    assert_eq!(look(&place, &mut watch), Some(Ok(1)));
+}
+
+#[test]
+fn a_named_file_may_come_later() {
+    let place = Place::new();
+    let (mut watch, config) = Watch::start(Some(Path::new("x.toml")), place.around());
+    assert!(config.is_err());
+    assert_eq!(look(&place, &mut watch), None);
+    place.write("x.toml", &project("", ""));
+    assert_eq!(look(&place, &mut watch), Some(Ok(1)));
+}
