@@ -92,7 +92,7 @@ fn links_made_where_a_copy_was() {
 #[test]
 fn too_many_links_emlink_falls_back_to_a_copy() {
     const NAMES_MAX: usize = 66_000;
-    let fixture = fixture();
+    let fixture = fixture_in(tempfile::tempdir().unwrap());
     let blob = fixture.put("popular");
     let path = fixture.blob_path("popular");
     let names = tempfile::tempdir_in(&fixture.root).unwrap();

@@ -23,8 +23,13 @@ struct Fixture {
     storage: FileStorage,
 }
 
+/// In memory where the machine has such a folder: these tests look at what is synced, not at how
+/// long a disk takes.
 fn fixture() -> Fixture {
-    let folder = tempfile::tempdir().unwrap();
+    fixture_in(tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap())
+}
+
+fn fixture_in(folder: tempfile::TempDir) -> Fixture {
     let root = folder.path().canonicalize().unwrap().join("storage");
     let storage = FileStorage::open(&root).unwrap();
     Fixture { _folder: folder, root, storage }
