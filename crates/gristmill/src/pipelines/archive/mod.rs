@@ -6,6 +6,11 @@
 //! tree; `archive` makes the zip, once per tree, taking over the members of the archive before;
 //! `publish` records the artifact and moves the name.
 
+pub mod fetch;
+pub mod make;
+pub mod publish;
+mod zip;
+
 use std::time::Duration;
 
 use gristmill_model::{PipelineSpec, Plan, PlannedJob};

@@ -1,0 +1,224 @@
+//! [`App`]: what the parts of a running program share.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::path::Path;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use anyhow::{Context, bail};
+use gristmill_db::{Db, DbError, project};
+use gristmill_forge::{Forge, Secret, VerifyOptions};
+use gristmill_git::{Credentials, Git, GitOptions, Protocol, Remote, RemoteUrl};
+use gristmill_model::{BootId, Clock, ProjectId, ProjectSpec};
+use gristmill_storage::{Storage, StorageUrl};
+
+use crate::clock::{SystemClock, system_random};
+use crate::config::{self, Config, Surroundings};
+use crate::logs::Logs;
+
+/// What the parts of a running program share; clones share it.
+#[derive(Clone)]
+pub struct App(Arc<Inner>);
+
+/// The parts.
+pub struct Inner {
+    /// The database.
+    pub db: Db,
+    /// Blobs and public keys.
+    pub storage: Storage,
+    /// The git program.
+    pub git: Git,
+    /// The logs of jobs.
+    pub logs: Logs,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// This start of this program.
+    pub boot: BootId,
+    /// The configuration in force.
+    live: RwLock<Arc<Live>>,
+}
+
+impl std::ops::Deref for App {
+    type Target = Inner;
+
+    fn deref(&self) -> &Inner {
+        &self.0
+    }
+}
+
+/// The configuration in force, ready to be used.
+pub struct Live {
+    /// As it was read.
+    pub config: Config,
+    /// What hooks need, by the project's name. Only projects with a webhook are here.
+    pub hooks: HashMap<String, Hook>,
+    /// What fetching needs beyond the spec, by the project's id.
+    pub credentials: HashMap<ProjectId, Credentials>,
+}
+
+/// What accepting a project's webhooks needs.
+pub struct Hook {
+    /// The project.
+    pub project: ProjectId,
+    /// Which forge sends.
+    pub forge: Forge,
+    /// Its secrets; any is good.
+    pub secrets: Vec<Secret>,
+    /// What is taken besides.
+    pub options: VerifyOptions,
+}
+
+impl App {
+    /// Opens the database, the storage and git, as configured, and imports the projects.
+    pub async fn open(config: Config, around: &Surroundings) -> anyhow::Result<App> {
+        let data = &config.data_dir;
+        make_private_folder(data)?;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let random = system_random();
+        let boot = BootId::new(clock.now(), random());
+        let config::DatabaseUrl::Sqlite(path) = &config.database;
+        if let Some(folder) = path.parent() {
+            make_private_folder(folder)?;
+        }
+        let db = Db::open(path, clock.clone(), random)
+            .with_context(|| format!("the database {} cannot be opened", path.display()))?;
+        let url: StorageUrl = config.storage.as_str().parse()?;
+        let storage = Storage::open(&url)
+            .with_context(|| format!("the storage {} cannot be opened", config.storage.as_str()))?;
+        let git = open_git(&config, around)?;
+        let logs = Logs::open(data.join("logs")).context("the folder of the logs cannot be made")?;
+        let live = RwLock::new(Arc::new(Live::new(config, HashMap::new(), around)?));
+        let app = App(Arc::new(Inner { db, storage, git, logs, clock, boot, live }));
+        app.import(around).await?;
+        Ok(app)
+    }
+
+    /// The configuration in force.
+    pub fn live(&self) -> Arc<Live> {
+        self.live.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Takes a configuration up. One whose secrets cannot be read is refused, and the old one stays.
+    pub async fn take_up(&self, config: Config, around: &Surroundings) -> anyhow::Result<()> {
+        Live::new(config.clone(), HashMap::new(), around)?;
+        let old =
+            std::mem::replace(&mut *self.write_live(), Arc::new(Live::new(config, HashMap::new(), around)?));
+        if let Err(error) = self.import(around).await {
+            *self.write_live() = old;
+            return Err(error);
+        }
+        Ok(())
+    }
+
+    fn write_live(&self) -> std::sync::RwLockWriteGuard<'_, Arc<Live>> {
+        self.live.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Brings the projects of the configuration into the database, and learns their ids.
+    async fn import(&self, around: &Surroundings) -> anyhow::Result<()> {
+        let config = self.live().config.clone();
+        let enabled = config.projects.iter().filter(|project| project.enabled);
+        let specs: Vec<ProjectSpec> = enabled.map(|project| project.spec.clone()).collect();
+        let ids = self
+            .db
+            .transact(move |tx| {
+                let changed = project::import(tx, &specs)?;
+                let mut ids = HashMap::new();
+                for spec in &specs {
+                    if let Some(project) = project::by_name(tx, &spec.name)? {
+                        ids.insert(spec.name.to_string(), project.id);
+                    }
+                }
+                Ok::<_, DbError>((changed, ids))
+            })
+            .await;
+        let (changed, ids) = ids.context("the projects cannot be imported")?;
+        for name in changed {
+            tracing::info!(project.name = %name, "the settings of a project are imported");
+        }
+        *self.write_live() = Arc::new(Live::new(config, ids, around)?);
+        Ok(())
+    }
+
+    /// Where a project is fetched from, with what lets us in.
+    pub fn remote(&self, id: ProjectId, spec: &ProjectSpec) -> Result<Remote, gristmill_git::UrlError> {
+        let url: RemoteUrl = spec.git.parse()?;
+        Ok(Remote { url, credentials: self.live().credentials.get(&id).cloned() })
+    }
+}
+
+impl Live {
+    fn new(config: Config, ids: HashMap<String, ProjectId>, around: &Surroundings) -> anyhow::Result<Live> {
+        let mut hooks = HashMap::new();
+        let mut credentials = HashMap::new();
+        for project in config.projects.iter().filter(|project| project.enabled) {
+            let name = project.spec.name.to_string();
+            let id = ids.get(&name).copied();
+            let of_project = || format!("project `{name}` ({})", project.place);
+            if let Some(source) = &project.git_token {
+                let token = source.resolve(&*around.env).with_context(of_project)?;
+                let token = String::from_utf8(token).ok().and_then(|token| {
+                    Credentials::new(
+                        project.git_username.clone().unwrap_or("x-access-token".to_owned()),
+                        token,
+                    )
+                });
+                let token = token.with_context(|| {
+                    format!("{}: the token has characters that no token has", of_project())
+                })?;
+                credentials.extend(id.map(|id| (id, token)));
+            }
+            let mut secrets = Vec::new();
+            for source in &project.secrets {
+                let bytes = source.resolve(&*around.env).with_context(of_project)?;
+                secrets.push(Secret::new(bytes).with_context(of_project)?);
+            }
+            let forge: Forge = project.spec.forge.parse().with_context(of_project)?;
+            if let (Some(id), false) = (id, secrets.is_empty()) {
+                let options = VerifyOptions { allow_sha1: project.allow_sha1 };
+                hooks.insert(name, Hook { project: id, forge, secrets, options });
+            }
+        }
+        Ok(Live { config, hooks, credentials })
+    }
+}
+
+fn open_git(config: &Config, around: &Surroundings) -> anyhow::Result<Git> {
+    let mut options = GitOptions::new(config.data_dir.join("git"));
+    options.program = config.worker.git.clone();
+    if let Some(path) = (around.env)("PATH") {
+        options.search_path = path.into();
+    }
+    options.protocols = vec![Protocol::Https, Protocol::Http, Protocol::Git, Protocol::File];
+    let passed = gristmill_git::PASSED_ENV.iter();
+    options.env = passed.filter_map(|name| Some(((*name).to_owned(), (around.env)(name)?.into()))).collect();
+    Git::new(options).context("git cannot be used")
+}
+
+/// Mirrors, the database and logs are for this user only.
+fn make_private_folder(folder: &Path) -> anyhow::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o750)
+        .create(folder)
+        .with_context(|| format!("the folder {} cannot be made", folder.display()))
+}
+
+/// The right to be the one that works on a data folder; ends with the process.
+pub struct DataLock {
+    _file: File,
+}
+
+/// Takes the data folder for this process; `None` where another one has it.
+pub fn lock_data(folder: &Path) -> anyhow::Result<Option<DataLock>> {
+    make_private_folder(folder)?;
+    let path = folder.join("lock");
+    let file = File::options().create(true).truncate(false).write(true).open(&path);
+    let file = file.with_context(|| format!("{} cannot be opened", path.display()))?;
+    match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(Some(DataLock { _file: file })),
+        Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+        Err(error) => bail!("{} cannot be locked: {error}", path.display()),
+    }
+}

@@ -1,0 +1,126 @@
+//! The step `look`: asks a project's remote where its refs are and has the intake act on it.
+//!
+//! One look answers all hooks that wait. Looks at one remote never overlap, and what a look saw counts
+//! only while its lease holds: an older observation can not be applied after a newer one.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use gristmill_db::delivery::{self, Delivery};
+use gristmill_db::job::{self, Finish};
+use gristmill_db::project::{self, Project};
+use gristmill_db::{DbError, request};
+use gristmill_forge::{StoredDelivery, Verified};
+use gristmill_git::ListLimits;
+use gristmill_model::ProjectId;
+
+use crate::intake::{self, Seen, Tip, Understood};
+use crate::worker::step::{Ending, Step, StepError, ending};
+
+/// The most deliveries one look answers; the rest have another look.
+const DELIVERIES_MAX: i64 = 200;
+
+/// Runs the step.
+pub async fn run(step: &Step) -> Result<Ending, StepError> {
+    let id = step.lease.project.ok_or_else(|| StepError::fail("a look without a project"))?;
+    let (project, waiting) = read(step, id).await?;
+    let understood: Vec<Understood> = waiting.iter().map(|delivery| understand(&project, delivery)).collect();
+    let left = settle(step, &project, understood).await?;
+    if !project.active {
+        step.log.line("the project is disabled: its deliveries stay, its remote is not asked");
+        return Ok(ending(done()));
+    }
+    let seen = match ask(step, &project).await {
+        Ok(seen) => seen,
+        Err(reason) => {
+            note_failure(step, id, &reason).await?;
+            // Nothing about a remote is for ever: settings are mended and networks come back. The
+            // deliveries stay until a look succeeds.
+            return Err(StepError::retry(reason));
+        }
+    };
+    step.log.line(&format!("{} branches and tags; {} deliveries to answer", seen.len(), left.len()));
+    let more = i64::try_from(waiting.len()).unwrap_or(i64::MAX) >= DELIVERIES_MAX;
+    let log = step.log.clone();
+    Ok(Arc::new(move |tx| {
+        let applied = intake::apply(tx, &project, &left, &seen)?;
+        if more {
+            job::ask_for_look(tx, project.id, job::PRIORITY_HOOK)?;
+        }
+        log.line(&format!("{} refs moved, {} runs made", applied.moves, applied.runs.len()));
+        Ok(done())
+    }))
+}
+
+fn done() -> Finish {
+    Finish::Succeeded { outcome: "{}".to_owned(), cached: false, expand: None }
+}
+
+async fn read(step: &Step, id: ProjectId) -> Result<(Project, Vec<Delivery>), StepError> {
+    let found = step.app.db.read(move |tx| {
+        let Some(project) = project::by_id(tx, id)? else { return Ok(None) };
+        Ok(Some((project, delivery::waiting(tx, id, DELIVERIES_MAX)?)))
+    });
+    found.await?.ok_or_else(|| StepError::fail("the project is gone"))
+}
+
+/// Parses a stored delivery. It was verified before it was stored.
+fn understand(project: &Project, delivery: &Delivery) -> Understood {
+    let events = parse(project, delivery).map_err(|error| format!("{error:#}"));
+    Understood { id: delivery.id, is_replay: delivery.replays > 0, events }
+}
+
+fn parse(project: &Project, delivery: &Delivery) -> anyhow::Result<Vec<gristmill_model::Event>> {
+    let verified = Verified::from_store(StoredDelivery {
+        forge: project.spec.forge.parse().context("the project's forge")?,
+        verifier: delivery.verifier.parse().context("the stored verifier")?,
+        event: delivery.event.clone(),
+        delivery_id: delivery.remote_id.clone(),
+        body: delivery.body.clone().into(),
+    });
+    Ok(gristmill_forge::parse(&verified)?)
+}
+
+async fn settle(
+    step: &Step,
+    project: &Project,
+    understood: Vec<Understood>,
+) -> Result<Vec<Understood>, StepError> {
+    let (project, job, attempt) = (project.clone(), step.lease.job, step.lease.attempt);
+    let settled = step.app.db.transact(move |tx| {
+        if !job::still_mine(tx, job, attempt)? {
+            return Err(StepError::retry("the lease is lost"));
+        }
+        Ok(intake::settle_without_look(tx, &project, understood)?)
+    });
+    settled.await
+}
+
+async fn ask(step: &Step, project: &Project) -> Result<Seen, String> {
+    let remote = step.app.remote(project.id, &project.spec).map_err(|error| error.to_string())?;
+    let refs =
+        step.app.git.ls_remote(&remote, ListLimits::default()).await.map_err(|error| error.to_string())?;
+    if refs.refs_skipped > 0 {
+        step.log.line(&format!("{} refs have names that cannot be taken", refs.refs_skipped));
+    }
+    let tip = |found: gristmill_git::RemoteRef| Tip { object: found.id, commit: found.commit };
+    Ok(refs.refs.into_iter().map(|(git_ref, found)| (git_ref, tip(found))).collect())
+}
+
+async fn note_failure(step: &Step, id: ProjectId, reason: &str) -> Result<(), DbError> {
+    let reason = reason.to_owned();
+    tracing::warn!(project.id = %id, reason, "a remote cannot be looked at; trying again");
+    step.app.db.transact(move |tx| project::looked(tx, id, Some(&reason))).await
+}
+
+/// Asks for all (or one project's) refs to be looked at now, and where `build` says so, built again.
+pub fn ask_now(
+    tx: &mut gristmill_db::Tx<'_>,
+    id: ProjectId,
+    build: Option<&request::BuildRequest>,
+) -> Result<(), DbError> {
+    match build {
+        Some(build) => request::add(tx, id, build).map(drop),
+        None => job::ask_for_look(tx, id, job::PRIORITY_HOOK),
+    }
+}

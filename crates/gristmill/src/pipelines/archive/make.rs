@@ -1,0 +1,173 @@
+//! The step `archive`: the zip of a tree, made once per tree and recipe.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use gristmill_db::job::{self, Finish};
+use gristmill_db::step::{self as steps, Begin};
+use gristmill_db::{artifact, blob, job as jobs};
+use gristmill_model::{Digest, ObjectFormat};
+use serde::{Deserialize, Serialize};
+
+use super::fetch::{self, Fetched};
+use super::zip::{Previous, Zipped, zip_tree};
+use crate::worker::step::{Ending, Step, StepError, Subject, ending};
+
+/// What the step made.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Made {
+    /// The archive.
+    pub digest: Digest,
+    /// Its length in bytes.
+    pub size: u64,
+    /// The index of its members, which lets the next archive take them over.
+    pub index: Digest,
+    /// How many members it has.
+    pub entries: u64,
+    /// Which recipe made it.
+    pub recipe: String,
+    /// The key of the step.
+    pub step: Digest,
+}
+
+/// Everything but the tree that decides over the bytes.
+pub fn recipe() -> String {
+    format!("zip/{}", gristmill_archive::FORMAT_VERSION)
+}
+
+/// The key under which the archive of a tree is found again. Blobs are shared by all projects that
+/// have the tree: whoever names a tree's id has its content.
+fn step_key(format: ObjectFormat, tree: &Fetched, recipe: &str) -> Digest {
+    let format: &[u8] = match format {
+        ObjectFormat::Sha1 => b"sha1",
+        ObjectFormat::Sha256 => b"sha256",
+    };
+    Digest::of_parts([b"archive".as_slice(), recipe.as_bytes(), format, tree.tree.0.as_bytes()])
+}
+
+/// Runs the step.
+pub async fn run(step: &Step) -> Result<Ending, StepError> {
+    let subject = step.subject().await?;
+    let fetched = fetched(step).await?;
+    let recipe = recipe();
+    let key = step_key(fetched.tree.0.format(), &fetched, &recipe);
+    let (job, attempt, run) = (step.lease.job, step.lease.attempt, step.lease.run);
+    let begun = step.app.db.transact(move |tx| {
+        if !job::still_mine(tx, job, attempt)? {
+            return Err(StepError::retry("the lease is lost"));
+        }
+        Ok(steps::begin(tx, key, job, run)?)
+    });
+    match begun.await? {
+        Begin::Hit(outcome) => {
+            step.log.line(&format!("tree {} has its archive already", fetched.tree));
+            Ok(ending(Finish::Succeeded { outcome, cached: true, expand: None }))
+        }
+        Begin::Wait(other) => {
+            step.log.line(&format!("job {other} is making the same archive; waiting for it"));
+            // Asked again in the transaction that blocks: the other may have ended meanwhile.
+            Ok(Arc::new(move |tx| match steps::begin(tx, key, job, run)? {
+                Begin::Wait(other) => Ok(Finish::WaitFor { job: other }),
+                _ => Ok(Finish::Deferred { wait: std::time::Duration::ZERO }),
+            }))
+        }
+        Begin::Make => {
+            let zipped = make(step, &subject, &fetched, &recipe).await?;
+            let made = Made {
+                digest: zipped.archive.digest,
+                size: zipped.archive.size,
+                index: zipped.index.digest,
+                entries: zipped.entries,
+                recipe,
+                step: key,
+            };
+            step.log.line(&describe(&zipped));
+            Ok(record(key, job, run, made, zipped))
+        }
+    }
+}
+
+async fn fetched(step: &Step) -> Result<Fetched, StepError> {
+    let run = step.lease.run.ok_or_else(|| StepError::fail("the job belongs to no run"))?;
+    let outcome = step.app.db.read(move |tx| jobs::run_outcome(tx, run, super::FETCH)).await?;
+    outcome
+        .and_then(|outcome| serde_json::from_str(&outcome).ok())
+        .ok_or_else(|| StepError::fail("the fetch of this run left no result"))
+}
+
+async fn make(step: &Step, subject: &Subject, fetched: &Fetched, recipe: &str) -> Result<Zipped, StepError> {
+    let previous = previous(step, subject, recipe).await?;
+    let mirror = fetch::mirror(&step.app, subject.run.project).await?;
+    let objects = mirror.objects().map_err(fetch::git_error)?;
+    let staged = step.app.storage.stage().await.map_err(storage_error)?;
+    let (tree, this) = (fetched.tree, step.clone());
+    let bytes_max = step.app.live().config.worker.archive_bytes_max;
+    let zipping = tokio::task::spawn_blocking(move || {
+        zip_tree(&objects, tree, previous.as_ref(), staged, bytes_max, &|| this.is_stopped())
+    });
+    let written = zipping.await.map_err(StepError::retry)??;
+    let archive = written.staged.commit().await.map_err(storage_error)?;
+    let index = step.app.storage.put_bytes(written.index).await.map_err(storage_error)?;
+    Ok(Zipped { archive, index, entries: written.entries, reused: written.reused })
+}
+
+/// The newest archive of the pipeline made by the same recipe. Without one, or where it cannot be read,
+/// every member is compressed anew: slower, never different.
+async fn previous(step: &Step, subject: &Subject, recipe: &str) -> Result<Option<Previous>, StepError> {
+    let (project, pipeline, recipe) = (subject.run.project, subject.run.pipeline.clone(), recipe.to_owned());
+    let newest = step.app.db.read(move |tx| artifact::newest(tx, project, &pipeline, &recipe)).await?;
+    let Some(newest) = newest else { return Ok(None) };
+    let Some(index) = newest.index else { return Ok(None) };
+    let storage = &step.app.storage;
+    let opened = async {
+        let index = storage.open_blob(&index).await?;
+        let bytes = index.read_range(0..index.len()).await?;
+        Ok::<_, gristmill_storage::StorageError>((bytes, storage.open_blob(&newest.digest).await?))
+    };
+    match opened.await {
+        Ok((index, archive)) => match Previous::new(&index, archive) {
+            Ok(previous) => Ok(Some(previous)),
+            Err(fault) => {
+                step.log.line(&format!("the archive before cannot be taken over: {fault}"));
+                Ok(None)
+            }
+        },
+        Err(error) => {
+            step.log.line(&format!("the archive before cannot be read: {error}"));
+            Ok(None)
+        }
+    }
+}
+
+fn record(
+    key: Digest,
+    job: gristmill_model::JobId,
+    run: Option<gristmill_model::RunId>,
+    made: Made,
+    zipped: Zipped,
+) -> Ending {
+    let outcome = serde_json::to_string(&made).expect("plain data");
+    Arc::new(move |tx| {
+        for stored in [&zipped.archive, &zipped.index] {
+            blob::add(tx, stored.digest, stored.size).map_err(StepError::retry)?;
+        }
+        let blobs = [zipped.archive.digest, zipped.index.digest];
+        if !steps::made(tx, key, job, run, &outcome, &blobs)? {
+            return Err(StepError::retry("another job has made the same archive meanwhile"));
+        }
+        Ok(Finish::Succeeded { outcome: outcome.clone(), cached: false, expand: None })
+    })
+}
+
+fn describe(zipped: &Zipped) -> String {
+    let mut text =
+        format!("{} members, {} bytes, {}", zipped.entries, zipped.archive.size, zipped.archive.digest);
+    if zipped.reused > 0 {
+        write!(text, "; {} taken over from the archive before", zipped.reused).expect("a String takes all");
+    }
+    text
+}
+
+fn storage_error(error: gristmill_storage::StorageError) -> StepError {
+    StepError::when(error.is_transient(), error)
+}

@@ -1,0 +1,345 @@
+//! The zip of a tree: read, compressed on two threads, written in git's order; members that the archive
+//! before has are copied as they are.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::mpsc;
+
+use gristmill_archive::{
+    Compressor, FileEntry, FileMode, IN_MEMORY_MAX, Index, IndexError, Member, WriteError, ZipWriter,
+    compress,
+};
+use gristmill_git::{Entry, ObjectError, Objects, WalkLimits};
+use gristmill_model::{BlobId, TreeId};
+use gristmill_storage::{Blob, BlobReader, Staged};
+
+use crate::worker::step::StepError;
+
+/// Threads that read and compress.
+const THREADS: usize = 2;
+/// Files that a thread does before the other thread's turn comes.
+const BATCH_MEMBERS: usize = 64;
+/// A thread hands over what it has at this many compressed bytes, though its batch is not done.
+const PIECE_BYTES: usize = 4 << 20;
+/// Pieces on their way from each thread to the writer; with `PIECE_BYTES` this bounds memory.
+const PIECES_AHEAD_MAX: usize = 2;
+/// How much of the archive before is read at once.
+const READ_AHEAD: usize = 1 << 20;
+/// Says how members were converted on their way from blob to archive: not at all.
+const RAW: u8 = b'r';
+
+/// A finished archive in the storage.
+pub(super) struct Zipped {
+    pub(super) archive: Blob,
+    pub(super) index: Blob,
+    pub(super) entries: u64,
+    pub(super) reused: usize,
+}
+
+/// A finished archive, staged.
+pub(super) struct Written {
+    pub(super) staged: Staged,
+    pub(super) index: Vec<u8>,
+    pub(super) entries: u64,
+    pub(super) reused: usize,
+}
+
+/// The archive before, whose members are taken over.
+pub(super) struct Previous {
+    index: Index,
+    archive: BlobReader,
+}
+
+impl Previous {
+    /// Refuses an index that is damaged or of another archive.
+    pub(super) fn new(index: &[u8], archive: BlobReader) -> Result<Previous, IndexError> {
+        let index = Index::decode(index)?;
+        if index.archive_len() != archive.len() {
+            return Err(IndexError::Length);
+        }
+        Ok(Previous { index, archive })
+    }
+}
+
+/// What stands in the archive, in order.
+struct Planned {
+    name: Vec<u8>,
+    entry: Entry,
+}
+
+/// Writes the zip of `tree` into `staged`.
+pub(super) fn zip_tree(
+    objects: &Objects,
+    tree: TreeId,
+    previous: Option<&Previous>,
+    staged: Staged,
+    bytes_max: u64,
+    is_stopped: &(dyn Fn() -> bool + Sync),
+) -> Result<Written, StepError> {
+    let planned = list(objects, tree)?;
+    let missing = to_compress(&planned, previous);
+    let reused = planned.iter().filter(|one| matches!(one.entry, Entry::File { .. })).count() - missing.len();
+    let shared = &missing;
+    std::thread::scope(|scope| {
+        let mut lanes = Vec::with_capacity(THREADS);
+        for lane in 0..THREADS.min(missing.len().div_ceil(BATCH_MEMBERS)) {
+            let (sender, receiver) = mpsc::sync_channel(PIECES_AHEAD_MAX);
+            let objects = objects.clone();
+            scope.spawn(move || compress_lane(&objects, shared, lane, &sender));
+            lanes.push(receiver);
+        }
+        let batches = missing.chunks(BATCH_MEMBERS).map(<[BlobId]>::len).collect();
+        let mut fresh = Fresh { lanes, batches, batch: 0, current: Vec::new().into_iter() };
+        write(objects, &planned, previous, &mut fresh, staged, bytes_max, is_stopped)
+    })
+    .map(|finished| Written {
+        index: finished.index.encode(),
+        entries: finished.entries,
+        staged: finished.inner,
+        reused,
+    })
+}
+
+fn list(objects: &Objects, tree: TreeId) -> Result<Vec<Planned>, StepError> {
+    let mut planned = Vec::new();
+    let walked = objects.walk(tree, WalkLimits::default(), |path, entry| {
+        if !matches!(entry, Entry::Folder { .. }) {
+            planned.push(Planned { name: path.to_owned(), entry });
+        }
+        Ok::<(), ObjectError>(())
+    });
+    walked.map_err(object_error)?;
+    Ok(planned)
+}
+
+/// The files that the archive before does not have, in order. Equal files are compressed once each: they
+/// are rare, and copying them between threads would cost more than it saves.
+fn to_compress(planned: &[Planned], previous: Option<&Previous>) -> Vec<BlobId> {
+    let file = |one: &Planned| match one.entry {
+        Entry::File { blob, .. } => Some(blob),
+        _ => None,
+    };
+    let known =
+        |blob: &BlobId| previous.is_some_and(|previous| previous.index.get(&member_key(*blob)).is_some());
+    planned.iter().filter_map(file).filter(|blob| !known(blob)).collect()
+}
+
+/// What a member's raw bytes follow from: the object format, the blob and the conversion. The format
+/// version is part of the recipe, which the archive before shares.
+fn member_key(blob: BlobId) -> Vec<u8> {
+    let mut key = Vec::with_capacity(34);
+    key.push(RAW);
+    key.extend_from_slice(blob.0.as_bytes());
+    key
+}
+
+type Compressed = Result<Option<Member<'static>>, ObjectError>;
+
+/// Reads and compresses every `THREADS`th batch of the list. `None` stands for a file too large for memory.
+fn compress_lane(objects: &Objects, blobs: &[BlobId], lane: usize, out: &mpsc::SyncSender<Vec<Compressed>>) {
+    let mut compressor = Compressor::new();
+    let mut buffer = Vec::new();
+    for batch in blobs.chunks(BATCH_MEMBERS).skip(lane).step_by(THREADS) {
+        let mut piece = Vec::with_capacity(batch.len());
+        let mut bytes = 0;
+        for (at, blob) in (1..).zip(batch) {
+            let member = compress_one(objects, *blob, &mut buffer, &mut compressor);
+            bytes +=
+                member.as_ref().map_or(0, |member| member.as_ref().map_or(0, |member| member.data.len()));
+            piece.push(member);
+            if bytes >= PIECE_BYTES || at == batch.len() {
+                bytes = 0;
+                // The writer is gone after an error of its own.
+                if out.send(std::mem::take(&mut piece)).is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+fn compress_one(
+    objects: &Objects,
+    blob: BlobId,
+    buffer: &mut Vec<u8>,
+    compressor: &mut Compressor,
+) -> Compressed {
+    if objects.blob_size(blob)? > IN_MEMORY_MAX {
+        return Ok(None);
+    }
+    objects.blob(blob, buffer)?;
+    Ok(Some(compress(buffer, compressor).into_owned()))
+}
+
+/// The compressed members in the order of the list, from all lanes.
+struct Fresh {
+    lanes: Vec<mpsc::Receiver<Vec<Compressed>>>,
+    /// How many members of each batch are still to come.
+    batches: Vec<usize>,
+    batch: usize,
+    current: std::vec::IntoIter<Compressed>,
+}
+
+impl Fresh {
+    fn next(&mut self) -> Compressed {
+        loop {
+            if let Some(member) = self.current.next() {
+                return member;
+            }
+            if self.batches[self.batch] == 0 {
+                self.batch += 1;
+            }
+            let piece = self.lanes[self.batch % THREADS].recv().expect("each thread sends all its batches");
+            self.batches[self.batch] -= piece.len();
+            self.current = piece.into_iter();
+        }
+    }
+}
+
+fn write(
+    objects: &Objects,
+    planned: &[Planned],
+    previous: Option<&Previous>,
+    fresh: &mut Fresh,
+    staged: Staged,
+    bytes_max: u64,
+    is_stopped: &(dyn Fn() -> bool + Sync),
+) -> Result<gristmill_archive::Finished<Staged>, StepError> {
+    let mut zip = ZipWriter::new(staged);
+    let mut taken =
+        previous.map(|previous| Window { archive: &previous.archive, start: 0, bytes: Vec::new() });
+    let mut targets = HashMap::new();
+    let mut bytes = 0_u64;
+    for one in planned {
+        if is_stopped() {
+            return Err(StepError::retry("the program stops, or the run was cancelled"));
+        }
+        match one.entry {
+            Entry::Folder { .. } => {}
+            Entry::Submodule { .. } => zip.directory(&one.name).map_err(write_error)?,
+            Entry::Symlink { blob } => {
+                let target = match targets.get(&blob) {
+                    Some(target) => target,
+                    None => {
+                        let mut target = Vec::new();
+                        objects.blob(blob, &mut target).map_err(object_error)?;
+                        targets.entry(blob).or_insert(target)
+                    }
+                };
+                zip.symlink(&one.name, target).map_err(write_error)?;
+            }
+            Entry::File { blob, executable } => {
+                let key = member_key(blob);
+                let mode = if executable { FileMode::Executable } else { FileMode::Regular };
+                let entry = FileEntry { name: &one.name, mode, key: Some(&key) };
+                let located = previous.and_then(|previous| previous.index.get(&key));
+                bytes += match (located, &mut taken) {
+                    (Some(located), Some(window)) => {
+                        let info = located.info;
+                        window.copy(&mut zip, &entry, located)?;
+                        info.compressed
+                    }
+                    _ => write_fresh(objects, blob, &mut zip, &entry, fresh)?,
+                };
+            }
+        }
+        if bytes > bytes_max {
+            return Err(StepError::fail(format!(
+                "the archive is larger than {bytes_max} bytes; worker.archive_bytes_max allows more"
+            )));
+        }
+    }
+    zip.finish().map_err(write_error)
+}
+
+fn write_fresh(
+    objects: &Objects,
+    blob: BlobId,
+    zip: &mut ZipWriter<Staged>,
+    entry: &FileEntry<'_>,
+    fresh: &mut Fresh,
+) -> Result<u64, StepError> {
+    if let Some(member) = fresh.next().map_err(object_error)? {
+        let compressed = member.info().compressed;
+        zip.member(entry, &member).map_err(write_error)?;
+        return Ok(compressed);
+    }
+    let size = objects.blob_size(blob).map_err(object_error)?;
+    let (mut reader, mut writer) = io::pipe().map_err(StepError::retry)?;
+    std::thread::scope(|scope| {
+        let objects = objects.clone();
+        let copying = scope.spawn(move || objects.copy_blob(blob, &mut writer));
+        let written = zip.streamed(entry, size, &mut reader);
+        // Closed before the other end is waited for: after an error nobody reads it empty.
+        drop(reader);
+        let copied = copying.join().expect("copying does not panic");
+        written.map_err(write_error)?;
+        copied.map_err(object_error)
+    })
+}
+
+/// A piece of the archive before, in memory: neighbours in the new archive were mostly neighbours in the
+/// old one.
+struct Window<'a> {
+    archive: &'a BlobReader,
+    start: u64,
+    bytes: Vec<u8>,
+}
+
+impl Window<'_> {
+    fn copy(
+        &mut self,
+        zip: &mut ZipWriter<Staged>,
+        entry: &FileEntry<'_>,
+        located: gristmill_archive::Located,
+    ) -> Result<(), StepError> {
+        let length = located.info.compressed;
+        let fits = usize::try_from(length).is_ok_and(|length| length <= READ_AHEAD);
+        if !fits {
+            let mut reader = At { archive: self.archive, offset: located.offset };
+            return zip.member_from(entry, &located.info, &mut reader).map_err(write_error);
+        }
+        let held = self.start..self.start + self.bytes.len() as u64;
+        if located.offset < held.start || located.end() > held.end {
+            self.fill(located.offset)?;
+        }
+        let at = usize::try_from(located.offset - self.start).expect("within the window");
+        let until = at + usize::try_from(length).expect("at most the window");
+        let mut raw =
+            self.bytes.get(at..until).ok_or_else(|| StepError::retry("the archive before is cut off"))?;
+        zip.member_from(entry, &located.info, &mut raw).map_err(write_error)
+    }
+
+    fn fill(&mut self, offset: u64) -> Result<(), StepError> {
+        let left = self.archive.len().saturating_sub(offset);
+        let length = usize::try_from(left).unwrap_or(usize::MAX).min(READ_AHEAD);
+        self.bytes.resize(length, 0);
+        self.start = offset;
+        self.archive.read_exact_at(&mut self.bytes, offset).map_err(StepError::retry)
+    }
+}
+
+/// Reads the archive before from a place on.
+struct At<'a> {
+    archive: &'a BlobReader,
+    offset: u64,
+}
+
+impl io::Read for At<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.archive.read_at(buffer, self.offset)?;
+        self.offset += read as u64;
+        Ok(read)
+    }
+}
+
+fn object_error(error: ObjectError) -> StepError {
+    StepError::when(error.is_transient(), error)
+}
+
+fn write_error(error: WriteError) -> StepError {
+    match error {
+        WriteError::Io(error) => StepError::retry(format!("the archive cannot be written: {error}")),
+        other => StepError::fail(format!("the tree cannot be archived: {other}")),
+    }
+}

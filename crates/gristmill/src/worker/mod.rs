@@ -1,0 +1,285 @@
+//! The worker: leases ready jobs, keeps the leases alive, runs steps, ends jobs.
+//!
+//! The row is the truth; what is kept here in memory only says which futures to drop when a lease is lost.
+
+pub mod step;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use gristmill_db::job::{self, Finish, FinishError, Lease};
+use gristmill_db::{DbError, Tx};
+use gristmill_model::{JobId, JobState};
+use tokio::sync::watch;
+use tokio::task::{AbortHandle, JoinSet};
+
+use crate::app::App;
+use crate::look;
+use crate::pipelines::archive;
+use step::{Ending, Step, StepError};
+
+/// How often leases are extended: a quarter of their length, so that two may fail.
+const HEARTBEAT: Duration = Duration::from_secs(5);
+/// The longest sleep: what is due by time alone is found this late at most.
+const IDLE_MAX: Duration = Duration::from_millis(500);
+/// How long steps may go on once the program is asked to stop; then their jobs are given back.
+const GRACE: Duration = Duration::from_secs(20);
+/// How long to wait before a job's end is written again, where the database could not take it.
+const END_AGAIN: Duration = Duration::from_millis(500);
+
+struct Running {
+    attempt: i64,
+    task: AbortHandle,
+    stopped: Arc<AtomicBool>,
+}
+
+/// A worker in this process.
+pub struct Worker {
+    app: App,
+    jobs_max: usize,
+    running: HashMap<JobId, Running>,
+    tasks: JoinSet<JobId>,
+}
+
+impl Worker {
+    /// A worker that runs up to `jobs_max` jobs at once.
+    pub fn new(app: App, jobs_max: usize) -> Worker {
+        Worker { app, jobs_max: jobs_max.max(1), running: HashMap::new(), tasks: JoinSet::new() }
+    }
+
+    /// Works until `stop` turns true, then lets running steps end for a while and gives the rest back.
+    pub async fn run(mut self, mut stop: watch::Receiver<bool>) {
+        let mut heartbeat = tokio::time::interval(HEARTBEAT);
+        heartbeat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        while !*stop.borrow() {
+            self.lease().await;
+            tokio::select! {
+                _ = stop.changed() => break,
+                _ = heartbeat.tick() => self.heartbeat().await,
+                Some(ended) = self.tasks.join_next() => self.forget(ended),
+                () = self.app.db.work_arrived() => self.drop_lost().await,
+                () = tokio::time::sleep(IDLE_MAX) => {}
+            }
+        }
+        self.wind_down().await;
+    }
+
+    /// Leases as many jobs as there is room for, and starts them.
+    async fn lease(&mut self) {
+        let room = self.jobs_max.saturating_sub(self.running.len());
+        if room == 0 {
+            return;
+        }
+        // Looking first keeps an idle worker from writing.
+        let due = self.app.db.read(|tx| Ok(job::next_due(tx)?.is_some_and(|due| due <= tx.now()))).await;
+        if !matches!(due, Ok(true)) {
+            return;
+        }
+        let boot = self.app.boot;
+        match self.app.db.transact(move |tx| job::lease(tx, boot, room)).await {
+            Ok(leases) => leases.into_iter().for_each(|lease| self.start(lease)),
+            Err(error) => tracing::warn!(%error, "no jobs could be leased; trying again"),
+        }
+    }
+
+    fn start(&mut self, lease: Lease) {
+        let log = self.app.logs.writer(lease.job, self.app.clock.clone());
+        let step = Step::new(self.app.clone(), lease.clone(), log);
+        let stopped = step.stop_flag();
+        let job = lease.job;
+        let task = self.tasks.spawn(async move {
+            carry_out(step).await;
+            job
+        });
+        self.running.insert(job, Running { attempt: lease.attempt, task, stopped });
+    }
+
+    fn forget(&mut self, ended: Result<JobId, tokio::task::JoinError>) {
+        match ended {
+            Ok(job) => drop(self.running.remove(&job)),
+            // Aborted ones were forgotten when they were aborted. A panic's job is given back with the
+            // next heartbeat.
+            Err(error) => {
+                if error.is_panic() {
+                    tracing::error!(%error, "a step panicked; its job is tried again");
+                }
+                self.running.retain(|_, running| !running.task.is_finished());
+            }
+        }
+    }
+
+    /// Extends the leases; steps whose lease is lost are dropped.
+    async fn heartbeat(&mut self) {
+        if self.running.is_empty() {
+            return;
+        }
+        let boot = self.app.boot;
+        match self.app.db.transact(move |tx| job::heartbeat(tx, boot)).await {
+            Ok(held) => {
+                self.keep(&held);
+                self.give_back_unknown(held).await;
+            }
+            Err(error) => tracing::warn!(%error, "leases could not be extended; trying again"),
+        }
+    }
+
+    /// Leases of this boot that no task runs (a step panicked): tried again at once.
+    async fn give_back_unknown(&self, held: Vec<(JobId, i64)>) {
+        let unknown: Vec<(JobId, i64)> =
+            held.into_iter().filter(|(job, _)| !self.running.contains_key(job)).collect();
+        for (job, attempt) in unknown {
+            let panicked = Finish::Retry {
+                reason: "the step ended in an unforeseen way (panic)".to_owned(),
+                after: None,
+            };
+            let ended = self
+                .app
+                .db
+                .transact(move |tx| job::finish(tx, job, attempt, panicked.clone()).map(drop))
+                .await;
+            if let Err(error) = ended
+                && !matches!(error, FinishError::Stale)
+            {
+                tracing::warn!(%error, job.id = %job, "a job could not be given back");
+            }
+        }
+    }
+
+    /// Somebody changed jobs: a run may have been cancelled, and its steps end at once.
+    async fn drop_lost(&mut self) {
+        if self.running.is_empty() {
+            return;
+        }
+        let mine: Vec<(JobId, i64)> =
+            self.running.iter().map(|(job, running)| (*job, running.attempt)).collect();
+        let held = self.app.db.read(move |tx| still_held(tx, mine)).await;
+        if let Ok(held) = held {
+            self.keep(&held);
+        }
+    }
+
+    fn keep(&mut self, held: &[(JobId, i64)]) {
+        self.running.retain(|job, running| {
+            let keep = held.contains(&(*job, running.attempt)) || running.task.is_finished();
+            if !keep {
+                tracing::info!(job.id = %job, "the lease on a job is lost; its step is stopped");
+                running.stopped.store(true, Ordering::Relaxed);
+                running.task.abort();
+            }
+            keep
+        });
+    }
+
+    async fn wind_down(mut self) {
+        let ended = tokio::time::timeout(GRACE, async {
+            while let Some(ended) = self.tasks.join_next().await {
+                self.forget(ended);
+            }
+        });
+        if ended.await.is_ok() {
+            return;
+        }
+        for (job, running) in self.running.drain() {
+            running.stopped.store(true, Ordering::Relaxed);
+            running.task.abort();
+            let attempt = running.attempt;
+            let released = self.app.db.transact(move |tx| job::release(tx, job, attempt)).await;
+            match released {
+                Ok(()) => tracing::info!(job.id = %job, "a running job was given back"),
+                Err(error) => tracing::warn!(%error, job.id = %job, "a running job could not be given back"),
+            }
+        }
+    }
+}
+
+fn still_held(tx: &mut Tx<'_>, mine: Vec<(JobId, i64)>) -> Result<Vec<(JobId, i64)>, DbError> {
+    let mut held = Vec::with_capacity(mine.len());
+    for (job, attempt) in mine {
+        if job::still_mine(tx, job, attempt)? {
+            held.push((job, attempt));
+        }
+    }
+    Ok(held)
+}
+
+/// Runs a step and ends its job.
+async fn carry_out(step: Step) {
+    let (job, kind) = (step.lease.job, step.lease.kind.clone());
+    let begun = std::time::Instant::now();
+    step.log.line(&format!("{kind}: attempt {}", step.lease.attempt));
+    let result = run(&step).await;
+    if let Err(error) = &result {
+        step.log.line(&format!("{kind}: {error}"));
+    }
+    let state = end(&step, result).await;
+    let duration_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+    match state {
+        Some(JobState::Failed | JobState::Dead) => {
+            tracing::warn!(job.id = %job, job.kind = kind, duration_ms, "a job failed; `gristmill run show` says why");
+        }
+        Some(state) => {
+            tracing::debug!(job.id = %job, job.kind = kind, job.state = %state, duration_ms, "a job ended")
+        }
+        None => tracing::info!(job.id = %job, job.kind = kind, "a job was taken away while it ran"),
+    }
+}
+
+async fn run(step: &Step) -> Result<Ending, StepError> {
+    match step.lease.kind.as_str() {
+        "look" => look::run(step).await,
+        archive::FETCH => archive::fetch::run(step).await,
+        archive::ARCHIVE => archive::make::run(step).await,
+        archive::PUBLISH => archive::publish::run(step).await,
+        other => Err(StepError::fail(format!("this version of the program knows no step `{other}`"))),
+    }
+}
+
+/// Why the end of a job is not written.
+enum EndError {
+    /// The ending itself found that the result does not count.
+    Refused(StepError),
+    /// The lease, the plan or the database.
+    Finish(FinishError),
+}
+
+impl From<DbError> for EndError {
+    fn from(error: DbError) -> EndError {
+        EndError::Finish(error.into())
+    }
+}
+
+/// Writes the end of a job down, however long the database needs to take it, as long as the lease holds.
+async fn end(step: &Step, result: Result<Ending, StepError>) -> Option<JobState> {
+    let mut ending = match result {
+        Ok(ending) => ending,
+        Err(error) => step::ending(error.into_finish()),
+    };
+    let (job, attempt) = (step.lease.job, step.lease.attempt);
+    loop {
+        let this = ending.clone();
+        let ended = step.app.db.transact(move |tx| {
+            if !job::still_mine(tx, job, attempt)? {
+                return Err(EndError::Finish(FinishError::Stale));
+            }
+            let finish = this(tx).map_err(EndError::Refused)?;
+            job::finish(tx, job, attempt, finish).map_err(EndError::Finish)
+        });
+        match ended.await {
+            Ok(state) => return Some(state),
+            Err(EndError::Finish(FinishError::Stale)) => return None,
+            Err(EndError::Finish(FinishError::Db(error))) => {
+                tracing::warn!(%error, job.id = %job, "the end of a job could not be written; trying again");
+                tokio::time::sleep(END_AGAIN).await;
+            }
+            Err(EndError::Finish(FinishError::Plan(error))) => {
+                ending = step::ending(StepError::fail(error).into_finish());
+            }
+            Err(EndError::Refused(error)) => {
+                step.log.line(&error.to_string());
+                ending = step::ending(error.into_finish());
+            }
+        }
+    }
+}

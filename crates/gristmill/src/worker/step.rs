@@ -1,0 +1,129 @@
+//! What a step is given, and how it ends.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use gristmill_db::job::{Finish, Lease};
+use gristmill_db::project::Project;
+use gristmill_db::run::Run;
+use gristmill_db::{DbError, Tx, project, run};
+use gristmill_model::{PipelineSpec, ProjectSpec};
+
+use crate::app::App;
+use crate::logs::JobLog;
+
+/// What a step is given.
+#[derive(Clone)]
+pub struct Step {
+    /// What the program shares.
+    pub app: App,
+    /// The right to do this.
+    pub lease: Lease,
+    /// The job's log.
+    pub log: JobLog,
+    stopped: Arc<AtomicBool>,
+}
+
+impl Step {
+    pub(super) fn new(app: App, lease: Lease, log: JobLog) -> Step {
+        Step { app, lease, log, stopped: Arc::new(AtomicBool::new(false)) }
+    }
+
+    /// Whether the lease is lost or the program stops: work in blocking threads looks here and ends.
+    pub fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn stop_flag(&self) -> Arc<AtomicBool> {
+        self.stopped.clone()
+    }
+
+    /// The run of the job, with the settings it is pinned to.
+    pub async fn subject(&self) -> Result<Subject, StepError> {
+        let id = self.lease.run.ok_or_else(|| StepError::fail("the job belongs to no run"))?;
+        let found = self.app.db.read(move |tx| {
+            let Some(run) = run::by_id(tx, id)? else { return Ok(None) };
+            let project = project::by_id(tx, run.project)?;
+            let spec = project::spec_at(tx, run.project, run.spec_rev)?;
+            Ok(project.zip(spec).map(|(project, spec)| (run, project, spec)))
+        });
+        let (run, project, spec) =
+            found.await?.ok_or_else(|| StepError::fail("the run or its project is gone"))?;
+        let pipeline = spec
+            .pipeline(&run.pipeline)
+            .cloned()
+            .ok_or_else(|| StepError::fail(format!("the project has no pipeline `{}`", run.pipeline)))?;
+        Ok(Subject { run, project, spec, pipeline })
+    }
+}
+
+/// What a job of a run works on.
+pub struct Subject {
+    /// The run.
+    pub run: Run,
+    /// The project as it is now.
+    pub project: Project,
+    /// The settings that the run is pinned to.
+    pub spec: ProjectSpec,
+    /// The pipeline in those settings.
+    pub pipeline: PipelineSpec,
+}
+
+/// How a step ended well: what is written in the transaction that ends the job. May run more than
+/// once, where the database was full or held.
+pub type Ending = Arc<dyn Fn(&mut Tx<'_>) -> Result<Finish, StepError> + Send + Sync>;
+
+/// An ending without writes of its own.
+pub fn ending(finish: Finish) -> Ending {
+    Arc::new(move |_| Ok(finish.clone()))
+}
+
+/// Why a step did not do what it was for; the step knows whether that may pass.
+#[derive(Debug, thiserror::Error)]
+pub enum StepError {
+    /// It may pass: tried again later.
+    #[error("{reason}")]
+    Retry {
+        /// For people.
+        reason: String,
+        /// No sooner than this.
+        after: Option<Duration>,
+    },
+    /// It does not pass by itself.
+    #[error("{reason}")]
+    Fail {
+        /// For people.
+        reason: String,
+    },
+}
+
+impl StepError {
+    /// It may pass.
+    pub fn retry(reason: impl std::fmt::Display) -> StepError {
+        StepError::Retry { reason: reason.to_string(), after: None }
+    }
+
+    /// It does not pass by itself.
+    pub fn fail(reason: impl std::fmt::Display) -> StepError {
+        StepError::Fail { reason: reason.to_string() }
+    }
+
+    /// One or the other.
+    pub fn when(is_transient: bool, reason: impl std::fmt::Display) -> StepError {
+        if is_transient { StepError::retry(reason) } else { StepError::fail(reason) }
+    }
+
+    pub(super) fn into_finish(self) -> Finish {
+        match self {
+            StepError::Retry { reason, after } => Finish::Retry { reason, after },
+            StepError::Fail { reason } => Finish::Failed { reason },
+        }
+    }
+}
+
+impl From<DbError> for StepError {
+    fn from(error: DbError) -> StepError {
+        StepError::retry(error)
+    }
+}
