@@ -105,7 +105,9 @@ impl FileData {
             at += now.len() as u64;
             rest = later;
         }
-        self.live.size = self.live.size.max(at);
+        if !data.is_empty() {
+            self.live.size = self.live.size.max(at);
+        }
     }
 
     pub(crate) fn truncate(&mut self, size: u64) {

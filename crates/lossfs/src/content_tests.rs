@@ -17,7 +17,7 @@ fn sizes() -> impl Strategy<Value = u64> {
     prop_oneof![
         0..20_000_u64,
         (0..5_u64).prop_map(|pages| pages * PAGE),
-        (1..5_u64).prop_map(|p| p * PAGE - 1)
+        (1..5_u64, 0..2_u64).prop_map(|(p, odd)| p * PAGE - 1 + 2 * odd)
     ]
 }
 

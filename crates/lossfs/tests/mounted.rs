@@ -207,21 +207,40 @@ fn a_removed_name_comes_back_until_the_directory_is_synced() {
 fn an_unlinked_open_file_lives_on() {
     let Some(mut mounted) = Mounted::new(Rules::default()) else { return };
     mounted.durable(&["file"]);
-    let path = mounted.root().join("file");
-    let mut file = File::options().read(true).write(true).open(&path).unwrap();
-    fs::remove_file(&path).unwrap();
-    file.write_all(b"new!").unwrap();
-    file.sync_all().unwrap();
-    file.rewind().unwrap();
-    assert_eq!(io::read_to_string(&file).unwrap(), "new!");
-    assert_eq!(file.metadata().unwrap().nlink(), 0);
-    drop(file);
+    // After a crash the kernel knows no names, so that it looks this one up.
     mounted.crash();
-    assert_eq!(
-        mounted.read("file").as_deref(),
-        Some("new!"),
-        "the name was still durable, and so is the data"
-    );
+    let path = mounted.root().join("file");
+    for synced in [false, true] {
+        let mut file = File::options().read(true).write(true).open(&path).unwrap();
+        file.write_all(b"new!").unwrap();
+        fs::remove_file(&path).unwrap();
+        file.write_all(b" and more").unwrap();
+        file.rewind().unwrap();
+        // Past the kernel's cache, which might hide what the file system lost.
+        rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).unwrap();
+        assert_eq!(io::read_to_string(&file).unwrap(), "new! and more");
+        assert_eq!(file.metadata().unwrap().nlink(), 0);
+        if synced {
+            file.sync_all().unwrap();
+        }
+        drop(file);
+        mounted.crash();
+        let expected = if synced { "new! and more" } else { "old" };
+        assert_eq!(mounted.read("file").as_deref(), Some(expected), "the name was still durable");
+    }
+}
+
+#[test]
+fn a_new_file_unlinked_while_open_lives_on() {
+    let Some(mounted) = Mounted::new(Rules::default()) else { return };
+    let path = mounted.root().join("file");
+    let mut file = File::options().read(true).write(true).create_new(true).open(&path).unwrap();
+    file.write_all(b"text").unwrap();
+    fs::remove_file(&path).unwrap();
+    sync(mounted.root());
+    rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).unwrap();
+    file.rewind().unwrap();
+    assert_eq!(io::read_to_string(&file).unwrap(), "text");
 }
 
 #[test]

@@ -109,6 +109,13 @@ impl TreeWorld {
             let counted = (counted.0.unwrap_or(0), counted.1.unwrap_or(0), counted.2.unwrap_or(0));
             assert_eq!((*l, *r, *p), counted, "inode {ino}");
             assert!(*r > 0, "inode {ino} is kept for nobody");
+            if let (Node::File(data), 0) = (&inode.node, *l) {
+                assert_eq!(
+                    data.clone().crash(None).pages_dropped,
+                    0,
+                    "inode {ino} keeps what nobody can read"
+                );
+            }
         }
         assert!(references.is_empty(), "names of missing inodes: {references:?}");
     }
