@@ -194,3 +194,76 @@ fn put32(out: &mut Vec<u8>, value: u32) {
 fn put64(out: &mut Vec<u8>, value: u64) {
     out.extend_from_slice(&value.to_le_bytes());
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header(size: u64, compressed: u64, offset: u64, tail: Tail) -> Vec<u8> {
+        let mut out = Vec::new();
+        Header { name: b"a", mode: 0o100_644, method: 8, crc32: 1, size, compressed, offset, tail }
+            .put_central(&mut out);
+        out
+    }
+
+    fn u32_at(bytes: &[u8], at: usize) -> u32 {
+        u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"))
+    }
+
+    /// Version needed, the three values, and the extra field.
+    fn check(central: &[u8], version: u8, values: [u32; 3], wide: &[u64]) {
+        assert_eq!(central[6], version);
+        assert_eq!([u32_at(central, 24), u32_at(central, 20), u32_at(central, 42)], values);
+        let mut extra = Vec::new();
+        if !wide.is_empty() {
+            put16(&mut extra, EXTRA_ZIP64);
+            put16(&mut extra, 8 * wide.len() as u16);
+            wide.iter().for_each(|value| put64(&mut extra, *value));
+        }
+        assert_eq!(usize::from(central[30]), extra.len());
+        assert_eq!(central[47..], extra);
+    }
+
+    #[test]
+    fn the_directory_holds_64_bits_of_exactly_those_values_that_need_them() {
+        const BELOW: u64 = MAX32 - 1;
+        let max = u32::MAX;
+        check(&header(BELOW, BELOW, BELOW, Tail::Descriptor), 20, [max - 1; 3], &[]);
+        check(&header(3, 2, 1, Tail::None), 20, [3, 2, 1], &[]);
+        check(&header(3, 2, 1, Tail::Descriptor64), 45, [3, 2, 1], &[]);
+        check(&header(MAX32, 2, 1, Tail::Descriptor64), 45, [max, 2, 1], &[MAX32]);
+        check(&header(3, MAX32, 1, Tail::Descriptor64), 45, [3, max, 1], &[MAX32]);
+        check(&header(3, 2, MAX32, Tail::None), 45, [3, 2, max], &[MAX32]);
+        let (size, compressed, offset) = (1 << 40, 1 << 39, 1 << 41);
+        let all = header(size, compressed, offset, Tail::Descriptor64);
+        check(&all, 45, [max; 3], &[size, compressed, offset]);
+    }
+
+    fn end(entries: u64, offset: u64, size: u64) -> Vec<u8> {
+        let mut out = Vec::new();
+        put_end(&mut out, entries, offset, size);
+        out
+    }
+
+    #[test]
+    fn the_end_holds_64_bits_where_a_value_needs_them() {
+        let narrow = end(MAX16 - 1, MAX32 - 1, MAX32 - 1);
+        let expected = b"PK\x05\x06\0\0\0\0\xfe\xff\xfe\xff\xfe\xff\xff\xff\xfe\xff\xff\xff\0\0";
+        assert_eq!(narrow, expected);
+        for (entries, offset, size) in
+            [(MAX16, 5, 6), (2, MAX32, 6), (2, 5, MAX32), (1 << 33, 1 << 34, 1 << 35)]
+        {
+            let wide = end(entries, offset, size);
+            let mut expected = b"PK\x06\x06\x2c\0\0\0\0\0\0\0\x2d\x03\x2d\0".to_vec();
+            expected.extend([0; 8]);
+            [entries, entries, size, offset].iter().for_each(|value| put64(&mut expected, *value));
+            expected.extend(b"PK\x06\x07\0\0\0\0");
+            put64(&mut expected, offset + size);
+            expected.extend(b"\x01\0\0\0PK\x05\x06\0\0\0\0");
+            [entries, entries].iter().for_each(|value| put16(&mut expected, (*value).min(MAX16) as u16));
+            [size, offset].iter().for_each(|value| put32(&mut expected, (*value).min(MAX32) as u32));
+            expected.extend([0; 2]);
+            assert_eq!(wide, expected);
+        }
+    }
+}
