@@ -1,0 +1,166 @@
+//! What must hold for any input. Run by the fuzz targets, and by `tests/hostile.rs` on seeded input.
+
+use std::collections::HashSet;
+use std::fs;
+use std::io::{Cursor, Read};
+use std::path::Path;
+
+use gristmill_archive::{
+    FileEntry, FileMode, Index, Kind, Limits, WriteError, ZipReader, ZipWriter, check_member_name,
+    extract_zip,
+};
+
+/// Small, so that hostile input meets them.
+pub(crate) fn limits() -> Limits {
+    Limits { files_max: 200, bytes_total_max: 4 << 20, file_bytes_max: 3 << 20, ..Limits::default() }
+}
+
+/// Extracts any bytes. Whatever they are: no panic, nothing beside the destination, no link that leads out,
+/// no more than the limits allow, and nothing at all after an error. Returns whether they were extracted.
+pub(crate) fn extract(bytes: &[u8]) -> bool {
+    let home = tempfile::tempdir().expect("a temporary folder");
+    let out = home.path().join("out");
+    let done = extract_zip(Cursor::new(bytes), &out, &limits());
+    let beside: Vec<_> =
+        fs::read_dir(home.path()).expect("readable").map(|e| e.expect("readable").file_name()).collect();
+    match &done {
+        Ok(summary) => {
+            assert_eq!(beside, ["out"]);
+            let mut seen = Seen::default();
+            walk(&out, &out.canonicalize().expect("it was made"), &mut seen);
+            assert_eq!(seen.bytes, summary.bytes);
+            assert_eq!(seen.nodes, summary.files + summary.directories + summary.symlinks);
+            assert!(seen.nodes <= limits().files_max && seen.bytes <= limits().bytes_total_max);
+        }
+        Err(error) => {
+            assert!(beside.is_empty(), "left behind: {beside:?}");
+            assert!(error.to_string().len() < 2000);
+        }
+    }
+    done.is_ok()
+}
+
+#[derive(Default)]
+struct Seen {
+    nodes: u64,
+    bytes: u64,
+}
+
+fn walk(folder: &Path, root: &Path, seen: &mut Seen) {
+    for entry in fs::read_dir(folder).expect("readable") {
+        let path = entry.expect("readable").path();
+        let metadata = fs::symlink_metadata(&path).expect("it is there");
+        seen.nodes += 1;
+        let name = path.file_name().expect("a name").to_string_lossy().to_lowercase();
+        assert_ne!(name, ".git");
+        if metadata.is_symlink() {
+            if let Ok(target) = path.canonicalize() {
+                assert!(target.starts_with(root), "{} leads to {}", path.display(), target.display());
+            }
+        } else if metadata.is_dir() {
+            walk(&path, root, seen);
+        } else {
+            assert!(metadata.is_file());
+            seen.bytes += metadata.len();
+        }
+    }
+}
+
+/// Decodes any bytes as an index. What can be decoded encodes to the same bytes, and all its keys are found.
+/// Returns whether it could.
+pub(crate) fn index(bytes: &[u8]) -> bool {
+    let Ok(index) = Index::decode(bytes) else { return false };
+    assert_eq!(index.encode(), bytes);
+    assert_eq!(index.iter().count(), index.len());
+    for (key, located) in index.iter() {
+        assert_eq!(index.get(key), Some(located));
+        assert!(located.end() <= index.archive_len());
+    }
+    true
+}
+
+/// A member made from arbitrary bytes.
+struct Made {
+    name: Vec<u8>,
+    kind: Kind,
+    content: Vec<u8>,
+}
+
+/// Takes members from arbitrary bytes until these end.
+fn members(mut bytes: &[u8]) -> Vec<Made> {
+    let mut made = Vec::new();
+    while made.len() < 100 {
+        let mut head = [0; 4];
+        if bytes.read_exact(&mut head).is_err() {
+            break;
+        }
+        let mut take = |count: u8| {
+            let mut taken = Vec::new();
+            bytes.by_ref().take(count.into()).read_to_end(&mut taken).expect("memory can be read");
+            taken
+        };
+        let name = take(head[1] % 24);
+        let content = take(head[2]).repeat(usize::from(head[3] % 40));
+        let kind = match head[0] % 8 {
+            0 => Kind::Symlink,
+            1 => Kind::Directory,
+            2 | 3 => Kind::Executable,
+            _ => Kind::File,
+        };
+        made.push(Made { name, kind, content });
+    }
+    made
+}
+
+/// Writes members made from any bytes, reads them back, and extracts them where names and links allow it.
+/// Returns how many there were.
+pub(crate) fn round_trip(bytes: &[u8]) -> usize {
+    let mut zip = ZipWriter::new(Vec::new());
+    let mut kept = Vec::new();
+    for member in members(bytes) {
+        let Made { name, kind, content } = &member;
+        let mode = if *kind == Kind::Executable { FileMode::Executable } else { FileMode::Regular };
+        let entry =
+            FileEntry { name, mode, key: Some(&content[..content.len().min(64)]).filter(|k| !k.is_empty()) };
+        let written = match kind {
+            Kind::Symlink => zip.symlink(name, content),
+            Kind::Directory => zip.directory(name),
+            Kind::File | Kind::Executable => zip.streamed(&entry, content.len() as u64, &mut &content[..]),
+        };
+        match written {
+            Ok(()) => kept.push(member),
+            Err(WriteError::Name { fault, .. }) => assert_eq!(check_member_name(name), Err(fault)),
+            Err(WriteError::Duplicate(_) | WriteError::FileAndFolder(_)) => {
+                assert!(clashes(&kept, &member), "{}", name.escape_ascii());
+            }
+            Err(other) => panic!("{other}"),
+        }
+    }
+    let done = zip.finish().expect("memory can be written");
+    assert!(index(&done.index.encode()));
+    let mut reader = ZipReader::open(Cursor::new(&done.inner), &Limits::default()).expect("our own archive");
+    assert_eq!(reader.entries().len(), kept.len());
+    for (number, member) in kept.iter().enumerate() {
+        let entry = &reader.entries()[number];
+        assert_eq!(entry.name().strip_suffix(b"/").unwrap_or(entry.name()), member.name);
+        assert_eq!(entry.kind(), member.kind);
+        let mut content = Vec::new();
+        reader.copy(number, &mut content).expect("our own content");
+        assert!(member.kind == Kind::Directory || content == member.content);
+    }
+    extract(&done.inner);
+    kept.len()
+}
+
+/// Whether a name is taken, or is a file and a folder at once; by the plainest way there is.
+fn clashes(kept: &[Made], new: &Made) -> bool {
+    let folders: HashSet<&[u8]> = kept.iter().flat_map(|member| above(&member.name)).collect();
+    let is_file = |name: &[u8]| kept.iter().any(|other| other.name == name && other.kind != Kind::Directory);
+    kept.iter().any(|other| other.name == new.name)
+        || above(&new.name).any(is_file)
+        || (new.kind != Kind::Directory && folders.contains(&new.name[..]))
+}
+
+fn above(name: &[u8]) -> impl Iterator<Item = &[u8]> {
+    (0..name.len()).filter(|&at| name[at] == b'/').map(|at| &name[..at])
+}
