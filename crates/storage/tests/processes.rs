@@ -14,7 +14,6 @@ use gristmill_storage::{ProjectError, PublicObject, Storage, StorageUrl};
 
 const CHILDREN: u64 = 3;
 const ROUNDS: u64 = 40;
-const SEQ_MAX: u64 = 500;
 const KEY: &str = "acme/shop/main.zip";
 
 fn key() -> ObjectKey {
@@ -78,14 +77,19 @@ fn next(state: &mut u64) -> u64 {
     *state
 }
 
+/// Rises over the rounds, so that the key moves to the end, and scatters, so that many come late.
+fn seq_in(round: u64, random: &mut u64) -> i64 {
+    (round * 10 + next(random) % 100) as i64
+}
+
 #[tokio::test]
 #[ignore = "started by others as a process of its own"]
 async fn child_that_projects() {
     let (root, number) = told();
     let storage = open(&root);
     let mut random = seed(number);
-    for _ in 0..ROUNDS {
-        let seq = (next(&mut random) % SEQ_MAX) as i64;
+    for round in 0..ROUNDS {
+        let seq = seq_in(round, &mut random);
         storage.put_bytes(content(seq)).await.unwrap();
         match storage.project(&key(), &version(seq)).await {
             Ok(_) => {}
@@ -105,7 +109,7 @@ async fn key_never_goes_backwards_under_many_processes() {
         .collect();
     let highest = (1..=CHILDREN).flat_map(|number| {
         let mut random = seed(number);
-        (0..ROUNDS).map(move |_| (next(&mut random) % SEQ_MAX) as i64)
+        (0..ROUNDS).map(move |round| seq_in(round, &mut random))
     });
     let highest = highest.max().unwrap();
 

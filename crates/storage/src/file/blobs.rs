@@ -11,8 +11,22 @@ use super::{FileStorage, disk};
 use crate::error::StorageError;
 use crate::object::{Blob, BlobEntry};
 
-/// How much is read at once while hashing; large enough that calls do not count.
+/// How much is hashed at once; large enough that calls do not count.
 const HASH_CHUNK_BYTES: usize = 256 * 1024;
+
+/// Hashes what is written into it.
+struct Hashing(Sha256);
+
+impl io::Write for Hashing {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
 
 /// The folder and the file name of a blob.
 fn place(digest: &Digest) -> (String, String) {
@@ -28,16 +42,10 @@ pub(super) fn digest_of_name(folder: &str, name: &str) -> Option<Digest> {
 
 /// Hashes what is left of a file.
 pub(super) fn hash_file(mut file: &File) -> io::Result<Digest> {
-    let mut hasher = Sha256::new();
-    let mut chunk = vec![0; HASH_CHUNK_BYTES];
-    loop {
-        match io::Read::read(&mut file, &mut chunk) {
-            Ok(0) => return Ok(Digest::from_bytes(hasher.finalize().into())),
-            Ok(count) => hasher.update(&chunk[..count]),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
+    let mut hashing = io::BufWriter::with_capacity(HASH_CHUNK_BYTES, Hashing(Sha256::new()));
+    io::copy(&mut file, &mut hashing)?;
+    let Hashing(hasher) = hashing.into_inner().map_err(io::IntoInnerError::into_error)?;
+    Ok(Digest::from_bytes(hasher.finalize().into()))
 }
 
 impl FileStorage {
@@ -68,10 +76,8 @@ impl FileStorage {
         if !self.keep_old(&folder, &file_name, blob.size)? {
             disk::set_mode(file, disk::MODE_READ_ONLY)?;
             disk::sync_file(file)?;
-            match disk::rename_new(self.session.dir(), name, &folder, &file_name) {
-                Ok(()) => return disk::sync_dir(&folder),
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(error),
+            if disk::rename_new(self.session.dir(), name, &folder, &file_name)? {
+                return disk::sync_dir(&folder);
             }
             // Somebody else stored the same bytes just now, or what is there has another size: a
             // disk that lost power under another program. Ours are right.
@@ -88,11 +94,7 @@ impl FileStorage {
     /// Whether a blob of this name and size is there; it then counts as just stored. Its bytes were
     /// synced before it got its name.
     fn keep_old(&self, folder: &OwnedFd, name: &str, size: u64) -> io::Result<bool> {
-        let file = match disk::open_file(folder, name) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-            Err(error) => return Err(error),
-        };
+        let Some(file) = disk::if_there(disk::open_file(folder, name))? else { return Ok(false) };
         if disk::size(&disk::stat_open(&file)?) != size {
             return Ok(false);
         }
@@ -108,10 +110,10 @@ impl FileStorage {
             let size = disk::size(&disk::stat_open(&file)?);
             Ok((file, size))
         };
-        open().map_err(|error: io::Error| match error.kind() {
-            io::ErrorKind::NotFound => StorageError::BlobMissing { digest: *digest },
-            _ => StorageError::from_io(format!("opening blob {digest}"), error),
-        })
+        let opened = disk::if_there(open());
+        let opened =
+            opened.map_err(|error| StorageError::from_io(format!("opening blob {digest}"), error))?;
+        opened.ok_or(StorageError::BlobMissing { digest: *digest })
     }
 
     /// The folder and name of a blob, for links to it.

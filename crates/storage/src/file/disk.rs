@@ -74,13 +74,18 @@ pub(super) fn open_file(at: impl AsFd, name: &str) -> io::Result<File> {
     Ok(rustix::fs::openat(at, name, flags, Mode::empty())?.into())
 }
 
+/// `None` instead of an error where there is nothing of that name.
+pub(super) fn if_there<T>(outcome: io::Result<T>) -> io::Result<Option<T>> {
+    match outcome {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 /// What `name` is, not following a symbolic link; `None` where there is nothing.
 pub(super) fn stat(at: impl AsFd, name: &str) -> io::Result<Option<Stat>> {
-    match rustix::fs::statat(at, name, AtFlags::SYMLINK_NOFOLLOW) {
-        Ok(stat) => Ok(Some(stat)),
-        Err(Errno::NOENT) => Ok(None),
-        Err(error) => Err(error.into()),
-    }
+    if_there(rustix::fs::statat(at, name, AtFlags::SYMLINK_NOFOLLOW).map_err(io::Error::from))
 }
 
 /// What an open file is.
@@ -111,14 +116,19 @@ pub(super) fn rename(from: impl AsFd, old: &str, to: impl AsFd, new: &str) -> io
     Ok(rustix::fs::renameat(from, old, to, new)?)
 }
 
-/// Moves unless something is there: `AlreadyExists`. File systems that cannot promise that replace
-/// it; callers only move files here that equal what they would replace.
-pub(super) fn rename_new(from: impl AsFd, old: &str, to: impl AsFd, new: &str) -> io::Result<()> {
+/// Moves unless something is there; says whether it moved. File systems that cannot promise that
+/// replace what is there; callers only move files here that equal what they would replace.
+pub(super) fn rename_new(from: impl AsFd, old: &str, to: impl AsFd, new: &str) -> io::Result<bool> {
     #[cfg(test)]
     trace::note("rename to", to.as_fd(), &format!("/{new}"));
     match rustix::fs::renameat_with(from.as_fd(), old, to.as_fd(), new, RenameFlags::NOREPLACE) {
-        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => Ok(rustix::fs::renameat(from, old, to, new)?),
-        outcome => Ok(outcome?),
+        Ok(()) => Ok(true),
+        Err(Errno::EXIST) => Ok(false),
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
+            rustix::fs::renameat(from, old, to, new)?;
+            Ok(true)
+        }
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -138,11 +148,8 @@ pub(super) fn needs_copy(error: &io::Error) -> bool {
 
 /// Takes a file away; says whether there was one.
 pub(super) fn remove_file(at: impl AsFd, name: &str) -> io::Result<bool> {
-    match rustix::fs::unlinkat(at, name, AtFlags::empty()) {
-        Ok(()) => Ok(true),
-        Err(Errno::NOENT) => Ok(false),
-        Err(error) => Err(error.into()),
-    }
+    let removed = rustix::fs::unlinkat(at, name, AtFlags::empty());
+    Ok(if_there(removed.map_err(io::Error::from))?.is_some())
 }
 
 /// Takes an empty folder away; says whether it is gone (also where it was not there), `false`
@@ -235,4 +242,60 @@ pub(super) fn entries_with_kind(
         };
         Ok((name, kind))
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_not_there_is_nothing() {
+        assert_eq!(if_there(Ok(1)).unwrap(), Some(1));
+        assert_eq!(if_there::<()>(Err(Errno::NOENT.into())).unwrap(), None);
+        assert_eq!(
+            if_there::<()>(Err(Errno::IO.into())).unwrap_err().raw_os_error(),
+            Some(Errno::IO.raw_os_error())
+        );
+    }
+
+    #[test]
+    fn links_that_cannot_be_ask_for_a_copy_and_other_failures_do_not() {
+        for errno in [Errno::MLINK, Errno::XDEV, Errno::PERM, Errno::OPNOTSUPP, Errno::NOSYS] {
+            assert!(needs_copy(&errno.into()), "{errno:?}");
+        }
+        for errno in [Errno::NOSPC, Errno::IO, Errno::NOENT, Errno::EXIST] {
+            assert!(!needs_copy(&errno.into()), "{errno:?}");
+        }
+    }
+
+    #[test]
+    fn moving_what_is_new_never_replaces() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = open_root(folder.path()).unwrap();
+        for name in ["a", "b"] {
+            std::fs::write(folder.path().join(name), name).unwrap();
+        }
+        assert!(!rename_new(&dir, "a", &dir, "b").unwrap());
+        assert_eq!(std::fs::read_to_string(folder.path().join("b")).unwrap(), "b");
+        assert!(rename_new(&dir, "a", &dir, "c").unwrap());
+        assert_eq!(rename_new(&dir, "a", &dir, "d").unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert!(remove_file(&dir, "c").unwrap());
+        assert!(!remove_file(&dir, "c").unwrap());
+    }
+
+    #[test]
+    fn only_empty_folders_are_taken_away() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = open_root(folder.path()).unwrap();
+        assert!(make_dir(&dir, "a", 0o700).unwrap());
+        assert!(!make_dir(&dir, "a", 0o755).unwrap());
+        assert!(make_dir(open_dir(&dir, "a").unwrap(), "b", 0o700).unwrap());
+        std::fs::write(folder.path().join("file"), "").unwrap();
+        assert!(!remove_empty_dir(&dir, "a").unwrap());
+        assert!(!remove_empty_dir(&dir, "file").unwrap());
+        assert!(remove_empty_dir(open_dir(&dir, "a").unwrap(), "b").unwrap());
+        assert!(remove_empty_dir(&dir, "a").unwrap());
+        assert!(remove_empty_dir(&dir, "a").unwrap(), "gone is gone");
+        remove_empty_dir(&dir, &"n".repeat(256)).unwrap_err();
+    }
 }

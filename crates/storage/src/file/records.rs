@@ -133,11 +133,7 @@ impl FileStorage {
         name: &str,
         operation: FlockOperation,
     ) -> io::Result<Option<KeyFolder<'_>>> {
-        let dir = match disk::open_dir(&self.versions, name) {
-            Ok(dir) => dir,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error),
-        };
+        let Some(dir) = disk::if_there(disk::open_dir(&self.versions, name))? else { return Ok(None) };
         disk::lock(&dir, operation)?;
         let held = disk::stat_open(&dir)?.st_ino;
         let named = disk::stat(&self.versions, name)?.map(|stat| stat.st_ino);
@@ -216,11 +212,8 @@ impl KeyFolder<'_> {
 
     /// The last seq when the key was withdrawn, where it was.
     pub(super) fn withdrawn(&self) -> io::Result<Option<i64>> {
-        match read_bounded(&self.dir, WITHDRAWN) {
-            Ok(bytes) => Ok(Some(serde_json::from_slice::<Withdrawn>(&bytes)?.withdrawn)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error),
-        }
+        let Some(bytes) = disk::if_there(read_bounded(&self.dir, WITHDRAWN))? else { return Ok(None) };
+        Ok(Some(serde_json::from_slice::<Withdrawn>(&bytes)?.withdrawn))
     }
 
     /// Notes durably that the key is withdrawn as of `seq`.

@@ -54,9 +54,8 @@ impl FileStorage {
                 match digest_of_name(&folder_name, &name).filter(|_| kind == FileType::RegularFile) {
                     None => report.find(stray(format!("{folder_name}/{name}"))),
                     Some(digest) => {
-                        let file = match disk::open_file(&folder, &name) {
-                            Err(error) if error.kind() == io::ErrorKind::NotFound => continue, // deleted since
-                            opened => opened?,
+                        let Some(file) = disk::if_there(disk::open_file(&folder, &name))? else {
+                            continue; // deleted since
                         };
                         report.checked.blobs += 1;
                         report.checked.bytes += disk::size(&disk::stat_open(&file)?);
@@ -175,10 +174,9 @@ impl FileStorage {
             }
             let path = format!("{path}{name}");
             if kind == FileType::Directory {
-                match disk::open_dir(dir, &name) {
-                    Ok(inner) => self.verify_public(&inner, &format!("{path}/"), report)?,
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => {} // pruned since
-                    Err(error) => return Err(error),
+                // None: pruned since.
+                if let Some(inner) = disk::if_there(disk::open_dir(dir, &name))? {
+                    self.verify_public(&inner, &format!("{path}/"), report)?;
                 }
                 continue;
             }
