@@ -9,7 +9,7 @@
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Seek, Write};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt, symlink};
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 
@@ -281,6 +281,32 @@ fn synchronous_writes_are_durable() {
         mounted.crash();
         assert_eq!(mounted.read("file").as_deref(), Some(text));
     }
+}
+
+#[test]
+fn syncing_the_whole_file_system_is_not_enough() {
+    let Some(mut mounted) = Mounted::new(Rules::default()) else { return };
+    mounted.durable(&["file"]);
+    fs::write(mounted.root().join("file"), "new").unwrap();
+    rustix::fs::syncfs(File::open(mounted.root()).unwrap()).unwrap();
+    mounted.crash();
+    assert_ne!(
+        mounted.read("file").as_deref(),
+        Some("new"),
+        "the kernel passes syncfs on: say so in the docs"
+    );
+}
+
+#[test]
+fn a_wild_size_is_refused() {
+    let Some(mounted) = Mounted::new(Rules::default()) else { return };
+    let file = File::create(mounted.root().join("file")).unwrap();
+    let limit = 1 << 40;
+    file.set_len(limit).unwrap();
+    let too_big = Some(rustix::io::Errno::FBIG.raw_os_error());
+    assert_eq!(file.set_len(limit + 1).unwrap_err().raw_os_error(), too_big);
+    assert_eq!(file.write_at(b"x", limit).unwrap_err().raw_os_error(), too_big);
+    assert_eq!(file.write_at(b"x", limit - 1).unwrap(), 1);
 }
 
 #[test]
