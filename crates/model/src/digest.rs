@@ -77,3 +77,6 @@ impl FromStr for Digest {
 }
 
 crate::serde_as_text!(Digest);
+
+#[cfg(test)]
+mod tests;

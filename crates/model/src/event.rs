@@ -69,3 +69,6 @@ impl Event {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -231,3 +231,6 @@ impl fmt::Debug for GitRef {
 }
 
 crate::serde_as_text!(GitRef);
+
+#[cfg(test)]
+mod tests;

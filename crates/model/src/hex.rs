@@ -25,3 +25,6 @@ pub fn decode(text: &str) -> Option<Vec<u8>> {
     }
     pairs.iter().map(|[high, low]| Some(value(*high)? << 4 | value(*low)?)).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -67,3 +67,6 @@ ulid_ids! {
     /// A right to read through the server.
     TokenId;
 }
+
+#[cfg(test)]
+mod tests;

@@ -232,7 +232,7 @@ impl KeyTemplate {
                             value.extend(pattern::glob(ref_glob));
                             value
                         }
-                        Field::Commit | Field::ShortCommit | Field::Tree | Field::Date => vec![Token::Any],
+                        Field::Commit | Field::ShortCommit | Field::Tree | Field::Date => vec![Token::Within],
                     };
                     if *flat {
                         for token in &mut value {
@@ -426,3 +426,6 @@ impl fmt::Debug for RepoPath {
 }
 
 crate::serde_as_text!(RepoPath);
+
+#[cfg(test)]
+mod tests;

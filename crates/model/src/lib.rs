@@ -58,3 +58,16 @@ pub(crate) fn shorten(text: &str) -> String {
     }
     shown
 }
+
+#[cfg(test)]
+mod tests {
+    use super::shorten;
+
+    #[test]
+    fn refused_texts_are_cut_and_cleaned() {
+        assert_eq!(shorten("a\nb\u{1b}\u{85}c"), "a\u{fffd}b\u{fffd}\u{fffd}c");
+        assert_eq!(shorten(&"é".repeat(100)), "é".repeat(100));
+        assert_eq!(shorten(&"é".repeat(101)), format!("{}…", "é".repeat(100)));
+        assert_eq!(shorten(""), "");
+    }
+}

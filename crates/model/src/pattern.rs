@@ -221,3 +221,6 @@ impl RefFilter {
         git_ref.tag().is_some_and(|tag| self.tags.iter().any(|pattern| pattern.matches(tag)))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -135,3 +135,6 @@ impl Plan {
         if done == jobs { Ok(()) } else { Err(PlanError::Circle) }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -20,3 +20,6 @@ pub fn backoff(attempt: i64, random: u64) -> Duration {
     let half_ms = u64::try_from(full.as_millis() / 2).expect("at most 150 000");
     Duration::from_millis(half_ms + random % (half_ms + 1))
 }
+
+#[cfg(test)]
+mod tests;

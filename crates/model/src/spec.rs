@@ -174,3 +174,6 @@ impl ProjectSpec {
         self.pipelines.iter().any(|pipeline| pipeline.refs.wants(git_ref))
     }
 }
+
+#[cfg(test)]
+mod tests;

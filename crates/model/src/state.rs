@@ -135,3 +135,6 @@ impl JobState {
         matches!(self, JobState::Succeeded | JobState::Cached)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -71,3 +71,6 @@ impl Clock for ManualClock {
         Timestamp(self.0.load(Ordering::Relaxed))
     }
 }
+
+#[cfg(test)]
+mod tests;
