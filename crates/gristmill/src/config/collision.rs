@@ -18,7 +18,7 @@ pub(super) struct Keys<T> {
 ///
 /// Keys mostly begin with the repository's name. In the order of these beginnings, only neighbours of
 /// which one's beginning continues the other's can meet, so that thousands of projects cost no square.
-pub(super) fn pairs<T>(keys: &[Keys<T>], mut found: impl FnMut(&Keys<T>, &Keys<T>)) {
+pub(super) fn pairs<'k, T>(keys: &'k [Keys<T>], mut found: impl FnMut(&'k Keys<T>, &'k Keys<T>)) {
     let mut order: Vec<(String, &Keys<T>)> =
         keys.iter().map(|keys| (fixed_start(&keys.tokens), keys)).collect();
     order.sort_by(|(a, _), (b, _)| a.cmp(b));

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 const FINDINGS_MAX: usize = 50;
 
 /// Where in the configuration something stands.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Place {
     /// The file.
     pub file: PathBuf,

@@ -166,7 +166,8 @@ pub struct Project {
 impl Config {
     /// Reads the configuration: the file at `path`, else the one that `$GRISTMILL_CONFIG` names, else
     /// `./gristmill.toml`, else the system's. A file that was named must exist; where none was and none
-    /// is found, there are no projects and everything else is at its default.
+    /// is found, there are no projects and everything else is at its default. The secrets of enabled
+    /// projects must be there; they are looked at and forgotten.
     pub fn load(path: Option<&Path>, around: &Surroundings) -> Result<Config, ConfigErrors> {
         Config::from_files(&Files::read(path, around)?, around)
     }

@@ -1,6 +1,6 @@
 //! What only shows when all projects are looked at together, and when templates meet the refs they are for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use gristmill_model::{
     ArchiveSpec, CommitId, GitRef, KeyFields, KeyTemplate, NamePattern, ObjectId, PipelineKind, PipelineSpec,
@@ -154,25 +154,30 @@ struct Side<'a> {
     role: Role,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Role {
     Branch,
     Tag,
     Release,
 }
 
-impl Side<'_> {
-    fn pipeline(&self) -> &PipelineSpec {
+impl<'a> Side<'a> {
+    fn pipeline(&self) -> &'a PipelineSpec {
         &self.parsed.project.spec.pipelines[self.at]
     }
 
-    fn place(&self) -> &Place {
+    fn place(&self) -> &'a Place {
         &self.parsed.places[self.at]
     }
 
     fn may_share(&self) -> bool {
         let PipelineKind::Archive(archive) = &self.pipeline().kind;
         archive.allow_shared_key
+    }
+
+    /// In the order in which a person reads.
+    fn order(&self) -> (&Place, usize, Role) {
+        (self.place(), self.at, self.role)
     }
 
     fn is_same_pipeline(&self, other: &Side<'_>) -> bool {
@@ -185,19 +190,22 @@ fn shared_keys(projects: &[Parsed], findings: &mut Findings) {
     for parsed in projects {
         for (at, pipeline) in parsed.project.spec.pipelines.iter().enumerate() {
             let PipelineKind::Archive(archive) = &pipeline.kind;
-            let mut own = Vec::new();
-            sides(parsed, at, pipeline, archive, &mut own);
+            sides(parsed, at, pipeline, archive, &mut keys);
             if !archive.allow_shared_key {
                 for fault in shared_among_refs(pipeline, archive) {
                     findings
                         .error(parsed.places[at].clone(), format!("pipeline `{}`: {fault}", pipeline.name));
                 }
             }
-            keys.extend(own);
         }
     }
+    // Two pipelines with ten patterns each are told of once, not a hundred times.
+    let mut told = BTreeSet::new();
     collision::pairs(&keys, |left, right| {
-        if is_collision(&left.owner, &right.owner) {
+        let (left, right) =
+            if left.owner.order() <= right.owner.order() { (left, right) } else { (right, left) };
+        let (a, b) = (&left.owner, &right.owner);
+        if is_collision(a, b) && told.insert((a.place(), a.at, b.place(), b.at)) {
             report(left, right, findings);
         }
     });
@@ -249,11 +257,11 @@ fn tells_content_apart(template: &KeyTemplate) -> bool {
 
 /// Refs of one kind that one template gives the same key.
 fn shared_among_refs(pipeline: &PipelineSpec, archive: &ArchiveSpec) -> Vec<String> {
-    let all: [NamePattern; 1] = ["**".parse().expect("a pattern")];
+    let all: Option<NamePattern> = pipeline.releases.then(|| "**".parse().expect("a pattern"));
     let kinds: [(&str, &str, &[NamePattern], &KeyTemplate); 3] = [
         ("branches", "branch", &pipeline.refs.branches, &archive.key),
         ("tags", "tag", &pipeline.refs.tags, tag_template(archive)),
-        ("releases", "tag", if pipeline.releases { &all } else { &[] }, release_template(archive)),
+        ("releases", "tag", all.as_slice(), release_template(archive)),
     ];
     let mut faults = Vec::new();
     for (what, field, patterns, template) in kinds {
@@ -279,14 +287,8 @@ fn names_ref_flat_only(template: &KeyTemplate) -> bool {
 }
 
 fn report(left: &Keys<Side<'_>>, right: &Keys<Side<'_>>, findings: &mut Findings) {
-    let by_place = |keys: &Keys<Side<'_>>| {
-        let place = keys.owner.place();
-        (place.file.clone(), place.line, keys.owner.role as u8)
-    };
-    let (first, second) = if by_place(left) <= by_place(right) { (left, right) } else { (right, left) };
-    let key =
-        collision::example(&first.tokens, &second.tokens).unwrap_or_else(|| first.owner.template.to_string());
-    let (a, b) = (&first.owner, &second.owner);
+    let (a, b) = (&left.owner, &right.owner);
+    let key = collision::example(&left.tokens, &right.tokens).unwrap_or_else(|| a.template.to_string());
     let what = if a.is_same_pipeline(b) {
         format!(
             "pipeline `{}`: its {} and its {} could both be published under `{key}`; narrow `branches` or `tags`, give each a key of its own (`key`, `tag_key`, `release_key`), or set `allow_shared_key = true`",
