@@ -109,17 +109,18 @@ fn read_schedule(field: &Field<'_>) -> Option<String> {
         .seconds(croner::parser::Seconds::Disallowed)
         .year(croner::parser::Year::Disallowed)
         .build();
-    match parser.parse(text) {
-        Ok(_) if text.len() <= 200 => Some(text.to_owned()),
-        Ok(_) => {
-            field.wrong(expected);
-            None
-        }
-        Err(error) => {
-            field.wrong(format!("{expected} ({})", error.to_string().trim_end_matches('.')));
-            None
-        }
+    // From a fixed day on: whether there is a next time at all does not depend on the present.
+    let never =
+        |cron: &croner::Cron| cron.find_next_occurrence(&chrono::DateTime::UNIX_EPOCH, false).is_err();
+    let fault = match parser.parse(text) {
+        Ok(_) if text.len() > 200 => Some("it is longer than 200 bytes".to_owned()),
+        Ok(cron) => never(&cron).then(|| "that day never comes".to_owned()),
+        Err(error) => Some(error.to_string()),
+    };
+    if let Some(fault) = &fault {
+        field.wrong(format!("{expected} ({})", fault.trim_end_matches('.')));
     }
+    fault.is_none().then(|| text.to_owned())
 }
 
 fn read_first_look(field: &Field<'_>) -> Option<FirstLook> {

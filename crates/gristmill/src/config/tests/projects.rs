@@ -95,11 +95,11 @@ fn units_and_words_of_a_project() {
     assert_eq!(spec("", "first_look = \"build\"").pipelines[0].first_look, FirstLook::Build);
     let keep = spec("", "keep = { days = 1 }").pipelines[0].keep;
     assert_eq!(keep, Keep { versions: None, days: Some(1) });
-    for schedule in ["*/5 * * * *", "0 3 * * MON", "0 0 L * *"] {
+    for schedule in ["*/5 * * * *", "0 3 * * MON", "0 0 L * *", "0 0 29 2 *"] {
         let spec = spec("", &format!("schedule = \"{schedule}\""));
         assert_eq!(spec.pipelines[0].schedule.as_deref(), Some(schedule));
     }
-    for schedule in ["", "60 * * * *", "* * * * * *", "0 0 0 1 1 * 2030", "hourly"] {
+    for schedule in ["", "60 * * * *", "* * * * * *", "0 0 0 1 1 * 2030", "hourly", "0 0 31 2 *"] {
         assert!(load(&project("", &format!("schedule = \"{schedule}\""))).is_err(), "{schedule}");
     }
     for name in ["a", "_x", "A.b-c_d", &"n".repeat(100)] {
