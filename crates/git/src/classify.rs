@@ -144,3 +144,88 @@ pub(crate) fn failure(subject: Subject<'_>, status: &str, detail: String) -> Git
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_of_git_are_understood() {
+        for (stderr, expected) in [
+            ("fatal: couldn't find remote ref refs/heads/x", Fault::NoSuchRef),
+            ("fatal: remote error: upload-pack: not our ref 1111", Fault::CommitUnavailable),
+            ("error: Server does not allow request for unadvertised object 1111", Fault::CommitUnavailable),
+            ("fatal: mismatched algorithms: client sha1; server sha256", Fault::ObjectFormat),
+            (
+                "fatal: unable to access 'https://x/': server certificate verification failed. CAfile: none",
+                Fault::Certificate,
+            ),
+            ("fatal: unable to access 'https://x/': SSL certificate problem: expired", Fault::Certificate),
+            ("fatal: unable to access 'https://x/': The requested URL returned error: 301", Fault::Moved),
+            ("fatal: unable to access 'https://x/': The requested URL returned error: 308", Fault::Moved),
+            ("fatal: unable to access 'https://x/': The requested URL returned error: 403", Fault::Auth),
+            ("fatal: unable to access 'https://x/': The requested URL returned error: 404", Fault::NotFound),
+            (
+                "fatal: unable to access 'https://x/': The requested URL returned error: 500",
+                Fault::Unreachable,
+            ),
+            ("fatal: unable to access 'https://x/': Could not resolve host: x", Fault::Unreachable),
+            ("error: RPC failed; curl 18 transfer closed\nfatal: early EOF", Fault::Unreachable),
+            ("fatal: Authentication failed for 'https://x/'", Fault::Auth),
+            ("fatal: could not read Username for 'https://x': terminal prompts disabled", Fault::Auth),
+            ("remote: Repository not found.\nfatal: repository 'https://x/' not found", Fault::NotFound),
+            ("fatal: remote error: access denied or repository not exported: /x", Fault::NotFound),
+            (
+                "fatal: '/x' does not appear to be a git repository\nfatal: Could not read from",
+                Fault::NotFound,
+            ),
+            ("fatal: write error: No space left on device", Fault::DiskFull),
+            ("error: object file objects/ab/cd is empty", Fault::Damaged),
+            ("fatal: bad object refs/gristmill/1111", Fault::Damaged),
+            ("error: index file objects/pack/x.idx is too small", Fault::Damaged),
+            ("fatal: protocol error: bad line length character: <htm", Fault::Protocol),
+            ("fatal: https://x/ not valid: is this a git repository?", Fault::Protocol),
+            (
+                "remote: No space left on device\nfatal: the remote end hung up unexpectedly",
+                Fault::Unreachable,
+            ),
+            ("fatal: something new", Fault::Unknown),
+            ("", Fault::Unknown),
+        ] {
+            assert_eq!(fault(stderr), expected, "{stderr}");
+        }
+    }
+
+    #[test]
+    fn an_error_fits_what_the_command_was_about() {
+        let commit: CommitId = "1".repeat(40).parse().expect("an id");
+        let subject = Subject {
+            command: "fetch",
+            remote: "https://x/a",
+            mirror: Path::new("/m"),
+            commit: Some(commit),
+        };
+        let error = |subject, detail: &str| failure(subject, "exit status: 128", detail.to_owned());
+        let by_id = error(subject, "fatal: couldn't find remote ref 1111");
+        assert!(matches!(by_id, GitError::CommitUnavailable { commit: found, .. } if found == commit));
+        let by_ref =
+            error(Subject { commit: None, ..subject }, "fatal: couldn't find remote ref refs/heads/x");
+        assert!(matches!(by_ref, GitError::Failed { command: "fetch", .. }));
+        assert!(
+            matches!(error(subject, "fatal: bad object x"), GitError::Damaged { dir, .. } if dir == Path::new("/m"))
+        );
+        let outside = Subject { mirror: Path::new(""), ..subject };
+        assert!(matches!(error(outside, "fatal: bad object x"), GitError::Failed { .. }));
+        assert!(
+            matches!(error(subject, "Connection refused"), GitError::Unreachable { remote, .. } if remote == "https://x/a")
+        );
+        let local = Subject { remote: "", ..subject };
+        assert!(matches!(error(local, "Connection refused"), GitError::Failed { .. }));
+        assert!(matches!(error(local, "No space left on device"), GitError::DiskFull { .. }));
+        assert!(matches!(error(subject, "certificate"), GitError::Certificate { .. }));
+        assert!(matches!(error(subject, "protocol error"), GitError::Protocol { .. }));
+        let unknown = error(subject, "what?");
+        assert_eq!(unknown.to_string(), "git fetch failed (exit status: 128): what?");
+        assert!(unknown.is_transient());
+    }
+}

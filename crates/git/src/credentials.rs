@@ -9,7 +9,7 @@ use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use rustix::fs::{FlockOperation, flock};
 use tempfile::NamedTempFile;
 
@@ -18,6 +18,9 @@ use crate::url::RemoteUrl;
 
 /// The longest token taken, in bytes. Forges' tokens are below 300; OAuth tokens of some reach 2000.
 const TOKEN_BYTES_MAX: usize = 3000;
+
+/// What git percent-encodes in addresses: all but the unreserved characters of RFC 3986, section 2.3.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// What files with credentials begin with.
 const FILE_PREFIX: &str = "credential-";
@@ -47,7 +50,7 @@ impl Credentials {
 
     /// Replaces the token, also in the forms it has on the wire and in addresses, by `***`.
     pub(crate) fn redact(&self, text: &str) -> String {
-        let encoded = utf8_percent_encode(&self.token, NON_ALPHANUMERIC).to_string();
+        let encoded = utf8_percent_encode(&self.token, RESERVED).to_string();
         let basic = base64(format!("{}:{}", self.username, self.token).as_bytes());
         [self.token.as_str(), &encoded, basic.trim_end_matches('=')]
             .into_iter()
@@ -56,7 +59,7 @@ impl Credentials {
 
     /// A line of git-credential-store(1).
     fn store_line(&self, url: &RemoteUrl) -> String {
-        let encode = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+        let encode = |text: &str| utf8_percent_encode(text, RESERVED).to_string();
         let host = url.host().map(ToString::to_string).unwrap_or_default();
         let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
         format!("{}://{}:{}@{host}{port}\n", url.protocol(), encode(&self.username), encode(&self.token))
@@ -176,8 +179,8 @@ mod tests {
 
     #[test]
     fn a_token_is_replaced_in_all_its_forms() {
-        let credentials = Credentials::new("me", "s3cr/t+x").expect("valid");
-        let text = "plain s3cr/t+x, encoded s3cr%2Ft%2Bx, header bWU6czNjci90K3g= end";
+        let credentials = Credentials::new("me", "s3_r/t+x").expect("valid");
+        let text = "plain s3_r/t+x, encoded s3_r%2Ft%2Bx, header bWU6czNfci90K3g= end";
         assert_eq!(credentials.redact(text), "plain ***, encoded ***, header ***= end");
         assert_eq!(format!("{credentials:?}"), r#"Credentials { username: "me", .. }"#);
     }

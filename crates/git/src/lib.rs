@@ -30,6 +30,7 @@ mod error;
 mod lock;
 mod mirror;
 mod objects;
+mod orphan;
 mod process;
 mod program;
 mod refs;

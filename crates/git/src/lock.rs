@@ -8,13 +8,17 @@ use std::time::Duration;
 use rustix::fs::{FlockOperation, flock};
 
 use crate::error::GitError;
+use crate::orphan;
 
 /// How often a busy lock is tried.
 const PAUSE: Duration = Duration::from_millis(10);
 
+/// In which turns it is looked whether the holder is a git that nobody waits for: the first, then one a second.
+const ORPHAN_TURNS: u64 = 100;
+
 /// Takes an exclusive `flock` on `path`, which is made where missing. It lasts until the file and all its copies
 /// are closed: each git command gets one as its standard input, so that a mirror whose server was killed stays
-/// locked until the git it had started is gone too.
+/// locked until the git it had started is gone too; whoever waits ends such a git.
 ///
 /// # Errors
 ///
@@ -28,19 +32,25 @@ pub(crate) async fn lock(path: &Path, wait_max: Duration) -> Result<File, GitErr
         .open(path)
         .map_err(|error| GitError::io("open the lock", path, error))?;
     let taken = async {
-        loop {
+        for turn in 0u64.. {
             match flock(&file, FlockOperation::NonBlockingLockExclusive) {
                 Ok(()) => return Ok(()),
-                Err(rustix::io::Errno::WOULDBLOCK) => tokio::time::sleep(PAUSE).await,
+                Err(rustix::io::Errno::WOULDBLOCK) => {
+                    if turn % ORPHAN_TURNS == 0 {
+                        orphan::end(path);
+                    }
+                    tokio::time::sleep(PAUSE).await;
+                }
                 Err(error) => return Err(GitError::io("lock", path, io::Error::from(error))),
             }
         }
+        unreachable!("the turns do not end before the time")
     };
     match tokio::time::timeout(wait_max, taken).await {
         Ok(taken) => taken.map(|()| file),
         Err(_) => {
             let dir = path.parent().unwrap_or(path).to_owned();
-            Err(GitError::Locked { dir, waited: wait_max, by: String::new() })
+            Err(GitError::Locked { dir, waited: wait_max, by: orphan::holder(path) })
         }
     }
 }

@@ -15,7 +15,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use gristmill_model::{CommitId, Digest, GitRef, ObjectId};
+use gristmill_model::{CommitId, Digest, GitRef, ObjectFormat, ObjectId};
 use tokio::time::Instant;
 
 use crate::error::{GitError, ObjectError};
@@ -166,6 +166,9 @@ impl Mirror {
         limits: FetchLimits,
     ) -> Result<Fetched, GitError> {
         self.git.check(remote)?;
+        if wanted.commit.0.format() == ObjectFormat::Sha256 {
+            return Err(GitError::ObjectFormat { remote: remote.url.to_string() });
+        }
         if let Some(fetched) = self.pinned(wanted.commit)? {
             return Ok(fetched);
         }

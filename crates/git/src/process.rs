@@ -39,15 +39,19 @@ pub(crate) enum Stopped {
 
 /// Runs `command` to its end.
 ///
-/// `watch` is asked twice a second; the program is stopped as soon as it answers `false`.
+/// `started` is told its pid. `watch` is asked twice a second; the program is stopped as soon as it answers `false`.
 pub(crate) async fn run(
     mut command: Command,
     time_max: Duration,
     stdout_bytes_max: usize,
+    started: impl FnOnce(u32),
     mut watch: impl FnMut() -> bool,
 ) -> Result<Finished, Stopped> {
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
     let mut group = Group::start(&mut command).map_err(Stopped::Start)?;
+    if let Some(id) = group.child.as_ref().and_then(Child::id) {
+        started(id);
+    }
     let outcome = tokio::select! {
         finished = group.finish(stdout_bytes_max) => finished,
         () = tokio::time::sleep(time_max) => Err(Stopped::Time),
@@ -195,7 +199,8 @@ mod tests {
 
     #[tokio::test]
     async fn output_and_status_come_back() {
-        let done = run(shell("echo out; echo err >&2; exit 3"), LONG, 4, || true).await.expect("runs");
+        let done =
+            run(shell("echo out; echo err >&2; exit 3"), LONG, 4, |_| {}, || true).await.expect("runs");
         assert_eq!(
             (done.status.code(), &done.stdout[..], &done.stderr[..]),
             (Some(3), &b"out\n"[..], &b"err\n"[..])
@@ -204,11 +209,16 @@ mod tests {
 
     #[tokio::test]
     async fn output_is_bounded_and_errors_keep_their_end() {
-        assert!(matches!(run(shell("echo out"), LONG, 3, || true).await, Err(Stopped::Output)));
-        let done =
-            run(shell("i=0; while [ $i -lt 3000 ]; do echo line $i; i=$((i+1)); done >&2"), LONG, 0, || true)
-                .await
-                .expect("runs");
+        assert!(matches!(run(shell("echo out"), LONG, 3, |_| {}, || true).await, Err(Stopped::Output)));
+        let done = run(
+            shell("i=0; while [ $i -lt 3000 ]; do echo line $i; i=$((i+1)); done >&2"),
+            LONG,
+            0,
+            |_| {},
+            || true,
+        )
+        .await
+        .expect("runs");
         assert_eq!(done.stderr.len(), STDERR_BYTES_MAX);
         assert!(done.stderr.ends_with(b"line 2999\n"));
     }
@@ -216,7 +226,7 @@ mod tests {
     #[tokio::test]
     async fn a_program_that_does_not_exist_cannot_start() {
         assert!(matches!(
-            run(Command::new("/no/such/program"), LONG, 0, || true).await,
+            run(Command::new("/no/such/program"), LONG, 0, |_| {}, || true).await,
             Err(Stopped::Start(_))
         ));
     }
@@ -255,7 +265,7 @@ mod tests {
     async fn when_time_is_up_the_whole_family_goes() {
         let dir = tempfile::tempdir().expect("a folder");
         let file = dir.path().join("pid");
-        let stopped = run(family(&file), Duration::from_millis(300), 0, || true).await;
+        let stopped = run(family(&file), Duration::from_millis(300), 0, |_| {}, || true).await;
         assert!(matches!(stopped, Err(Stopped::Time)));
         assert!(gone(child_pid(&file).await).await);
     }
@@ -264,7 +274,7 @@ mod tests {
     async fn a_dropped_call_takes_the_whole_family_along() {
         let dir = tempfile::tempdir().expect("a folder");
         let file = dir.path().join("pid");
-        let call = tokio::spawn(run(family(&file), LONG, 0, || true));
+        let call = tokio::spawn(run(family(&file), LONG, 0, |_| {}, || true));
         let pid = child_pid(&file).await;
         assert!(runs(pid));
         call.abort();
@@ -275,7 +285,7 @@ mod tests {
     async fn the_watch_stops_the_program() {
         let dir = tempfile::tempdir().expect("a folder");
         let file = dir.path().join("pid");
-        let stopped = run(family(&file), LONG, 0, || !file.exists()).await;
+        let stopped = run(family(&file), LONG, 0, |_| {}, || !file.exists()).await;
         assert!(matches!(stopped, Err(Stopped::Watch)));
         assert!(gone(child_pid(&file).await).await);
     }

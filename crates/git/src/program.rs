@@ -14,6 +14,7 @@ use gristmill_model::CommitId;
 use crate::classify::{Subject, failure};
 use crate::credentials::{Lent, Vault};
 use crate::error::GitError;
+use crate::orphan;
 use crate::process::{Finished, Stopped, detail, run};
 use crate::url::Remote;
 
@@ -310,15 +311,24 @@ impl Git {
         let lent = self.lend(call.remote)?;
         let mut command = tokio::process::Command::from(self.command(call, lent.as_ref())?);
         command.args(&call.args);
-        run(command, call.time_max, call.stdout_bytes_max, watch).await.map_err(|stopped| match stopped {
-            Stopped::Start(source) => self.not_started(source),
-            Stopped::Read(source) => GitError::io("read the output of", &self.inner.options.program, source),
-            Stopped::Output => {
-                let max = u64::try_from(call.stdout_bytes_max).unwrap_or(u64::MAX);
-                GitError::TooLarge { what: "git's output in bytes", max }
+        let started = |pid| {
+            if let Some(lock) = call.lock {
+                orphan::record(lock, pid);
             }
-            Stopped::Time => GitError::Timeout { command: name, after: call.time_max },
-            Stopped::Watch => GitError::TooLarge { what: "the mirror in bytes", max: 0 },
+        };
+        run(command, call.time_max, call.stdout_bytes_max, started, watch).await.map_err(|stopped| {
+            match stopped {
+                Stopped::Start(source) => self.not_started(source),
+                Stopped::Read(source) => {
+                    GitError::io("read the output of", &self.inner.options.program, source)
+                }
+                Stopped::Output => {
+                    let max = u64::try_from(call.stdout_bytes_max).unwrap_or(u64::MAX);
+                    GitError::TooLarge { what: "git's output in bytes", max }
+                }
+                Stopped::Time => GitError::Timeout { command: name, after: call.time_max },
+                Stopped::Watch => GitError::TooLarge { what: "the mirror in bytes", max: 0 },
+            }
         })
     }
 

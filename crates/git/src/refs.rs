@@ -138,16 +138,15 @@ fn parse_refs(output: &[u8], remote: &str, refs_max: usize) -> Result<RemoteRefs
             Some(name) => (name, true),
             None => (name, false),
         };
-        let Some(git_ref) = std::str::from_utf8(name).ok().and_then(|name| name.parse::<GitRef>().ok())
-        else {
-            found.refs_skipped += usize::from(!peeled);
-            continue;
-        };
-        if peeled {
-            let tag = found.refs.get_mut(&git_ref).ok_or_else(|| odd("a peeled tag before the tag"))?;
-            tag.commit = CommitId(id);
-        } else {
-            found.refs.insert(git_ref, RemoteRef { id, commit: CommitId(id) });
+        match std::str::from_utf8(name).ok().and_then(|name| name.parse::<GitRef>().ok()) {
+            Some(git_ref) if peeled => {
+                let tag = found.refs.get_mut(&git_ref).ok_or_else(|| odd("a peeled tag before the tag"))?;
+                tag.commit = CommitId(id);
+            }
+            Some(git_ref) => {
+                found.refs.insert(git_ref, RemoteRef { id, commit: CommitId(id) });
+            }
+            None => found.refs_skipped += usize::from(!peeled),
         }
         if found.refs.len() + found.refs_skipped > refs_max {
             let max = u64::try_from(refs_max).unwrap_or(u64::MAX);
@@ -155,4 +154,76 @@ fn parse_refs(output: &[u8], remote: &str, refs_max: usize) -> Result<RemoteRefs
         }
     }
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+    const B: &str = "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
+
+    fn parse(output: &str) -> Result<Vec<(String, String, String)>, GitError> {
+        let found = parse_refs(output.as_bytes(), "x", 10)?;
+        let line =
+            |(name, at): (&GitRef, &RemoteRef)| (name.to_string(), at.id.to_string(), at.commit.to_string());
+        Ok(found.refs.iter().map(line).collect())
+    }
+
+    #[test]
+    fn a_list_is_read_line_by_line() {
+        let refs = parse(&format!("{A}\trefs/heads/main\n{A}\trefs/tags/v1\n{B}\trefs/tags/v1^{{}}\n"))
+            .expect("good");
+        let expected = [("refs/heads/main", A, A), ("refs/tags/v1", A, B)];
+        assert_eq!(refs, expected.map(|(name, id, at)| (name.to_owned(), id.to_owned(), at.to_owned())));
+        assert_eq!(parse("").expect("good"), []);
+    }
+
+    #[test]
+    fn what_is_no_list_is_refused() {
+        let sha256 = "a".repeat(64);
+        for output in [
+            "x\n".to_owned(),
+            format!("{A}\n"),
+            format!("{A} refs/heads/main\n"),
+            "\trefs/heads/main\n".to_owned(),
+            format!("{}\trefs/heads/main\n", &A[1..]),
+            format!("{}\trefs/heads/main\n", A.to_uppercase()),
+            format!("{}\trefs/heads/main\n", "0".repeat(40)),
+            format!("{B}\trefs/tags/v1^{{}}\n"),
+            "<html>\t</html>\n".to_owned(),
+        ] {
+            assert!(matches!(parse(&output), Err(GitError::Protocol { .. })), "{output}");
+        }
+        let error = parse(&format!("{sha256}\trefs/heads/main\n")).expect_err("SHA-256");
+        assert!(matches!(error, GitError::ObjectFormat { .. }));
+    }
+
+    #[test]
+    fn names_that_are_not_taken_are_counted() {
+        let long = "n".repeat(2000);
+        let mut output = format!("{A}\trefs/heads/main\n{A}\tHEAD\n{A}\trefs/heads/{long}\n").into_bytes();
+        output.extend_from_slice(format!("{A}\trefs/tags/{long}\n{A}\trefs/tags/{long}^{{}}\n").as_bytes());
+        output.extend_from_slice(format!("{A}\trefs/heads/").as_bytes());
+        output.extend_from_slice(b"\xff\n");
+        let found = parse_refs(&output, "x", 5).expect("good");
+        assert_eq!((found.refs.len(), found.refs_skipped), (1, 4));
+        let error = parse_refs(&[&output[..], format!("{A}\trefs/heads/x").as_bytes()].concat(), "x", 5);
+        assert!(matches!(error, Err(GitError::TooLarge { max: 5, .. })));
+        // Those that are not taken count as well, or they would be without a limit.
+        assert!(matches!(parse_refs(&output, "x", 3), Err(GitError::TooLarge { .. })));
+    }
+
+    #[test]
+    fn no_output_makes_the_parser_panic() {
+        let good = format!("{A}\trefs/heads/main\n{A}\trefs/tags/v1\n{B}\trefs/tags/v1^{{}}\n").into_bytes();
+        for at in 0..good.len() {
+            for byte in [0, b'\n', b'\t', b'^', b'{', 0xff, b'g'] {
+                let mut bytes = good.clone();
+                bytes[at] = byte;
+                let _ = parse_refs(&bytes, "x", 10);
+                let _ = parse_refs(&bytes[..at], "x", 10);
+            }
+        }
+    }
 }

@@ -212,6 +212,10 @@ fn parse_scp(text: &str) -> Result<RemoteUrl, UrlError> {
         None => (None, authority),
     };
     let (host, _) = parse_authority(host)?;
+    // `user:password@host:path`, which ssh does not take.
+    if path.contains('@') {
+        return Err(UrlError::Secret);
+    }
     check_path(path)?;
     if path.starts_with('-') {
         return Err(UrlError::OptionLike("path"));

@@ -1,0 +1,118 @@
+//! What is killed in the middle of its work leaves a mirror that works.
+
+mod common;
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use common::{Setup, limits, remote, wanted};
+use gristmill_git::{FetchLimits, GitError, Mirror, Reachability};
+use gristmill_testkit::FakeGithub;
+use gristmill_testkit::forge::Fault;
+use gristmill_testkit::repo::Changes;
+
+/// A commit with content that takes a slow remote a while.
+fn filled(forge: &FakeGithub) -> String {
+    let mut changes = Changes::new();
+    for number in 0..200u32 {
+        let text: String = (0..200u32)
+            .map(|n| format!("{:x}", n.wrapping_mul(number).wrapping_mul(2_654_435_761)))
+            .collect();
+        changes = changes.file(format!("file-{number}"), text);
+    }
+    forge.create("acme/shop", "secret").commit("main", &changes)
+}
+
+fn half_a_pack(setup: &Setup) -> bool {
+    let pack = setup.repo_dir().join("objects/pack");
+    std::fs::read_dir(pack).into_iter().flatten().flatten().any(|entry| {
+        entry.file_name().to_string_lossy().starts_with("tmp_")
+            && entry.metadata().is_ok_and(|found| found.len() > 0)
+    })
+}
+
+#[tokio::test]
+async fn after_a_git_that_was_killed_the_next_fetch_works() {
+    for moment_ms in [0, 40, 150] {
+        let forge = FakeGithub::start();
+        let id = filled(&forge);
+        forge.set_fault(Fault::Slow(20_000));
+        let setup = Setup::new();
+        let mirror = setup.mirror().await;
+        let (remote, wanted) = (remote(&forge.clone_url("acme/shop")), wanted("refs/heads/main", &id));
+        let fetch = tokio::spawn({
+            let (mirror, remote, wanted) = (mirror.clone(), remote.clone(), wanted.clone());
+            async move { mirror.fetch(&remote, &wanted, limits()).await }
+        });
+        while !half_a_pack(&setup) {
+            assert!(!fetch.is_finished());
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        tokio::time::sleep(Duration::from_millis(moment_ms)).await;
+        // The dropped future kills the group with SIGKILL.
+        fetch.abort();
+        assert!(fetch.await.expect_err("aborted").is_cancelled());
+        forge.set_fault(Fault::None);
+        let fetched = mirror.fetch(&remote, &wanted, limits()).await.expect("works again");
+        assert_eq!(fetched.reachability, Reachability::Tip);
+        assert!(!half_a_pack(&setup), "nothing is left of the first");
+        assert!(!setup.mirror_dir().join("damaged").exists(), "nothing was made anew");
+    }
+}
+
+/// Not a test by itself: the process that the next one kills. It finds what to do in its working directory.
+#[tokio::test]
+#[ignore = "run by the tests below"]
+async fn fetch_as_told_by_the_working_directory() {
+    let Ok(told) = std::fs::read_to_string("told") else { return };
+    let [url, id, mirror, git] = told.lines().collect::<Vec<_>>()[..] else { panic!("{told}") };
+    let git = gristmill_git::Git::new(gristmill_git::GitOptions::new(git)).expect("a folder");
+    let mirror = Mirror::open_or_create(&git, mirror).await.expect("a mirror");
+    let _ = mirror.fetch(&remote(url), &wanted("refs/heads/main", id), limits()).await;
+}
+
+fn start_server(setup: &Setup, dir: &Path, url: &str, id: &str) -> std::process::Child {
+    let git = setup.folder.path().join("git-of-the-killed");
+    let told = format!("{url}\n{id}\n{}\n{}\n", setup.mirror_dir().display(), git.display());
+    std::fs::write(dir.join("told"), told).expect("written");
+    Command::new(std::env::current_exe().expect("this test"))
+        .args(["--ignored", "--exact", "fetch_as_told_by_the_working_directory"])
+        .current_dir(dir)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("this test starts")
+}
+
+/// Whether the lock can be had this moment.
+async fn is_free(mirror: &Mirror, url: &str) -> bool {
+    let now = FetchLimits { lock_wait_max: Duration::ZERO, time_max: Duration::from_millis(1), ..limits() };
+    let result = mirror.fetch(&remote(url), &wanted("refs/heads/main", &"1".repeat(40)), now).await;
+    !matches!(result, Err(GitError::Locked { .. }))
+}
+
+#[tokio::test]
+async fn after_a_server_that_was_killed_its_git_does_not_stand_in_the_way() {
+    for fault in [Fault::Slow(20_000), Fault::Hang] {
+        let forge = FakeGithub::start();
+        let id = filled(&forge);
+        let url = forge.clone_url("acme/shop");
+        forge.set_fault(fault.clone());
+        let setup = Setup::new();
+        let mirror = setup.mirror().await;
+        let dir = tempfile::tempdir().expect("a folder");
+        let mut server = start_server(&setup, dir.path(), &url, &id);
+        while forge.requests().is_empty() || (fault != Fault::Hang && !half_a_pack(&setup)) {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        assert!(!is_free(&mirror, &url).await, "its server runs");
+        server.kill().expect("running");
+        server.wait().expect("a child");
+        forge.set_fault(Fault::None);
+        let start = Instant::now();
+        let fetched = mirror.fetch(&remote(&url), &wanted("refs/heads/main", &id), limits()).await;
+        assert_eq!(fetched.expect("works again").reachability, Reachability::Tip, "{fault:?}");
+        assert!(start.elapsed() < Duration::from_secs(5), "{fault:?}: {:?}", start.elapsed());
+    }
+}
