@@ -108,20 +108,26 @@ const MESSAGES: &[(&str, Fault)] = &[
     ("remote error", Fault::Unreachable),
 ];
 
-/// What the end of git's standard error means. Lines that the remote's server wrote for people
-/// (`remote: …`) are left out: they may say anything.
+/// What the end of git's standard error means. Lines that the remote's server wrote for people (`remote: …`) are
+/// left out: they may say anything. Nor does its word (`remote error: …`) count for the state of our files.
 pub(crate) fn fault(stderr: &str) -> Fault {
     let ours: Vec<&str> = stderr.lines().filter(|line| !line.starts_with("remote: ")).collect();
+    let meant = |line: &str, message: &str, fault: Fault| {
+        let local = matches!(fault, Fault::Damaged | Fault::DiskFull);
+        line.contains(message) && !(local && line.contains("remote error: "))
+    };
     MESSAGES
         .iter()
-        .find(|(message, _)| ours.iter().any(|line| line.contains(message)))
+        .find(|(message, fault)| ours.iter().any(|line| meant(line, message, *fault)))
         .map_or(Fault::Unknown, |(_, fault)| *fault)
 }
 
 /// The error for a command that ended with `status` after writing `detail`.
 pub(crate) fn failure(subject: Subject<'_>, status: &str, detail: String) -> GitError {
     let remote = subject.remote.to_owned();
-    match (fault(&detail), subject.commit) {
+    // Without the address, whose words are not git's: a repository may be called `certificate`.
+    let words = if remote.is_empty() { detail.clone() } else { detail.replace(&remote, "") };
+    match (fault(&words), subject.commit) {
         (Fault::DiskFull, _) => GitError::DiskFull { detail },
         (Fault::Damaged, _) if !subject.mirror.as_os_str().is_empty() => {
             GitError::Damaged { dir: subject.mirror.to_owned(), detail }
@@ -189,6 +195,8 @@ mod tests {
                 "remote: No space left on device\nfatal: the remote end hung up unexpectedly",
                 Fault::Unreachable,
             ),
+            ("fatal: remote error: upload-pack: object file x is corrupt", Fault::Unreachable),
+            ("fatal: remote error: No space left on device", Fault::Unreachable),
             ("fatal: something new", Fault::Unknown),
             ("", Fault::Unknown),
         ] {
@@ -219,6 +227,9 @@ mod tests {
         assert!(
             matches!(error(subject, "Connection refused"), GitError::Unreachable { remote, .. } if remote == "https://x/a")
         );
+        let named = Subject { remote: "https://x/certificate", ..subject };
+        let named = error(named, "fatal: unable to access 'https://x/certificate/': Connection refused");
+        assert!(matches!(named, GitError::Unreachable { .. }));
         let local = Subject { remote: "", ..subject };
         assert!(matches!(error(local, "Connection refused"), GitError::Failed { .. }));
         assert!(matches!(error(local, "No space left on device"), GitError::DiskFull { .. }));

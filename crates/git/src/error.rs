@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use gristmill_model::{CommitId, GitRef, ObjectId};
 
-use crate::program::{Protocol, VERSION_MIN, Version};
+use crate::program::Protocol;
 use crate::url::UrlError;
+use crate::version::{VERSION_MIN, Version};
 
 /// A git command that did not do what it was asked for. [`GitError::is_transient`] says whether to try again.
 ///

@@ -27,6 +27,7 @@
 mod classify;
 mod credentials;
 mod error;
+mod fetch;
 mod lock;
 mod mirror;
 mod objects;
@@ -36,13 +37,15 @@ mod program;
 mod refs;
 mod repair;
 mod url;
+mod version;
 mod walk;
 
 pub use credentials::Credentials;
 pub use error::{GitError, ObjectError};
 pub use mirror::{FetchLimits, Fetched, Maintained, Mirror, Reachability, Wanted};
 pub use objects::{CommitInfo, Objects};
-pub use program::{Git, GitOptions, PASSED_ENV, Protocol, VERSION_MIN, Version};
+pub use program::{Git, GitOptions, PASSED_ENV, Protocol};
 pub use refs::{ListLimits, RemoteRef, RemoteRefs};
 pub use url::{Host, Remote, RemoteUrl, UrlError};
+pub use version::{VERSION_MIN, Version};
 pub use walk::{Entry, EntryMode, WalkLimits};

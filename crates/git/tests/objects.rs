@@ -165,8 +165,11 @@ async fn a_wrong_id_says_what_is_wrong() {
     assert!(matches!(objects.peel(sha256), Err(ObjectError::Format(id)) if id == sha256));
 }
 
+/// Mode, name and id.
+type TreeEntry<'a> = (&'a str, &'a [u8], &'a str);
+
 /// A tree object's bytes.
-fn tree_bytes(entries: &[(&str, &[u8], &str)]) -> Vec<u8> {
+fn tree_bytes(entries: &[TreeEntry<'_>]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for (mode, name, id) in entries {
         bytes.extend_from_slice(mode.as_bytes());
@@ -186,7 +189,7 @@ async fn trees_that_git_would_not_write_are_refused() {
     let empty = repo.raw_object("tree", b"");
     let empty = empty.as_str();
     let long = b"n".repeat(5000);
-    let cases: &[(&[(&str, &[u8], &str)], Option<&str>)] = &[
+    let cases: &[(&[TreeEntry<'_>], Option<&str>)] = &[
         (&[], None),
         (&[("100644", b"a", blob), ("40000", b"b", empty)], None),
         (&[("100644", b"a", blob), ("100644", b"a.b", blob), ("40000", b"aa", empty)], None),

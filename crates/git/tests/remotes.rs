@@ -213,3 +213,44 @@ async fn a_token_opens_what_is_closed() {
         assert!(!text.contains("wrong-token"), "{text}");
     }
 }
+
+/// Ends the daemon and the process that git starts it through.
+struct Daemon(std::process::Child);
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let group = rustix::process::Pid::from_child(&self.0);
+        rustix::process::kill_process_group(group, rustix::process::Signal::KILL).expect("the daemon runs");
+        self.0.wait().expect("a child");
+    }
+}
+
+#[tokio::test]
+async fn the_git_protocol_works_where_it_is_allowed() {
+    let repo = TestRepo::new();
+    let id = repo.commit("main", &Changes::new().file("a", "1"));
+    let lost = repo.commit_unreferenced(&[], &Changes::new().file("a", "2"));
+    // The daemon cannot choose a port itself.
+    let port =
+        std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound").port();
+    let mut command = std::process::Command::new("git");
+    command
+        .args(["daemon", "--export-all", "--listen=127.0.0.1", "--reuseaddr", &format!("--port={port}")])
+        .arg(format!("--base-path={}", repo.path().parent().expect("a folder").display()))
+        .stderr(std::process::Stdio::null());
+    std::os::unix::process::CommandExt::process_group(&mut command, 0);
+    let _daemon = Daemon(command.spawn().expect("git starts"));
+    while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let remote_at = |name: &str| remote(&format!("git://127.0.0.1:{port}/{name}"));
+    let setup = Setup::with_protocols(&[Protocol::Git]);
+    let mirror = setup.mirror().await;
+    let fetched =
+        mirror.fetch(&remote_at("repo.git"), &common::wanted("refs/heads/main", &id), common::limits()).await;
+    assert_eq!(fetched.expect("fetched").commit, commit(&id));
+    assert!(mirror.fetch(&remote_at("repo.git"), &common::by_id(&lost), common::limits()).await.is_ok());
+    let error =
+        setup.git.ls_remote(&remote_at("none.git"), list_limits()).await.expect_err("no such repository");
+    assert!(matches!(error, GitError::NotFound { .. }), "{error:?}");
+}

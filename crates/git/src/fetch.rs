@@ -1,0 +1,140 @@
+//! One fetch: first by the ref, because every server gives that out, then by the commit's id.
+
+use std::fs::File;
+
+use gristmill_model::{CommitId, Digest, GitRef, ObjectId};
+use tokio::time::Instant;
+
+use crate::error::{GitError, ObjectError};
+use crate::mirror::{FetchLimits, Fetched, Mirror, Reachability, Wanted};
+use crate::program::Call;
+use crate::repair;
+use crate::url::Remote;
+
+/// The ref that keeps an object in the mirror.
+pub(crate) fn pin_name(id: ObjectId) -> String {
+    format!("refs/gristmill/{id}")
+}
+
+/// One fetch that holds the lock.
+pub(crate) struct Fetch<'a> {
+    pub(crate) mirror: &'a Mirror,
+    pub(crate) remote: &'a Remote,
+    pub(crate) wanted: &'a Wanted,
+    pub(crate) limits: FetchLimits,
+    pub(crate) lock: &'a File,
+    pub(crate) end: Instant,
+}
+
+impl Fetch<'_> {
+    /// Brings the commit, pins it, and says how it stands to the ref.
+    pub(crate) async fn run(&self) -> Result<Fetched, GitError> {
+        repair::tidy(&self.mirror.repo)?;
+        let tip = match &self.wanted.git_ref {
+            Some(git_ref) => Some(self.fetch_ref(git_ref).await?),
+            None => None,
+        };
+        let wanted = self.wanted.commit;
+        // Only what the fetched ref leads to is known to be whole; an object left by a killed fetch is not.
+        let reachability = match tip {
+            None => Reachability::NotAsked,
+            Some(None) => Reachability::RefGone,
+            Some(Some(tip)) => self.reachability(tip).await?,
+        };
+        match reachability {
+            Reachability::Tip | Reachability::Ancestor => self.pin(wanted.0).await?,
+            // Asking for the commit itself writes its pin, once git has found it whole.
+            _ => self.fetch_refspec(&format!("+{wanted}:{}", pin_name(wanted.0)), Some(wanted)).await?,
+        }
+        let commit = match self.mirror.objects()?.peel(wanted.0) {
+            Ok(commit) => commit,
+            Err(ObjectError::Kind { id, found, .. }) => {
+                self.unpin(wanted.0).await?;
+                return Err(GitError::NotACommit { id, kind: found });
+            }
+            Err(error) => return Err(error.into()),
+        };
+        if commit != wanted {
+            self.pin(commit.0).await?;
+        }
+        Ok(Fetched { commit, reachability })
+    }
+
+    /// Fetches a ref and says what it points at; `None` where the remote does not have it.
+    async fn fetch_ref(&self, git_ref: &GitRef) -> Result<Option<ObjectId>, GitError> {
+        let name = Digest::of(git_ref.as_str().as_bytes()).to_hex();
+        let local = format!("refs/gristmill-tip/{name}");
+        match self.fetch_refspec(&format!("+{git_ref}:{local}"), None).await {
+            Ok(()) => repair::read_ref(&self.mirror.repo, &local),
+            Err(GitError::RefGone { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn fetch_refspec(&self, refspec: &str, commit: Option<CommitId>) -> Result<(), GitError> {
+        let flags = [
+            "fetch",
+            "--quiet",
+            "--no-tags",
+            "--no-write-fetch-head",
+            "--no-auto-maintenance",
+            "--no-recurse-submodules",
+            "--no-show-forced-updates",
+            "--",
+        ];
+        let mut call = self.call(&flags);
+        call.args.extend([self.remote.url.argument(), refspec.into()]);
+        call.remote = Some(self.remote);
+        call.commit = commit;
+        let bytes_max = self.limits.mirror_bytes_max;
+        let within = || repair::pack_bytes(&self.mirror.repo) <= bytes_max;
+        match self.mirror.git.run_watched("fetch", call, within).await {
+            Ok(_) => Ok(()),
+            Err(GitError::TooLarge { what, .. }) => Err(GitError::TooLarge { what, max: bytes_max }),
+            Err(error) => Err(self.with_ref(error)),
+        }
+    }
+
+    /// A ref that the remote does not have is told apart here, where its name is known.
+    fn with_ref(&self, error: GitError) -> GitError {
+        match (&error, &self.wanted.git_ref) {
+            (GitError::Failed { detail, .. }, Some(git_ref))
+                if detail.contains("couldn't find remote ref") =>
+            {
+                GitError::RefGone { remote: self.remote.url.to_string(), git_ref: git_ref.clone() }
+            }
+            _ => error,
+        }
+    }
+
+    async fn reachability(&self, tip: ObjectId) -> Result<Reachability, GitError> {
+        let objects = self.mirror.objects()?;
+        let wanted = self.wanted.commit;
+        if tip == wanted.0 {
+            return Ok(Reachability::Tip);
+        }
+        let Ok(commit) = objects.peel(wanted.0) else { return Ok(Reachability::Unreachable) };
+        // A tag of a blob has no history to be in.
+        let Ok(tip) = objects.peel(tip) else { return Ok(Reachability::Unreachable) };
+        // Where a tag object was asked for, its commit may be in the history although the tag is not.
+        if commit == tip && commit == wanted {
+            return Ok(Reachability::Tip);
+        }
+        let reachable = commit == wanted && self.mirror.is_ancestor(commit, tip).await?;
+        Ok(if reachable { Reachability::Ancestor } else { Reachability::Unreachable })
+    }
+
+    async fn pin(&self, id: ObjectId) -> Result<(), GitError> {
+        let call = self.call(&["update-ref", "--no-deref", "--", &pin_name(id), &id.to_string()]);
+        self.mirror.git.run("update-ref", call).await.map(|_| ())
+    }
+
+    async fn unpin(&self, id: ObjectId) -> Result<(), GitError> {
+        let call = self.call(&["update-ref", "--no-deref", "-d", "--", &pin_name(id)]);
+        self.mirror.git.run("update-ref", call).await.map(|_| ())
+    }
+
+    fn call(&self, args: &[&str]) -> Call<'_> {
+        self.mirror.call(args, Some(self.lock), self.end.saturating_duration_since(Instant::now()))
+    }
+}
