@@ -2,7 +2,9 @@
 
 pub mod forge;
 pub mod repo;
+pub mod skip;
 mod text;
 
 pub use forge::FakeGithub;
 pub use repo::TestRepo;
+pub use skip::skip;
