@@ -12,6 +12,7 @@ mod tx;
 pub mod artifact;
 pub mod blob;
 pub mod delivery;
+pub mod due;
 pub mod head;
 pub mod job;
 pub mod project;
@@ -32,6 +33,7 @@ pub fn all_statements() -> Vec<(&'static str, &'static str)> {
         artifact::STATEMENTS,
         blob::STATEMENTS,
         delivery::STATEMENTS,
+        due::STATEMENTS,
         head::STATEMENTS,
         project::STATEMENTS,
         publication::STATEMENTS,

@@ -25,10 +25,12 @@ statements! {
     OVERTAKE = "UPDATE publication SET state = 'overtaken' WHERE key = $1 AND seq < $2 AND state = 'desired'";
     DONE = "UPDATE publication SET state = 'published', version_id = $3, published_ms = $4 WHERE key = $1 AND seq = $2 AND state = 'desired'";
     KEYS = "SELECT DISTINCT key FROM publication WHERE key > $1 AND state <> 'overtaken' ORDER BY key LIMIT $2";
+    KEYS_OF = "SELECT DISTINCT key FROM publication WHERE project_id = $1 ORDER BY key LIMIT $2";
     HOLDER = "SELECT job_id, attempt, until_ms FROM key_holder WHERE key = $1";
     HOLD = "INSERT INTO key_holder (key, job_id, attempt, until_ms) VALUES ($1, $2, $3, $4) ON CONFLICT (key) DO UPDATE SET job_id = excluded.job_id, attempt = excluded.attempt, until_ms = excluded.until_ms";
     LET_GO = "DELETE FROM key_holder WHERE key = $1 AND job_id = $2";
     DELETE = "DELETE FROM publication WHERE key = $1 AND seq = $2";
+    DELETE_KEY = "DELETE FROM publication WHERE key = $1";
     EXTRA_BY_AGE = "SELECT key, seq, size FROM publication WHERE project_id = $1 AND pipeline = $2 AND created_ms < $3 AND state <> 'desired' AND seq < (SELECT max(seq) FROM publication AS other WHERE other.key = publication.key AND other.state <> 'overtaken') ORDER BY seq LIMIT $4";
     EXTRA_BY_COUNT = "SELECT key, seq, size FROM publication WHERE project_id = $1 AND pipeline = $2 AND state <> 'desired' AND (SELECT count(*) FROM publication AS newer WHERE newer.key = publication.key AND newer.seq > publication.seq AND newer.state <> 'overtaken') >= $3 ORDER BY seq LIMIT $4";
 }
@@ -240,6 +242,11 @@ pub fn keys(tx: &mut Tx<'_>, after: &str, limit: i64) -> Result<Vec<ObjectKey>, 
     tx.query(KEYS, params![after, limit], |row| row.get(0))
 }
 
+/// Keys under which a project publishes or published.
+pub fn keys_of(tx: &mut Tx<'_>, project: ProjectId, limit: i64) -> Result<Vec<ObjectKey>, DbError> {
+    tx.query(KEYS_OF, params![project, limit], |row| row.get(0))
+}
+
 /// Becomes the holder of a key for `hold`, the hard limit of one request to the bucket: `None`. Where
 /// another job holds it, how long to wait: its lease and the request it may have under way must have
 /// ended before anybody else writes to the key.
@@ -315,6 +322,11 @@ pub fn more_than(
     limit: i64,
 ) -> Result<Vec<Extra>, DbError> {
     tx.query(EXTRA_BY_COUNT, params![project, pipeline, keep.max(1), limit], read_extra)
+}
+
+/// Forgets all versions of a key.
+pub fn delete_key(tx: &mut Tx<'_>, key: &ObjectKey) -> Result<(), DbError> {
+    tx.execute(DELETE_KEY, params![key]).map(drop)
 }
 
 /// Forgets a version.

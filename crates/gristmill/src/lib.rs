@@ -1,10 +1,17 @@
 //! Gristmill takes a git push to a published artifact. See ARCHITECTURE.md.
 
 pub mod app;
+pub mod check;
+pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod demo;
+pub mod http;
 pub mod intake;
 pub mod logs;
 pub mod look;
 pub mod pipelines;
+pub mod runs;
+pub mod serve;
+pub mod ticker;
 pub mod worker;

@@ -1,3 +1,7 @@
 //! The program `gristmill`.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    gristmill::cli::main()
+}

@@ -368,9 +368,24 @@ fn templates_must_suit_their_refs() {
 
 #[test]
 fn schedules_that_never_come() {
-    check(&project("", "schedule = \"0 0 30 2 *\""), expect![[r#"gristmill.toml:7: `schedule` is "0 0 30 2 *"; expected five cron fields in UTC (minute hour day month weekday), such as "0 3 * * *" (that day never comes)"#]]);
-    check(&project("", &format!("schedule = \"{}0 * * *\"", "0 ".repeat(200).trim_start())), expect![[r#"gristmill.toml:7: `schedule` is "0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 …"; expected five cron fields in UTC (minute hour day month weekday), such as "0 3 * * *" (Invalid pattern: Pattern must have 5 fields when seconds are disallowed)"#]]);
-    check(&project("", &format!("schedule = \"0{}3 * * *\"", " ".repeat(200))), expect![[r#"gristmill.toml:7: `schedule` is "0                                                           …"; expected five cron fields in UTC (minute hour day month weekday), such as "0 3 * * *" (it is longer than 200 bytes)"#]]);
+    check(
+        &project("", "schedule = \"0 0 30 2 *\""),
+        expect![[
+            r#"gristmill.toml:7: `schedule` is "0 0 30 2 *"; expected five cron fields in UTC (minute hour day month weekday), such as "0 3 * * *" (that day never comes)"#
+        ]],
+    );
+    check(
+        &project("", &format!("schedule = \"{}0 * * *\"", "0 ".repeat(200).trim_start())),
+        expect![[
+            r#"gristmill.toml:7: `schedule` is "0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 …"; expected five cron fields in UTC (minute hour day month weekday), such as "0 3 * * *" (Invalid pattern: Pattern must have 5 fields when seconds are disallowed)"#
+        ]],
+    );
+    check(
+        &project("", &format!("schedule = \"0{}3 * * *\"", " ".repeat(200))),
+        expect![[
+            r#"gristmill.toml:7: `schedule` is "0                                                           …"; expected five cron fields in UTC (minute hour day month weekday), such as "0 3 * * *" (it is longer than 200 bytes)"#
+        ]],
+    );
 }
 
 #[test]

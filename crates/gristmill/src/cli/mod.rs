@@ -1,0 +1,247 @@
+//! The command line: one file per noun; the doc comments of the arguments are the help.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "the command line talks to people")]
+
+mod config;
+mod delivery;
+
+mod output;
+mod project;
+mod run;
+mod serve;
+mod token;
+mod webhook;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::{CommandFactory, Parser, Subcommand};
+use gristmill_db::{Db, DbError, Tx, project as projects};
+use gristmill_model::{ProjectName, Timestamp};
+
+use crate::clock::{SystemClock, system_random};
+use crate::config::{Config, DatabaseUrl, Surroundings};
+use output::Format;
+
+/// Takes a git push to a published artifact.
+///
+/// Exit codes: 0 it worked; 1 it did not; 2 the command line or the configuration is wrong.
+#[derive(Parser)]
+#[command(name = "gristmill", version, disable_help_subcommand = true)]
+struct Cli {
+    /// The configuration file [default: ./gristmill.toml, else /etc/gristmill/gristmill.toml]
+    #[arg(long, global = true, env = "GRISTMILL_CONFIG", hide_env_values = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// How listings are written
+    #[arg(long, global = true, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
+    output: Format,
+    /// Short for --output json
+    #[arg(long, global = true)]
+    json: bool,
+    /// What is logged: error, warn, info, debug, or a filter such as gristmill=debug
+    #[arg(long, global = true, env = "GRISTMILL_LOG", default_value = "info", value_name = "FILTER")]
+    log: String,
+    /// Log as JSON lines
+    #[arg(long, global = true)]
+    log_json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the server: accept webhooks, build, publish, serve
+    Serve,
+    /// Look at every source once, do what is due, exit
+    Sync(serve::SyncArgs),
+    /// The main job end to end on this machine, with nothing to prepare
+    Demo(serve::DemoArgs),
+    /// Sources and what is made of them
+    #[command(subcommand)]
+    Project(project::Command),
+    /// The work for one commit in one pipeline
+    #[command(subcommand)]
+    Run(run::Command),
+    /// Webhooks as they came
+    #[command(subcommand)]
+    Delivery(delivery::Command),
+    /// Rights to read through the server
+    #[command(subcommand)]
+    Token(token::Command),
+    /// What forges send
+    #[command(subcommand)]
+    Webhook(webhook::Command),
+    /// The configuration
+    #[command(subcommand)]
+    Config(config::Command),
+
+    /// Write shell completions
+    Completions {
+        /// For which shell
+        shell: clap_complete::Shell,
+    },
+    /// Write the man page
+    Man,
+}
+
+/// What every command gets.
+struct Context {
+    file: Option<PathBuf>,
+    around: Surroundings,
+    format: Format,
+}
+
+/// The configuration is wrong: exit code 2.
+#[derive(Debug)]
+struct ConfigWrong(crate::config::ConfigErrors);
+
+impl std::fmt::Display for ConfigWrong {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "the configuration cannot be used:\n{}", self.0)
+    }
+}
+
+impl std::error::Error for ConfigWrong {}
+
+impl Context {
+    fn config(&self) -> anyhow::Result<Config> {
+        Config::load(self.file.as_deref(), &self.around).map_err(|errors| ConfigWrong(errors).into())
+    }
+
+    /// The database alone, for commands that work beside a running server.
+    fn db(&self) -> anyhow::Result<Db> {
+        let config = self.config()?;
+        let DatabaseUrl::Sqlite(path) = &config.database;
+        if !path.exists() {
+            anyhow::bail!(
+                "there is no database at {} yet; `gristmill serve` or `gristmill sync` makes it",
+                path.display()
+            );
+        }
+        let db = Db::open(path, std::sync::Arc::new(SystemClock), system_random());
+        db.with_context(|| format!("the database {} cannot be opened", path.display()))
+    }
+}
+
+/// The project of that name, or an error that says which there are.
+fn find_project(tx: &mut Tx<'_>, name: &ProjectName) -> anyhow::Result<projects::Project> {
+    if let Some(project) = projects::by_name(tx, name)? {
+        return Ok(project);
+    }
+    let known = projects::list(tx, "", 20)?;
+    let known: Vec<&str> = known.iter().map(|project| project.name.as_str()).collect();
+    anyhow::bail!(
+        "there is no project `{name}`; known are: {}. One that is configured is known once `gristmill serve` or `gristmill sync` has run",
+        if known.is_empty() { "none".to_owned() } else { known.join(", ") }
+    )
+}
+
+/// How long ago, for people.
+fn age(now: Timestamp, then: Timestamp) -> String {
+    let seconds = now.since(then).as_secs();
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7200 => format!("{} min", seconds / 60),
+        7200..172_800 => format!("{} h", seconds / 3600),
+        _ => format!("{} d", seconds / 86_400),
+    }
+}
+
+/// An error that a transaction of the command line may end with.
+#[derive(Debug)]
+struct TxError(anyhow::Error);
+
+impl From<DbError> for TxError {
+    fn from(error: DbError) -> TxError {
+        TxError(error.into())
+    }
+}
+
+impl From<anyhow::Error> for TxError {
+    fn from(error: anyhow::Error) -> TxError {
+        TxError(error)
+    }
+}
+
+/// Runs a transaction for a command.
+fn transact<T: Send + 'static>(
+    db: &Db,
+    work: impl FnOnce(&mut Tx<'_>) -> anyhow::Result<T> + Send + 'static,
+) -> anyhow::Result<T> {
+    db.transact_blocking(|tx| work(tx).map_err(TxError)).map_err(|error| error.0)
+}
+
+/// Reads for a command.
+fn read<T>(db: &Db, work: impl FnOnce(&mut Tx<'_>) -> anyhow::Result<T>) -> anyhow::Result<T> {
+    let mut result = None;
+    db.read_blocking(|tx| {
+        result = Some(work(tx));
+        Ok(())
+    })?;
+    result.expect("the closure ran")
+}
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    start_log(&cli.log, cli.log_json);
+    let folder = match std::env::current_dir() {
+        Ok(folder) => folder,
+        Err(error) => {
+            eprintln!("error: the current folder cannot be read: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    #[expect(clippy::disallowed_methods, reason = "the one place where the program reads its environment")]
+    let around = Surroundings::new(folder, |name| std::env::var(name).ok());
+    let format = if cli.json { Format::Json } else { cli.output };
+    let context = Context { file: cli.config, around, format };
+    match dispatch(&context, cli.command) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(if error.is::<ConfigWrong>() { 2 } else { 1 })
+        }
+    }
+}
+
+fn dispatch(context: &Context, command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Serve => serve::serve(context),
+        Command::Sync(args) => serve::sync(context, &args),
+        Command::Demo(args) => serve::demo(context, &args),
+        Command::Project(command) => project::run(context, command),
+        Command::Run(command) => run::run(context, command),
+        Command::Delivery(command) => delivery::run(context, command),
+        Command::Token(command) => token::run(context, command),
+        Command::Webhook(command) => webhook::run(context, command),
+        Command::Config(command) => config::run(context, command),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "gristmill", &mut std::io::stdout());
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Man => {
+            clap_mangen::Man::new(Cli::command()).render(&mut std::io::stdout())?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+fn start_log(filter: &str, json: bool) {
+    let filter = tracing_subscriber::EnvFilter::try_new(filter).unwrap_or_else(|error| {
+        eprintln!("warning: --log: {error}; logging at info");
+        tracing_subscriber::EnvFilter::new("info")
+    });
+    let builder =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    if json {
+        builder.json().init();
+    } else {
+        builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init();
+    }
+}
+
+/// An async runtime for commands that need one.
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no threads could be started")
+}

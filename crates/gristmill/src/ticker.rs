@@ -1,0 +1,169 @@
+//! What happens by time alone: rescued leases, polls, schedules, a changed configuration, other
+//! processes' writes, collection. Every pass reads first and writes only where something is due.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use anyhow::Context;
+use gristmill_db::job::{self, Rescue};
+use gristmill_db::request::{self, BuildRequest};
+use gristmill_db::schedule::{self, Due};
+use gristmill_db::{DbError, due, project};
+use gristmill_model::Timestamp;
+use tokio::sync::{Mutex, watch};
+
+use crate::app::App;
+use crate::config::{Surroundings, Watch};
+
+/// How often leases that ran out are looked for. With the length of a lease this bounds how long a job
+/// is orphaned: 25 s.
+const RESCUE: Duration = Duration::from_secs(5);
+/// How often polls and schedules are looked at.
+const DUE: Duration = Duration::from_secs(1);
+/// How often the configuration is looked at.
+const CONFIG: Duration = Duration::from_secs(2);
+/// How late this process learns of another one's writes.
+const OTHERS: Duration = Duration::from_millis(200);
+/// The most rows one pass acts on; the next pass goes on.
+const ROWS_MAX: i64 = 100;
+
+/// Runs until `stop` turns true.
+pub async fn run(app: App, around: Surroundings, watch: Watch, stop: watch::Receiver<bool>) {
+    let (watch, seen) = (Arc::new(Mutex::new(watch)), Arc::new(AtomicI64::new(-1)));
+    tokio::join!(
+        every(RESCUE, stop.clone(), || rescue(app.clone())),
+        every(DUE, stop.clone(), || follow_due(app.clone())),
+        every(OTHERS, stop.clone(), || others(app.clone(), seen.clone())),
+        every(CONFIG, stop.clone(), || configuration(app.clone(), around.clone(), watch.clone())),
+    );
+}
+
+/// Calls `pass` again and again; an error in one pass is logged and does not stop the next.
+async fn every<F>(period: Duration, mut stop: watch::Receiver<bool>, pass: impl Fn() -> F)
+where
+    F: Future<Output = anyhow::Result<()>>,
+{
+    let mut timer = tokio::time::interval(period);
+    timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    while !*stop.borrow() {
+        tokio::select! {
+            _ = stop.changed() => return,
+            _ = timer.tick() => {}
+        }
+        if let Err(error) = pass().await {
+            tracing::warn!(
+                error = format!("{error:#}"),
+                "a pass that runs by time failed; the next one tries again"
+            );
+        }
+    }
+}
+
+async fn rescue(app: App) -> anyhow::Result<()> {
+    let expired = app.db.read(due::expired_leases).await?;
+    if expired {
+        let rescued = app.db.transact(|tx| job::rescue(tx, Rescue::Expired, ROWS_MAX)).await?;
+        tracing::warn!(jobs = rescued, "leases ran out: their jobs go on elsewhere");
+    }
+    Ok(())
+}
+
+/// Takes the leases of earlier starts back: this process holds the data folder, so nobody works on them.
+pub async fn rescue_from_earlier_starts(app: &App) -> Result<(), DbError> {
+    let boot = app.boot;
+    loop {
+        let rescued = app.db.transact(move |tx| job::rescue(tx, Rescue::OtherBoots(boot), ROWS_MAX)).await?;
+        if rescued == 0 {
+            return Ok(());
+        }
+        tracing::info!(jobs = rescued, "jobs that an earlier start left behind go on");
+    }
+}
+
+/// Asks for a look at every remote that is polled: what was pushed while nobody listened.
+pub async fn look_at_all(app: &App, even_unpolled: bool) -> Result<(), DbError> {
+    let mut after = String::new();
+    loop {
+        let from = after.clone();
+        let page = app.db.read(move |tx| project::list(tx, &from, ROWS_MAX)).await?;
+        let Some(last) = page.last() else { return Ok(()) };
+        after = last.name.to_string();
+        let wanted = page.iter().filter(|one| one.active && (even_unpolled || one.spec.poll_seconds > 0));
+        let ids: Vec<_> = wanted.map(|project| project.id).collect();
+        let asked = app
+            .db
+            .transact(move |tx| ids.iter().try_for_each(|id| job::ask_for_look(tx, *id, job::PRIORITY_POLL)));
+        asked.await?;
+    }
+}
+
+async fn follow_due(app: App) -> anyhow::Result<()> {
+    let (polls, schedules) = app.db.read(|tx| Ok((due::polls(tx)?, schedule::due(tx, ROWS_MAX)?))).await?;
+    if polls {
+        app.db.transact(|tx| project::poll_due(tx, ROWS_MAX)).await?;
+    }
+    for due in schedules {
+        if let Err(error) = fire(&app, due.clone()).await {
+            tracing::warn!(
+                error = format!("{error:#}"),
+                pipeline = due.pipeline,
+                "a schedule could not be followed"
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Asks for the build that a schedule wants, once however many times were missed, and sets the next time.
+async fn fire(app: &App, due: Due) -> anyhow::Result<()> {
+    let next = next_time(&due.cron, app.clock.now())?;
+    let fired = app.db.transact(move |tx| {
+        // A schedule that is new has no time yet: it only learns it.
+        if due.at > Timestamp(0) {
+            let cause_id = Some(due.cron.clone());
+            let pipeline = Some(due.pipeline.clone());
+            let request = BuildRequest { pipeline, git_ref: None, cause: "schedule".to_owned(), cause_id };
+            request::add(tx, due.project, &request)?;
+        }
+        schedule::advance(tx, &due, next)
+    });
+    Ok(fired.await?)
+}
+
+/// The first time after `now` that the cron expression names, in UTC.
+fn next_time(cron: &str, now: Timestamp) -> anyhow::Result<Timestamp> {
+    let now = chrono::DateTime::from_timestamp_millis(now.0).context("the clock is beyond all calendars")?;
+    let next = cron.parse::<croner::Cron>()?.find_next_occurrence(&now, false)?;
+    Ok(Timestamp(next.timestamp_millis()))
+}
+
+/// Wakes the workers when another process (the command line) has written.
+async fn others(app: App, seen: Arc<AtomicI64>) -> anyhow::Result<()> {
+    let db = app.db.clone();
+    let version = tokio::task::spawn_blocking(move || db.data_version()).await??;
+    if seen.swap(version, Ordering::Relaxed) != version {
+        app.db.wake();
+    }
+    Ok(())
+}
+
+/// Takes a changed configuration up; one that is wrong is refused, and the old one stays.
+async fn configuration(app: App, around: Surroundings, watch: Arc<Mutex<Watch>>) -> anyhow::Result<()> {
+    let Some(changed) = watch.lock().await.check() else { return Ok(()) };
+    let taken = match changed {
+        Ok(config) => app.take_up(config, &around).await,
+        Err(errors) => Err(errors.into()),
+    };
+    match taken {
+        Ok(()) => {
+            tracing::info!("the changed configuration is in force");
+            look_at_all(&app, false).await?;
+        }
+        Err(error) => tracing::error!(
+            error = format!("{error:#}"),
+            "the changed configuration is refused; the one before stays in force"
+        ),
+    }
+    Ok(())
+}
