@@ -32,19 +32,19 @@ pub(crate) async fn lock(path: &Path, wait_max: Duration) -> Result<File, GitErr
         .open(path)
         .map_err(|error| GitError::io("open the lock", path, error))?;
     let taken = async {
-        for turn in 0u64.. {
+        let mut turn = 0u64;
+        loop {
             match flock(&file, FlockOperation::NonBlockingLockExclusive) {
                 Ok(()) => return Ok(()),
-                Err(rustix::io::Errno::WOULDBLOCK) => {
-                    if turn % ORPHAN_TURNS == 0 {
-                        orphan::end(path);
-                    }
-                    tokio::time::sleep(PAUSE).await;
-                }
+                Err(rustix::io::Errno::WOULDBLOCK) => {}
                 Err(error) => return Err(GitError::io("lock", path, io::Error::from(error))),
             }
+            if turn.is_multiple_of(ORPHAN_TURNS) {
+                orphan::end(path);
+            }
+            turn += 1;
+            tokio::time::sleep(PAUSE).await;
         }
-        unreachable!("the turns do not end before the time")
     };
     match tokio::time::timeout(wait_max, taken).await {
         Ok(taken) => taken.map(|()| file),

@@ -129,6 +129,8 @@ const SETTINGS: &[&str] = &[
     "gc.auto=0",
     "maintenance.auto=false",
     "fetch.writeCommitGraph=false",
+    // Errors show the end of what git says; advice would fill it.
+    "advice.fetchShowForcedUpdates=false",
     // No helper but ours, which is added behind this line where there is a token.
     "credential.helper=",
     "core.askPass=",
