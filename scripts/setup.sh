@@ -61,14 +61,14 @@ need_for_build() {
 
 install_packages() {
     [ ${#packages[@]} -gt 0 ] || return 0
-    local apt=() log
+    local apt=()
     have apt-get || die "there is no apt-get here; install these by other means: ${packages[*]}"
     if [ "$(id -u)" != 0 ]; then
         have sudo || die "this needs root; as root, run: apt-get install --no-install-recommends ${packages[*]}"
         apt=(sudo)
         [ -t 0 ] || apt=(sudo -n)
     fi
-    log=$(mktemp)
+    log=$(mktemp) # not local: it goes away with the script
     trap 'rm -f "$log"' EXIT
     say "installing by apt: ${packages[*]}"
     apt+=(env DEBIAN_FRONTEND=noninteractive apt-get -qq)
