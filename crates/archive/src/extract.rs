@@ -3,7 +3,7 @@
 use std::io::{Read, Seek};
 use std::path::Path;
 
-use crate::fault::ExtractError;
+use crate::fault::{ExtractError, LinkFault};
 use crate::limits::Limits;
 use crate::read::{ArchiveEntry, Kind, ZipReader};
 use crate::sink::{Sink, Summary};
@@ -32,7 +32,7 @@ pub fn extract_zip<R: Read + Seek>(
                 zip.pieces(number, |piece| file.write(piece))?;
             }
             Kind::Symlink => {
-                let target = target(&mut zip, number, limits)?;
+                let target = target(&mut zip, number, entry, limits)?;
                 sink.symlink(entry.name(), &target)?;
             }
             Kind::Directory => {
@@ -44,16 +44,20 @@ pub fn extract_zip<R: Read + Seek>(
     sink.finish()
 }
 
-/// A symbolic link's target, cut off where it is longer than allowed.
+/// A symbolic link's target; one that is too long is not even read.
 fn target<R: Read + Seek>(
     zip: &mut ZipReader<R>,
     number: usize,
+    entry: &ArchiveEntry,
     limits: &Limits,
 ) -> Result<Vec<u8>, ExtractError> {
+    let limit = limits.path_bytes_max;
+    if entry.info().size > limit as u64 {
+        return Err(ExtractError::member(entry.name(), LinkFault::TooLong { limit }));
+    }
     let mut target = Vec::new();
-    let room = limits.path_bytes_max.saturating_add(1);
     zip.pieces(number, |piece| {
-        target.extend_from_slice(&piece[..piece.len().min(room - target.len())]);
+        target.extend_from_slice(piece);
         Ok(())
     })?;
     Ok(target)

@@ -1,5 +1,4 @@
 #![no_main]
-#![expect(dead_code, reason = "each target runs one of the checks")]
 
 #[path = "../checks.rs"]
 mod checks;
