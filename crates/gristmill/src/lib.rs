@@ -6,6 +6,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod demo;
+pub mod fail;
 pub mod http;
 pub mod intake;
 pub mod logs;

@@ -14,6 +14,7 @@ use gristmill_forge::{StoredDelivery, Verified};
 use gristmill_git::ListLimits;
 use gristmill_model::ProjectId;
 
+use crate::fail;
 use crate::intake::{self, Seen, Tip, Understood};
 use crate::worker::step::{Ending, Step, StepError, ending};
 
@@ -39,6 +40,7 @@ pub async fn run(step: &Step) -> Result<Ending, StepError> {
             return Err(StepError::retry(reason));
         }
     };
+    fail::point("look.seen");
     step.log.line(&format!("{} branches and tags; {} deliveries to answer", seen.len(), left.len()));
     let more = i64::try_from(waiting.len()).unwrap_or(i64::MAX) >= DELIVERIES_MAX;
     let log = step.log.clone();

@@ -194,6 +194,9 @@ pub fn main() -> ExitCode {
     };
     #[expect(clippy::disallowed_methods, reason = "the one place where the program reads its environment")]
     let around = Surroundings::new(folder, |name| std::env::var(name).ok());
+    if let Some(place) = (around.env)("GRISTMILL_FAILPOINT") {
+        crate::fail::arm(place);
+    }
     let format = if cli.json { Format::Json } else { cli.output };
     let context = Context { file: cli.config, around, format };
     match dispatch(&context, cli.command) {

@@ -21,6 +21,7 @@ use http_body_util::BodyExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::app::App;
+use crate::fail;
 
 /// How long a whole body may take.
 const BODY_MAX: Duration = Duration::from_secs(30);
@@ -139,6 +140,7 @@ async fn accept(hooks: &Hooks, project: &str, request: Request) -> Result<Accept
         body: verified.body().to_vec(),
     };
     let stored = hooks.app.db.transact(move |tx| delivery::accept(tx, &new)).await;
+    fail::point("accept.stored");
     stored.map_err(|error: DbError| {
         tracing::error!(%error, "a verified delivery could not be stored; its sender was told to send it again");
         Refusal::Busy("the delivery cannot be stored now")

@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 
 use crate::app::App;
+use crate::fail;
 use crate::look;
 use crate::pipelines::archive;
 use step::{Ending, Step, StepError};
@@ -220,7 +221,7 @@ async fn carry_out(step: Step) {
             tracing::warn!(job.id = %job, job.kind = kind, duration_ms, "a job failed; `gristmill run show` says why");
         }
         Some(state) => {
-            tracing::debug!(job.id = %job, job.kind = kind, job.state = %state, duration_ms, "a job ended")
+            tracing::debug!(job.id = %job, job.kind = kind, job.state = %state, duration_ms, "a job ended");
         }
         None => tracing::info!(job.id = %job, job.kind = kind, "a job was taken away while it ran"),
     }
@@ -233,6 +234,16 @@ async fn run(step: &Step) -> Result<Ending, StepError> {
         archive::ARCHIVE => archive::make::run(step).await,
         archive::PUBLISH => archive::publish::run(step).await,
         other => Err(StepError::fail(format!("this version of the program knows no step `{other}`"))),
+    }
+}
+
+/// The end of a job is on the disk.
+fn recorded(kind: &str) {
+    match kind {
+        "look" => fail::point("look.applied"),
+        archive::ARCHIVE => fail::point("archive.recorded"),
+        archive::PUBLISH => fail::point("publish.recorded"),
+        _ => {}
     }
 }
 
@@ -267,7 +278,10 @@ async fn end(step: &Step, result: Result<Ending, StepError>) -> Option<JobState>
             job::finish(tx, job, attempt, finish).map_err(EndError::Finish)
         });
         match ended.await {
-            Ok(state) => return Some(state),
+            Ok(state) => {
+                recorded(&step.lease.kind);
+                return Some(state);
+            }
             Err(EndError::Finish(FinishError::Stale)) => return None,
             Err(EndError::Finish(FinishError::Db(error))) => {
                 tracing::warn!(%error, job.id = %job, "the end of a job could not be written; trying again");

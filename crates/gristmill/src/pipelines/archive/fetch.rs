@@ -8,6 +8,7 @@ use gristmill_model::{CommitId, Timestamp, TreeId};
 use serde::{Deserialize, Serialize};
 
 use crate::app::App;
+use crate::fail;
 use crate::worker::step::{Ending, Step, StepError, ending};
 
 /// What the step learnt.
@@ -43,6 +44,7 @@ pub async fn run(step: &Step) -> Result<Ending, StepError> {
         "commit {commit}, tree {}, {:?} of {}",
         info.tree, fetched.reachability, subject.run.git_ref
     ));
+    fail::point("fetch.fetched");
     let outcome = Fetched { commit, tree: info.tree, committed: info.committed };
     let outcome = serde_json::to_string(&outcome).expect("plain data");
     Ok(ending(Finish::Succeeded { outcome, cached: false, expand: None }))

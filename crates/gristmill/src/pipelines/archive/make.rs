@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::fetch::{self, Fetched};
 use super::zip::{Previous, Zipped, zip_tree};
+use crate::fail;
 use crate::worker::step::{Ending, Step, StepError, Subject, ending};
 
 /// What the step made.
@@ -58,7 +59,9 @@ pub async fn run(step: &Step) -> Result<Ending, StepError> {
         }
         Ok(steps::begin(tx, key, job, run)?)
     });
-    match begun.await? {
+    let begun = begun.await?;
+    fail::point("archive.begun");
+    match begun {
         Begin::Hit(outcome) => {
             step.log.line(&format!("tree {} has its archive already", fetched.tree));
             Ok(ending(Finish::Succeeded { outcome, cached: true, expand: None }))
@@ -107,6 +110,7 @@ async fn make(step: &Step, subject: &Subject, fetched: &Fetched, recipe: &str) -
     });
     let written = zipping.await.map_err(StepError::retry)??;
     let archive = written.staged.commit().await.map_err(storage_error)?;
+    fail::point("archive.stored");
     let index = step.app.storage.put_bytes(written.index).await.map_err(storage_error)?;
     Ok(Zipped { archive, index, entries: written.entries, reused: written.reused })
 }

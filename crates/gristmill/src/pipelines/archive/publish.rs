@@ -17,6 +17,7 @@ use gristmill_storage::{ProjectError, PublicObject};
 use super::fetch::Fetched;
 use super::make::Made;
 use crate::clock;
+use crate::fail;
 use crate::worker::step::{Ending, Step, StepError, Subject, ending};
 
 /// The media type of what this pipeline publishes.
@@ -33,7 +34,9 @@ pub async fn run(step: &Step) -> Result<Ending, StepError> {
     let (fetched, made) = inputs(step).await?;
     let plan = Publish::new(&subject, &fetched, &made)?;
     let key = plan.key.clone();
-    match commit(step, plan).await? {
+    let committed = commit(step, plan).await?;
+    fail::point("publish.desired");
+    match committed {
         Committed::NoMove(why) => {
             step.log.line(&why);
             Ok(ending(published_as(&key, None)))
@@ -208,6 +211,7 @@ async fn project(step: &Step, key: ObjectKey, seq: i64) -> Result<Ending, StepEr
     if let Some(wait) = wait {
         return Ok(ending(Finish::Deferred { wait: wait.min(HELD_AGAIN) }));
     }
+    fail::point("publish.held");
     let Some(top) = top else { return Err(StepError::fail("the publication is gone")) };
     let wanted = object(&top);
     let projected = tokio::time::timeout(PROJECT_MAX, step.app.storage.project(&key, &wanted));
@@ -226,6 +230,7 @@ async fn project(step: &Step, key: ObjectKey, seq: i64) -> Result<Ending, StepEr
             return Err(error);
         }
     };
+    fail::point("publish.projected");
     step.log.line(&format!("{key} is at version {} ({})", top.seq, top.commit));
     Ok(Arc::new(move |tx| {
         publication::published(tx, &key, top.seq, Some(&projected.version_id))?;
