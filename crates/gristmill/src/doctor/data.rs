@@ -1,0 +1,209 @@
+//! The data: folder, database, storage, and who works on them.
+
+use std::path::{Path, PathBuf};
+
+use gristmill_db::Db;
+use gristmill_storage::{Capabilities, Finding, Storage, StorageUrl};
+
+use super::{Check, CheckState};
+use crate::app::lock_data;
+use crate::clock::{SystemClock, system_random};
+use crate::config::{Config, DatabaseUrl};
+
+/// With less room than this the next archive may not fit.
+const FREE_BYTES_LOW: u64 = 1 << 30;
+/// With less room than this not even the database can go on.
+const FREE_BYTES_NONE: u64 = 32 << 20;
+/// The most findings of the storage that are told.
+const FINDINGS_MAX: usize = 20;
+
+/// Whether a server works on the data.
+pub(super) fn server(config: &Config) -> Check {
+    let name = "server";
+    // Asking for the lock would make the folder.
+    if !config.data_dir.is_dir() {
+        return Check::ok(name, "not running");
+    }
+    match lock_data(&config.data_dir) {
+        Ok(None) => Check::ok(name, format!("running on {}", config.server.listen)),
+        Ok(Some(_)) => Check::ok(name, "not running; start it with `gristmill serve`"),
+        Err(error) => Check::error(name, format!("{error:#}"), "run as the user that owns the data folder"),
+    }
+}
+
+/// Whether the data folder can be written, and how much room it has.
+pub(super) fn folder(config: &Config) -> Vec<Check> {
+    let name = "data folder";
+    let folder = &config.data_dir;
+    let shown = folder.display();
+    if !folder.exists() {
+        let above = nearest_existing(folder);
+        let text = format!("{shown} is not there yet; the first start makes it");
+        return vec![writable(name, &above, text), room(name, &above)];
+    }
+    vec![writable(name, folder, format!("{shown} can be written")), room(name, folder)]
+}
+
+fn nearest_existing(folder: &Path) -> PathBuf {
+    folder.ancestors().find(|above| above.is_dir()).unwrap_or(Path::new("/")).to_owned()
+}
+
+/// Tries with a file without a name, which is gone whatever happens.
+fn writable(name: &str, folder: &Path, text: String) -> Check {
+    match tempfile::tempfile_in(folder) {
+        Ok(_) => Check::ok(name, text),
+        Err(error) => Check::error(
+            name,
+            format!("{} cannot be written: {error}", folder.display()),
+            "make it writable for the user that runs gristmill, or choose another data_dir",
+        ),
+    }
+}
+
+fn room(name: &str, folder: &Path) -> Check {
+    match rustix::fs::statvfs(folder) {
+        Ok(stat) => judge_room(name, stat.f_bavail.saturating_mul(stat.f_frsize)),
+        Err(error) => Check::warning(name, format!("how much room is left cannot be learnt: {error}"), ""),
+    }
+}
+
+fn judge_room(name: &str, bytes: u64) -> Check {
+    let text = format!("{} MiB are free", bytes >> 20);
+    match bytes {
+        0..FREE_BYTES_NONE => Check::error(name, text, "free some space: nothing can be accepted without"),
+        FREE_BYTES_NONE..FREE_BYTES_LOW => {
+            Check::warning(name, text, "free some space, or let pipelines `keep` less")
+        }
+        _ => Check::ok(name, text),
+    }
+}
+
+/// Whether the database opens and is whole.
+pub(super) async fn database(config: &Config) -> Check {
+    let name = "database";
+    let DatabaseUrl::Sqlite(path) = &config.database;
+    let shown = path.display().to_string();
+    if !path.exists() {
+        return Check::ok(name, format!("{shown} is not there yet; the first start makes it"));
+    }
+    let path = path.clone();
+    let checked = tokio::task::spawn_blocking(move || {
+        Db::open(&path, std::sync::Arc::new(SystemClock), system_random())?.check()
+    });
+    match checked.await {
+        Ok(Ok(faults)) if faults.is_empty() => Check::ok(name, format!("{shown} is whole")),
+        Ok(Ok(faults)) => Check::error(
+            name,
+            format!("{shown} is damaged: {}", faults.join("; ")),
+            "stop the server and restore the database from a backup; check the disk",
+        ),
+        Ok(Err(error)) => Check::error(name, format!("{shown}: {error}"), ""),
+        Err(error) => Check::error(name, format!("{shown}: the check ended badly: {error}"), ""),
+    }
+}
+
+/// What the storage can do, and whether all in it is as it should be.
+pub(super) async fn storage(config: &Config, deep: bool) -> Vec<Check> {
+    let name = "storage";
+    let url = config.storage.as_str();
+    let parsed: StorageUrl = match url.parse() {
+        Ok(parsed) => parsed,
+        Err(error) => return vec![Check::error(name, format!("{error}"), "")],
+    };
+    let StorageUrl::File(root) = &parsed;
+    if !root.exists() {
+        return vec![Check::ok(name, format!("{url} is not there yet; the first start makes it"))];
+    }
+    let root = root.clone();
+    let opened = tokio::task::spawn_blocking(move || Storage::open(&parsed)).await;
+    let storage = match opened {
+        Ok(Ok(storage)) => storage,
+        Ok(Err(error)) => return vec![Check::error(name, format!("{url}: {error}"), "")],
+        Err(error) => return vec![Check::error(name, format!("{url}: opening it ended badly: {error}"), "")],
+    };
+    let mut checks = vec![capabilities(name, url, storage.capabilities()), room(name, &root)];
+    checks.extend(verify(name, &storage, deep).await);
+    checks
+}
+
+fn capabilities(name: &str, url: &str, capabilities: Capabilities) -> Check {
+    let text = format!("{url}: {capabilities}");
+    if capabilities.folder_sync && capabilities.hard_links {
+        Check::ok(name, text)
+    } else {
+        Check::warning(name, text, "a local Linux file system (ext4, xfs, btrfs) can do all of it")
+    }
+}
+
+async fn verify(name: &str, storage: &Storage, deep: bool) -> Vec<Check> {
+    let mut checks = Vec::new();
+    let verified = storage.verify(deep, |finding| {
+        if checks.len() < FINDINGS_MAX {
+            checks.push(Check::bad(name, severity(&finding), finding.to_string(), ""));
+        }
+    });
+    match verified.await {
+        Ok(checked) => {
+            let found = checked.findings;
+            let how = if deep { "read and compared" } else { "looked at" };
+            let text = format!(
+                "{} blobs with {} bytes, {} keys with {} versions {how}; {found} findings",
+                checked.blobs, checked.bytes, checked.keys, checked.versions
+            );
+            checks.insert(0, Check::ok(name, text));
+        }
+        Err(error) => checks.push(Check::error(name, format!("{error}"), "")),
+    }
+    checks
+}
+
+/// What somebody else put there harms nobody.
+fn severity(finding: &Finding) -> CheckState {
+    match finding {
+        Finding::StrayBlob { .. } | Finding::StrayPublic { .. } => CheckState::Warning,
+        _ => CheckState::Error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn room_is_judged_by_what_comes_next() {
+        for (bytes, state) in [
+            (0, CheckState::Error),
+            ((32 << 20) - 1, CheckState::Error),
+            (32 << 20, CheckState::Warning),
+            ((1 << 30) - 1, CheckState::Warning),
+            (1 << 30, CheckState::Ok),
+        ] {
+            assert_eq!(judge_room("x", bytes).state, state, "{bytes}");
+        }
+        assert_eq!(judge_room("x", (1 << 30) + 5).text, "1024 MiB are free");
+    }
+
+    #[test]
+    fn a_folder_that_is_not_there_is_looked_for_further_up() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(nearest_existing(&dir.path().join("a/b")), dir.path());
+        assert_eq!(nearest_existing(dir.path()), dir.path());
+    }
+
+    #[test]
+    fn file_systems_that_can_do_less_are_told_of() {
+        let all = Capabilities {
+            hard_links: true,
+            case_folding: false,
+            public_elsewhere: false,
+            modes: true,
+            folder_sync: true,
+            name_bytes_max: 255,
+        };
+        assert_eq!(capabilities("x", "file:/x", all).state, CheckState::Ok);
+        let no_links = Capabilities { hard_links: false, ..all };
+        assert_eq!(capabilities("x", "file:/x", no_links).state, CheckState::Warning);
+        let no_sync = Capabilities { folder_sync: false, ..all };
+        assert_eq!(capabilities("x", "file:/x", no_sync).state, CheckState::Warning);
+    }
+}
