@@ -5,7 +5,6 @@ mod common;
 use std::fs;
 use std::io::{self, Cursor, Read};
 use std::iter;
-use std::path::Path;
 
 use common::{bytes, file, python};
 use gristmill_archive::{
@@ -273,18 +272,16 @@ fn readers_must_give_exactly_what_was_said() {
             let result = zip.streamed(&file(b"a/b"), size, &mut io::repeat(b'x').take(count));
             (result, zip)
         };
-        assert!(give(size).0.is_ok());
         let length = |result: Result<(), WriteError>| match result {
             Err(WriteError::Length { name, expected, found }) => (name, expected, found),
             other => panic!("{other:?}"),
         };
-        assert_eq!(length(give(size + 1).0), ("a/b".into(), size, size + 1));
-        assert_eq!(length(give(size + 100).0), ("a/b".into(), size, size + 1));
         if size > 0 {
             assert_eq!(length(give(size - 1).0), ("a/b".into(), size, size - 1));
         }
+        let (result, mut zip) = give(size + 100);
+        assert_eq!(length(result), ("a/b".into(), size, size + 1), "no more is read than needed");
         // Half a large member is in the archive, which can no longer be finished; of a small one nothing is.
-        let (_, mut zip) = give(size + 1);
         let later = zip.symlink(b"later", b"x");
         if size == large {
             assert!(matches!(later, Err(WriteError::Broken)));
@@ -402,45 +399,4 @@ fn errors_say_what_happened() {
         1,
         &mut &b"xyz"[..],
     )));
-}
-
-#[test]
-fn other_programs_archives_can_be_read_and_ours_by_them() {
-    let home = tempfile::tempdir().unwrap();
-    let theirs = home.path().join("theirs.zip");
-    python(
-        r"
-import sys, zipfile
-with zipfile.ZipFile(sys.argv[1], 'w', zipfile.ZIP_DEFLATED) as z:
-    z.writestr('a/text', 'text ' * 100)
-    with z.open('wide', 'w', force_zip64=True) as f: f.write(b'x' * 1000)
-    z.comment = b'0123456789abcdef'
-",
-        &[&theirs],
-    );
-    assert_eq!(extracted(&fs::read(&theirs).unwrap(), &home.path().join("one")), ["a/text", "wide"]);
-    let unseekable = home.path().join("unseekable.zip");
-    python(
-        r"
-import sys, zipfile
-class Pipe:
-    def __init__(self, f): self.f = f
-    def write(self, b): return self.f.write(b)
-    def flush(self): self.f.flush()
-with open(sys.argv[1], 'wb') as f:
-    with zipfile.ZipFile(Pipe(f), 'w', zipfile.ZIP_DEFLATED) as z:
-        z.writestr('with a descriptor', 'text ' * 100)
-        with z.open('and wide', 'w', force_zip64=True) as g: g.write(b'x' * 1000)
-",
-        &[&unseekable],
-    );
-    let names = extracted(&fs::read(&unseekable).unwrap(), &home.path().join("two"));
-    assert_eq!(names, ["with a descriptor", "and wide"]);
-}
-
-fn extracted(archive: &[u8], destination: &Path) -> Vec<String> {
-    gristmill_archive::extract_zip(Cursor::new(archive), destination, &Limits::default()).expect("extracted");
-    let entries = gristmill_archive::list(Cursor::new(archive), &Limits::default()).expect("listed");
-    let names = entries.iter().map(|entry| String::from_utf8_lossy(entry.name()).into_owned());
-    names.inspect(|name| assert!(fs::metadata(destination.join(name)).is_ok(), "{name}")).collect()
 }
