@@ -148,13 +148,23 @@ fn read_archive(section: &mut Section<'_>) -> Option<ArchiveSpec> {
     format?;
     let preset = |text: &str| text.parse::<KeyTemplate>().expect("the presets are templates");
     let (key, preset_tag, preset_release) = match key? {
-        Key::Template(key) => (key, None, None),
+        Key::Template(key) => {
+            let for_tags = key_for_tags(&key);
+            (key, for_tags, None)
+        }
         Key::Preset(of) => (preset(of.branch), of.tag.map(preset), of.release.map(preset)),
     };
     // A wrong template (`Some(None)`) leaves the pipeline out, a missing one leaves it to the preset.
     let tag_key = tag_key.map_or(Some(preset_tag), |own| own.map(Some))?;
     let release_key = release_key.map_or(Some(preset_release), |own| own.map(Some))?;
     Some(ArchiveSpec { key, tag_key, release_key, allow_shared_key })
+}
+
+/// The key for tags where only one for branches is written: `{branch}` becomes `tags/{tag}`, as in the
+/// `git2s3` preset, so that a branch and a tag of one name differ.
+fn key_for_tags(key: &KeyTemplate) -> Option<KeyTemplate> {
+    let text = key.as_str().replace("{branch}", "tags/{tag}").replace("{branch_}", "tags_{tag_}");
+    key.asks_for_branch().then(|| text.parse().expect("one placeholder for another"))
 }
 
 enum Key {

@@ -76,7 +76,7 @@ impl IntoResponse for Refusal {
             Refusal::TooLarge(max) => (
                 StatusCode::PAYLOAD_TOO_LARGE,
                 format!("the body is longer than {max} bytes"),
-                "server.body_bytes_max allows more",
+                "server.body_max allows more",
             ),
             Refusal::TooSlow => {
                 (StatusCode::REQUEST_TIMEOUT, "the body took too long to arrive".to_owned(), "send it again")

@@ -304,3 +304,16 @@ fn a_secret_that_everybody_can_read_is_a_warning() {
         .assert_eq(&place.tidy(&open[0].to_string()));
     assert!(!SecretSource::Env("SECRET".to_owned()).is_open_to_others());
 }
+
+#[test]
+fn a_key_for_branches_alone_tells_that_for_tags() {
+    let tag_key = |key: &str| {
+        let config = load(&project("", &format!("tags = [\"v*\"]\nbranches = [\"main\"]\nkey = \"{key}\""))).unwrap();
+        let gristmill_model::PipelineKind::Archive(archive) = &config.projects[0].spec.pipelines[0].kind;
+        archive.tag_key.as_ref().map(ToString::to_string)
+    };
+    let derived = tag_key("{owner}/{repo}/{branch}/{owner}_{repo}.zip");
+    assert_eq!(derived.as_deref(), Some("{owner}/{repo}/tags/{tag}/{owner}_{repo}.zip"));
+    assert_eq!(tag_key("{branch_}.zip").as_deref(), Some("tags_{tag_}.zip"));
+    assert_eq!(tag_key("{ref}/x.zip"), None, "{{ref}} suits both");
+}

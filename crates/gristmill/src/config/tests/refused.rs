@@ -324,12 +324,6 @@ fn names_are_given_once() {
 #[test]
 fn templates_must_suit_their_refs() {
     check(
-        &project("", "tags = [\"v*\"]\nkey = \"{owner}/{repo}/{branch}/{owner}_{repo}.zip\""),
-        expect![[
-            r#"gristmill.toml:5: pipeline `archive`: `tags` are wanted, but the key for them is `{owner}/{repo}/{branch}/{owner}_{repo}.zip`, and a tag has no {branch}; set `tag_key`, such as `tag_key = "{owner}/{repo}/tags/{tag}/{owner}_{repo}.zip"`"#
-        ]],
-    );
-    check(
         &project("", "key = \"git2s3-2017\"\ntags = [\"v*\"]\nreleases = true"),
         expect![[r#"
         gristmill.toml:5: pipeline `archive`: `tags` are wanted, but the key for them is `{owner}/{repo}/{branch}/{full_name_}_{branch_}.zip`, and a tag has no {branch}; set `tag_key`, such as `tag_key = "{owner}/{repo}/tags/{tag}/{full_name_}_{tag_}.zip"`

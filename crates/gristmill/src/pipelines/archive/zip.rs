@@ -245,7 +245,7 @@ fn write(
         }
         if bytes > bytes_max {
             return Err(StepError::fail(format!(
-                "the archive is larger than {bytes_max} bytes; worker.archive_bytes_max allows more"
+                "the archive is larger than {bytes_max} bytes; worker.archive_max allows more"
             )));
         }
     }
