@@ -87,9 +87,9 @@ impl App {
             .with_context(|| format!("the storage {} cannot be opened", config.storage.as_str()))?;
         let git = open_git(&config, around)?;
         let logs = Logs::open(data.join("logs")).context("the folder of the logs cannot be made")?;
-        let live = RwLock::new(Arc::new(Live::new(config, HashMap::new(), around)?));
+        let live = RwLock::new(Arc::new(Live::new(config.clone(), HashMap::new(), around)?));
         let app = App(Arc::new(Inner { db, storage, git, logs, clock, boot, live }));
-        app.import(around).await?;
+        app.take_up(config, around).await?;
         Ok(app)
     }
 
@@ -98,45 +98,30 @@ impl App {
         self.live.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Takes a configuration up. One whose secrets cannot be read is refused, and the old one stays.
+    /// Takes a configuration up: brings its projects into the database and learns their ids. One that
+    /// cannot be used is refused, and the one before stays.
     pub async fn take_up(&self, config: Config, around: &Surroundings) -> anyhow::Result<()> {
+        // Secrets that cannot be read are found before anything is written.
         Live::new(config.clone(), HashMap::new(), around)?;
-        let old =
-            std::mem::replace(&mut *self.write_live(), Arc::new(Live::new(config, HashMap::new(), around)?));
-        if let Err(error) = self.import(around).await {
-            *self.write_live() = old;
-            return Err(error);
-        }
-        Ok(())
-    }
-
-    fn write_live(&self) -> std::sync::RwLockWriteGuard<'_, Arc<Live>> {
-        self.live.write().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Brings the projects of the configuration into the database, and learns their ids.
-    async fn import(&self, around: &Surroundings) -> anyhow::Result<()> {
-        let config = self.live().config.clone();
         let enabled = config.projects.iter().filter(|project| project.enabled);
         let specs: Vec<ProjectSpec> = enabled.map(|project| project.spec.clone()).collect();
-        let ids = self
-            .db
-            .transact(move |tx| {
-                let changed = project::import(tx, &specs)?;
-                let mut ids = HashMap::new();
-                for spec in &specs {
-                    if let Some(project) = project::by_name(tx, &spec.name)? {
-                        ids.insert(spec.name.to_string(), project.id);
-                    }
+        let imported = self.db.transact(move |tx| {
+            let changed = project::import(tx, &specs)?;
+            let mut ids = HashMap::new();
+            for spec in &specs {
+                if let Some(project) = project::by_name(tx, &spec.name)? {
+                    ids.insert(spec.name.to_string(), project.id);
                 }
-                Ok::<_, DbError>((changed, ids))
-            })
-            .await;
-        let (changed, ids) = ids.context("the projects cannot be imported")?;
+            }
+            Ok::<_, DbError>((changed, ids))
+        });
+        let (changed, ids) = imported.await.context("the projects cannot be imported")?;
         for name in changed {
             tracing::info!(project.name = %name, "the settings of a project are imported");
         }
-        *self.write_live() = Arc::new(Live::new(config, ids, around)?);
+        // Hooks see either the old configuration or the new one, never none.
+        let live = Arc::new(Live::new(config, ids, around)?);
+        *self.live.write().unwrap_or_else(PoisonError::into_inner) = live;
         Ok(())
     }
 
@@ -151,7 +136,7 @@ impl Live {
     fn new(config: Config, ids: HashMap<String, ProjectId>, around: &Surroundings) -> anyhow::Result<Live> {
         let mut hooks = HashMap::new();
         let mut credentials = HashMap::new();
-        for project in config.projects.iter().filter(|project| project.enabled) {
+        for project in config.projects.iter().filter(|project| project.enabled && around.needs_secrets) {
             let name = project.spec.name.to_string();
             let id = ids.get(&name).copied();
             let of_project = || format!("project `{name}` ({})", project.place);

@@ -9,7 +9,7 @@ use anyhow::Context;
 use gristmill_db::job::{self, Rescue};
 use gristmill_db::request::{self, BuildRequest};
 use gristmill_db::schedule::{self, Due};
-use gristmill_db::{DbError, due, project};
+use gristmill_db::{DbError, due, project, publication};
 use gristmill_model::Timestamp;
 use tokio::sync::{Mutex, watch};
 
@@ -72,6 +72,7 @@ async fn rescue(app: App) -> anyhow::Result<()> {
 /// Takes the leases of earlier starts back: this process holds the data folder, so nobody works on them.
 pub async fn rescue_from_earlier_starts(app: &App) -> Result<(), DbError> {
     let boot = app.boot;
+    app.db.transact(publication::let_all_go).await?;
     loop {
         let rescued = app.db.transact(move |tx| job::rescue(tx, Rescue::OtherBoots(boot), ROWS_MAX)).await?;
         if rescued == 0 {

@@ -108,6 +108,11 @@ impl Context {
         Config::load(self.file.as_deref(), &self.around).map_err(|errors| ConfigWrong(errors).into())
     }
 
+    /// The same for a command that uses no secret: whoever runs it need not be able to read them.
+    fn without_secrets(&self) -> Context {
+        Context { file: self.file.clone(), around: self.around.without_secrets(), format: self.format }
+    }
+
     /// The database alone, for commands that work beside a running server.
     fn db(&self) -> anyhow::Result<Db> {
         let config = self.config()?;
@@ -209,15 +214,16 @@ pub fn main() -> ExitCode {
 }
 
 fn dispatch(context: &Context, command: Command) -> anyhow::Result<ExitCode> {
+    let plain = &context.without_secrets();
     match command {
         Command::Serve => serve::serve(context),
         Command::Sync(args) => serve::sync(context, &args),
         Command::Demo(args) => serve::demo(context, &args),
-        Command::Project(command) => project::run(context, command),
-        Command::Run(command) => run::run(context, command),
-        Command::Delivery(command) => delivery::run(context, command),
-        Command::Token(command) => token::run(context, command),
-        Command::Webhook(command) => webhook::run(context, command),
+        Command::Project(command) => project::run(plain, command),
+        Command::Run(command) => run::run(plain, command),
+        Command::Delivery(command) => delivery::run(plain, command),
+        Command::Token(command) => token::run(plain, command),
+        Command::Webhook(command) => webhook::run(plain, command),
         Command::Config(command) => config::run(context, command),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "gristmill", &mut std::io::stdout());

@@ -55,6 +55,8 @@ pub struct Surroundings {
     pub system_file: PathBuf,
     /// How many processors there are.
     pub cores: usize,
+    /// Whether secrets must be there. A person who lists runs need not be able to read them.
+    pub needs_secrets: bool,
 }
 
 impl Surroundings {
@@ -68,7 +70,14 @@ impl Surroundings {
             env: Arc::new(env),
             system_file: PathBuf::from("/etc/gristmill/gristmill.toml"),
             cores: std::thread::available_parallelism().map_or(1, usize::from),
+            needs_secrets: true,
         }
+    }
+
+    /// The same for a command that uses no secret.
+    #[must_use]
+    pub fn without_secrets(&self) -> Surroundings {
+        Surroundings { needs_secrets: false, ..self.clone() }
     }
 }
 
@@ -225,7 +234,7 @@ impl Draft<'_> {
             let expected = "a list of tables, each beginning with [[project]] in double brackets";
             for field in field.list(expected).unwrap_or_default() {
                 if let Some(section) = field.section("[[project]]", expected) {
-                    let parsed = project::read(section, self.folder, &*self.around.env);
+                    let parsed = project::read(section, self.folder, self.around);
                     self.projects.extend(parsed);
                 }
             }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use gristmill_model::{ProjectName, ProjectSpec, RepoPath};
 
+use super::Surroundings;
 use super::error::Place;
 use super::pipeline::{self, ParsedPipeline};
 use super::reader::{Field, Section, nearest, shown};
@@ -27,11 +28,7 @@ pub(super) struct Parsed {
 }
 
 /// Reads one project; `None` where it is not whole. All that is wrong is reported.
-pub(super) fn read(
-    mut section: Section<'_>,
-    folder: &Path,
-    env: &dyn Fn(&str) -> Option<String>,
-) -> Option<Parsed> {
+pub(super) fn read(mut section: Section<'_>, folder: &Path, around: &Surroundings) -> Option<Parsed> {
     let place = section.place();
     let name = section.need("name", "\"acme/shop\"").and_then(|field| read_name(&field));
     let allow_http = section.get("allow_http").and_then(|field| field.bool()).unwrap_or(false);
@@ -49,9 +46,9 @@ pub(super) fn read(
         .chain(token.clone())
         .filter_map(|field| secret::read_source(&field, folder).map(|source| (field, source)))
         .collect();
-    if enabled {
+    if enabled && around.needs_secrets {
         for (field, source) in &sources {
-            secret::check(field, source, env);
+            secret::check(field, source, &*around.env);
         }
     }
     let mut secrets: Vec<SecretSource> = sources.into_iter().map(|(_, source)| source).collect();

@@ -308,7 +308,8 @@ fn a_secret_that_everybody_can_read_is_a_warning() {
 #[test]
 fn a_key_for_branches_alone_tells_that_for_tags() {
     let tag_key = |key: &str| {
-        let config = load(&project("", &format!("tags = [\"v*\"]\nbranches = [\"main\"]\nkey = \"{key}\""))).unwrap();
+        let config =
+            load(&project("", &format!("tags = [\"v*\"]\nbranches = [\"main\"]\nkey = \"{key}\""))).unwrap();
         let gristmill_model::PipelineKind::Archive(archive) = &config.projects[0].spec.pipelines[0].kind;
         archive.tag_key.as_ref().map(ToString::to_string)
     };
