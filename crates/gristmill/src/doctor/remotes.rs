@@ -96,10 +96,9 @@ fn remote(project: &Project, around: &Surroundings) -> Result<Remote, String> {
 
 /// Asks the remote for its refs; `None` where there is no git to ask with.
 async fn ask(git: Option<Git>, remote: Result<Remote, String>, name: String) -> Option<Check> {
-    let mended = format!("mend the project's settings in the configuration, then: gristmill doctor");
     let remote = match remote {
         Ok(remote) => remote,
-        Err(fault) => return Some(Check::error(name, fault, mended)),
+        Err(fault) => return Some(Check::error(name, fault, "mend the project's settings, then look again")),
     };
     let limits = ListLimits { time_max: REMOTE_MAX, ..ListLimits::default() };
     Some(match git?.ls_remote(&remote, limits).await {

@@ -28,7 +28,7 @@ pub(super) fn routes() -> Router<App> {
 }
 
 async fn ready(State(app): State<App>) -> Response {
-    let asked = tokio::time::timeout(ANSWER_MAX, app.db.read(|tx| run::open_count(tx))).await;
+    let asked = tokio::time::timeout(ANSWER_MAX, app.db.read(run::open_count)).await;
     let (status, database) = match asked {
         Ok(Ok(_)) => (StatusCode::OK, "ok"),
         Ok(Err(error)) => {
