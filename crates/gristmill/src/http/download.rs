@@ -257,11 +257,11 @@ async fn open(app: &App, found: &Found) -> Result<BlobReader, ApiError> {
         Ok(blob) if blob.len() == found.size => Ok(blob),
         Ok(blob) => {
             let (expected, actual) = (found.size, blob.len());
-            tracing::error!(%key, blob.digest = %digest, expected, actual, "a published blob has another size than recorded; run `gristmill doctor --deep`");
+            tracing::error!(%key, blob.digest = %digest, expected, actual, "a published blob has another size than recorded; run `gristmill doctor --verify`");
             Err(ApiError::BytesMissing)
         }
         Err(error @ StorageError::BlobMissing { .. }) => {
-            tracing::error!(%key, %error, "a published blob is gone; run `gristmill doctor --deep`");
+            tracing::error!(%key, %error, "a published blob is gone; run `gristmill doctor --verify`");
             Err(ApiError::BytesMissing)
         }
         Err(error) => {

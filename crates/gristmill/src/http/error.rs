@@ -86,7 +86,7 @@ impl ApiError {
             ApiError::BytesMissing => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "the archive is recorded, but its bytes cannot be read from the storage",
-                "the operator finds out more with `gristmill doctor --deep` and in the log",
+                "the operator finds out more with `gristmill doctor --verify` and in the log",
             ),
             ApiError::Unavailable => (
                 StatusCode::SERVICE_UNAVAILABLE,
