@@ -8,6 +8,7 @@
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
+use std::iter;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, symlink};
 use std::path::{Path, PathBuf};
@@ -22,7 +23,10 @@ use crate::paths::{check_link, check_path, folded};
 const LINK_BYTES_TOTAL_MAX: u64 = 64 << 20;
 
 /// Names tried for the temporary folder before giving up.
-const STAGE_ATTEMPTS_MAX: u32 = 1000;
+const STAGE_ATTEMPTS_MAX: usize = 1000;
+
+/// Different in every extraction of this process.
+static NEXT_STAGE: AtomicU64 = AtomicU64::new(0);
 
 /// What was extracted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -59,10 +63,11 @@ pub(crate) struct Sink<'a> {
 impl<'a> Sink<'a> {
     pub(crate) fn new(destination: &'a Path, limits: &'a Limits) -> Result<Self, ExtractError> {
         check_destination(destination)?;
+        let numbers = iter::repeat_with(|| NEXT_STAGE.fetch_add(1, Ordering::Relaxed));
         Ok(Self {
             limits,
             destination,
-            stage: Stage::beside(destination)?,
+            stage: Stage::beside(destination, numbers.take(STAGE_ATTEMPTS_MAX))?,
             names: NameSet::default(),
             links: Vec::new(),
             link_bytes: 0,
@@ -142,7 +147,7 @@ impl<'a> Sink<'a> {
             .collect();
         while let Some(folder) = folders.pop() {
             let path = self.stage.tree.join(folder);
-            make_folder(&path, 0o755)?;
+            make_folder(&path)?;
             self.summary.directories += 1;
         }
         Ok(())
@@ -186,30 +191,26 @@ struct Stage {
 }
 
 impl Stage {
-    fn beside(destination: &Path) -> Result<Self, ExtractError> {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
+    /// Makes the folder under the first of `numbers` that is free; others may be left by a killed process.
+    fn beside(destination: &Path, numbers: impl Iterator<Item = u64>) -> Result<Self, ExtractError> {
         let parent = match destination.parent() {
             Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
             Some(parent) => parent,
             None => return Err(ExtractError::Destination(destination.to_owned())),
         };
-        let mut attempts = 0;
-        loop {
-            let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        for number in numbers {
             let folder = parent.join(format!(".extracting-{}-{number}", std::process::id()));
-            attempts += 1;
-            match make_folder(&folder, 0o700) {
-                // Left by a killed process that had the same number.
-                Err(ExtractError::Write { source, .. })
-                    if source.kind() == io::ErrorKind::AlreadyExists && attempts < STAGE_ATTEMPTS_MAX => {}
-                Err(error) => return Err(error),
+            match DirBuilder::new().mode(0o700).create(&folder) {
                 Ok(()) => {
                     let stage = Self { tree: folder.join("tree"), folder };
-                    make_folder(&stage.tree, 0o755)?;
+                    make_folder(&stage.tree)?;
                     return Ok(stage);
                 }
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(ExtractError::write(&folder)(error)),
             }
         }
+        Err(ExtractError::write(parent)(io::ErrorKind::AlreadyExists.into()))
     }
 
     fn path_of(&self, name: &[u8]) -> PathBuf {
@@ -224,8 +225,8 @@ impl Drop for Stage {
     }
 }
 
-fn make_folder(path: &Path, mode: u32) -> Result<(), ExtractError> {
-    DirBuilder::new().mode(mode).create(path).map_err(ExtractError::write(path))
+fn make_folder(path: &Path) -> Result<(), ExtractError> {
+    DirBuilder::new().mode(0o755).create(path).map_err(ExtractError::write(path))
 }
 
 /// The destination does not exist, or is an empty folder (not a link to one).
@@ -240,4 +241,102 @@ fn check_destination(destination: &Path) -> Result<(), ExtractError> {
         }
     };
     if is_free { Ok(()) } else { Err(ExtractError::Destination(destination.to_owned())) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn names(folder: &Path) -> Vec<String> {
+        let mut names: Vec<_> = fs::read_dir(folder)
+            .expect("readable")
+            .map(|entry| entry.expect("readable").file_name().into_string().expect("ASCII"))
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn the_stage_lies_beside_the_destination_and_goes_away() {
+        let home = tempfile::tempdir().unwrap();
+        let me = std::process::id();
+        {
+            let first = Stage::beside(&home.path().join("out"), 5..).unwrap();
+            let second = Stage::beside(&home.path().join("out"), 5..).unwrap();
+            assert_eq!(names(home.path()), [format!(".extracting-{me}-5"), format!(".extracting-{me}-6")]);
+            assert_eq!(fs::metadata(&first.folder).unwrap().permissions().mode() & 0o777, 0o700);
+            assert!(second.tree.is_dir());
+            let error = Stage::beside(&home.path().join("out"), 5..7).unwrap_err();
+            assert!(matches!(&error, ExtractError::Write { path, .. } if path == home.path()), "{error:?}");
+            let third = Stage::beside(&home.path().join("out"), 5..8).unwrap();
+            assert_eq!(third.folder, home.path().join(format!(".extracting-{me}-7")));
+        }
+        assert!(names(home.path()).is_empty());
+        let missing = home.path().join("missing");
+        let error = Stage::beside(&missing.join("out"), 5..).unwrap_err();
+        let expected = missing.join(format!(".extracting-{me}-5"));
+        assert!(matches!(&error, ExtractError::Write { path, .. } if *path == expected), "{error:?}");
+        let here = Stage::beside(Path::new("out"), 900_000..).unwrap();
+        assert_eq!(here.folder, Path::new(".").join(format!(".extracting-{me}-900000")));
+        assert!(matches!(Stage::beside(Path::new("/"), 0..), Err(ExtractError::Destination(_))));
+    }
+
+    #[test]
+    fn a_destination_taken_meanwhile_is_left_alone() {
+        let home = tempfile::tempdir().unwrap();
+        let out = home.path().join("out");
+        let limits = Limits::default();
+        for is_folder in [true, false] {
+            let mut sink = Sink::new(&out, &limits).unwrap();
+            sink.directory(b"d").unwrap();
+            if is_folder {
+                fs::create_dir_all(out.join("theirs")).unwrap();
+            } else {
+                fs::remove_dir_all(&out).unwrap();
+                fs::write(&out, b"theirs").unwrap();
+            }
+            let error = sink.finish().unwrap_err();
+            assert!(matches!(&error, ExtractError::Destination(path) if *path == out), "{error:?}");
+            assert_eq!(names(home.path()), ["out"]);
+            if is_folder {
+                assert_eq!(names(&out), ["theirs"]);
+                fs::remove_dir(out.join("theirs")).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn content_is_counted_piece_by_piece() {
+        let home = tempfile::tempdir().unwrap();
+        let out = home.path().join("out");
+        let limits = Limits { file_bytes_max: 5, bytes_total_max: 8, ..Limits::default() };
+        let mut sink = Sink::new(&out, &limits).unwrap();
+        let mut file = sink.file(b"a", false).unwrap();
+        file.write(b"123").unwrap();
+        file.write(b"45").unwrap();
+        let error = file.write(b"6").unwrap_err();
+        let limit = EntryFault::TooLarge { limit: 5 };
+        assert!(matches!(error, ExtractError::Member { fault, .. } if fault == limit));
+        let mut sink = Sink::new(&out, &limits).unwrap();
+        sink.file(b"a", false).unwrap().write(b"12345").unwrap();
+        let mut file = sink.file(b"b", true).unwrap();
+        file.write(b"123").unwrap();
+        assert!(matches!(file.write(b"4"), Err(ExtractError::TotalTooLarge { limit: 8 })));
+    }
+
+    #[test]
+    fn targets_of_links_are_bounded_together() {
+        let home = tempfile::tempdir().unwrap();
+        let out = home.path().join("out");
+        let limits = Limits::default();
+        let mut sink = Sink::new(&out, &limits).unwrap();
+        sink.symlink(b"a", b"1234").unwrap();
+        assert_eq!(sink.link_bytes, 4);
+        sink.link_bytes = (64 << 20) - 3;
+        sink.symlink(b"b", b"123").unwrap();
+        let error = sink.symlink(b"c", b"1").unwrap_err();
+        assert!(matches!(error, ExtractError::TotalTooLarge { limit: 0x400_0000 }), "{error:?}");
+    }
 }
