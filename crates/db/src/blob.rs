@@ -28,7 +28,10 @@ pub enum BlobError {
     Db(#[from] DbError),
 }
 
-/// Records bytes that are in the storage. In the transaction that refers to them.
+/// Records bytes that are in the storage. In the transaction that refers to them, and once more before
+/// they are stored: from then on the collector, which takes only what was recorded long ago, leaves
+/// them alone. (Stored first and recorded afterwards, they could be found there already, and be deleted
+/// in between.)
 pub fn add(tx: &mut Tx<'_>, digest: Digest, size: u64) -> Result<(), BlobError> {
     let state = tx.query_one(GET, params![digest], |row| row.get::<String>(0))?;
     if state.as_deref() == Some("deleting") {
@@ -43,6 +46,18 @@ pub fn add(tx: &mut Tx<'_>, digest: Digest, size: u64) -> Result<(), BlobError> 
 /// Blobs that nothing refers to and that were stored before `before`.
 pub fn unused(tx: &mut Tx<'_>, before: Timestamp, limit: i64) -> Result<Vec<(Digest, i64)>, DbError> {
     tx.query(UNUSED, params![before, limit], |row| Ok((row.get(0)?, row.get(1)?)))
+}
+
+/// Marks the blobs as going that nothing refers to and that were stored before `before`, up to `limit`;
+/// which. [`unused`] and [`mark_deleting`] in one: none of them can be stored again in between.
+pub fn collect(tx: &mut Tx<'_>, before: Timestamp, limit: i64) -> Result<Vec<Digest>, DbError> {
+    let mut marked = Vec::new();
+    for (digest, _) in unused(tx, before, limit)? {
+        if mark_deleting(tx, digest)? {
+            marked.push(digest);
+        }
+    }
+    Ok(marked)
 }
 
 /// Marks a blob as going, if still nothing refers to it. From then on nobody can refer to it.

@@ -1,5 +1,6 @@
 //! [`Db`]: the open database. One thread writes, with group commit; a few connections read.
 
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -301,6 +302,7 @@ pub struct MemoryDb {
     conn: Connection,
     clock: Arc<dyn Clock>,
     random: Random,
+    woken: Cell<bool>,
 }
 
 impl MemoryDb {
@@ -309,7 +311,7 @@ impl MemoryDb {
         let mut conn = Connection::open_in_memory()?;
         conn.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
         migrate::run(&mut conn)?;
-        Ok(MemoryDb { conn, clock, random })
+        Ok(MemoryDb { conn, clock, random, woken: Cell::new(false) })
     }
 
     /// Runs `work` in a transaction; an `Err` takes its writes back.
@@ -317,12 +319,21 @@ impl MemoryDb {
         &self,
         work: impl FnOnce(&mut Tx<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
-        self.conn.execute_batch("BEGIN IMMEDIATE").map_err(DbError::from)?;
+        self.batch("BEGIN IMMEDIATE")?;
         let mut tx = Tx { conn: &self.conn, now: self.clock.now(), random: &*self.random, wake: false };
         let result = work(&mut tx);
-        let end = if result.is_ok() { "COMMIT" } else { "ROLLBACK" };
-        self.conn.execute_batch(end).map_err(DbError::from)?;
+        self.woken.set(self.woken.get() || (tx.wake && result.is_ok()));
+        self.batch(if result.is_ok() { "COMMIT" } else { "ROLLBACK" })?;
         result
+    }
+
+    fn batch(&self, sql: &str) -> Result<(), DbError> {
+        Ok(self.conn.prepare_cached(sql)?.execute([]).map(drop)?)
+    }
+
+    /// Whether a transaction made work for somebody since this was asked last.
+    pub fn take_woken(&self) -> bool {
+        self.woken.replace(false)
     }
 
     /// Empties every table, which is much faster than a new database.

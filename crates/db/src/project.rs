@@ -132,7 +132,10 @@ fn import_one(tx: &mut Tx<'_>, spec: &ProjectSpec) -> Result<bool, DbError> {
         tx.wake_workers();
         return Ok(true);
     };
-    tx.execute(ENABLE, params![project.id, next_look])?;
+    if tx.execute(ENABLE, params![project.id, next_look])? == 1 {
+        // Deliveries and requests that came before it was disabled still wait, polled or not.
+        job::ask_for_look(tx, project.id, job::PRIORITY_HOOK)?;
+    }
     let same = tx.query_one(NEWEST_DIGEST, params![project.id, digest], |row| row.get::<bool>(0))?;
     if same == Some(true) {
         if !project.active {

@@ -22,17 +22,19 @@ statements! {
     AT = "SELECT id, key, seq, digest, size, content_type, metadata, state, project_id, pipeline, ref, commit_id, run_id, version_id, created_ms, published_ms FROM publication WHERE key = $1 AND seq = $2 AND state = 'published'";
     OF_RUN = "SELECT id, key, seq, digest, size, content_type, metadata, state, project_id, pipeline, ref, commit_id, run_id, version_id, created_ms, published_ms FROM publication WHERE run_id = $1 ORDER BY seq LIMIT 100";
     INSERT = "INSERT INTO publication (id, key, seq, digest, size, content_type, metadata, state, project_id, pipeline, ref, commit_id, run_id, created_ms) VALUES ($1, $2, $3, $4, $5, $6, $7, 'desired', $8, $9, $10, $11, $12, $13)";
+    ADOPT = "UPDATE publication SET run_id = $2 WHERE id = $1";
     OVERTAKE = "UPDATE publication SET state = 'overtaken' WHERE key = $1 AND seq < $2 AND state = 'desired'";
-    DONE = "UPDATE publication SET state = 'published', version_id = $3, published_ms = $4 WHERE key = $1 AND seq = $2 AND state = 'desired'";
+    DONE = "UPDATE publication SET state = 'published', version_id = $3, published_ms = $4 WHERE key = $1 AND seq = $2 AND state <> 'published'";
     KEYS = "SELECT DISTINCT key FROM publication WHERE key > $1 AND state <> 'overtaken' ORDER BY key LIMIT $2";
     KEYS_OF = "SELECT DISTINCT key FROM publication WHERE project_id = $1 ORDER BY key LIMIT $2";
     HOLDER = "SELECT job_id, attempt, until_ms FROM key_holder WHERE key = $1";
     HOLD = "INSERT INTO key_holder (key, job_id, attempt, until_ms) VALUES ($1, $2, $3, $4) ON CONFLICT (key) DO UPDATE SET job_id = excluded.job_id, attempt = excluded.attempt, until_ms = excluded.until_ms";
     LET_GO = "DELETE FROM key_holder WHERE key = $1 AND job_id = $2";
+    LET_ALL_GO = "DELETE FROM key_holder";
     DELETE = "DELETE FROM publication WHERE key = $1 AND seq = $2";
     DELETE_KEY = "DELETE FROM publication WHERE key = $1";
-    EXTRA_BY_AGE = "SELECT key, seq, size FROM publication WHERE project_id = $1 AND pipeline = $2 AND created_ms < $3 AND state <> 'desired' AND seq < (SELECT max(seq) FROM publication AS other WHERE other.key = publication.key AND other.state <> 'overtaken') ORDER BY seq LIMIT $4";
-    EXTRA_BY_COUNT = "SELECT key, seq, size FROM publication WHERE project_id = $1 AND pipeline = $2 AND state <> 'desired' AND (SELECT count(*) FROM publication AS newer WHERE newer.key = publication.key AND newer.seq > publication.seq AND newer.state <> 'overtaken') >= $3 ORDER BY seq LIMIT $4";
+    EXTRA_BY_AGE = "SELECT key, seq, size FROM publication WHERE project_id = $1 AND pipeline = $2 AND created_ms < $3 AND state <> 'desired' AND seq < (SELECT max(seq) FROM publication AS other WHERE other.key = publication.key AND other.state = 'published') ORDER BY seq LIMIT $4";
+    EXTRA_BY_COUNT = "SELECT key, seq, size FROM publication WHERE project_id = $1 AND pipeline = $2 AND state <> 'desired' AND (SELECT count(*) FROM (SELECT 1 FROM publication AS newer WHERE newer.key = publication.key AND newer.seq > publication.seq AND newer.state = 'published' LIMIT $3) AS some) >= $3 ORDER BY seq LIMIT $4";
 }
 
 /// What a public key holds, held, or is about to hold.
@@ -164,26 +166,37 @@ pub fn desire(tx: &mut Tx<'_>, want: &Desire) -> Result<Desired, DbError> {
         }
         if top.seq == seq {
             if top.digest == want.digest {
-                return Ok(match top.state {
-                    PublicationState::Published => Desired::Already { seq },
-                    _ => Desired::Committed { seq },
-                });
+                if top.state == PublicationState::Published {
+                    return Ok(Desired::Already { seq });
+                }
+                // The run that desired it is over; from now on it is this one's to bring about.
+                tx.execute(ADOPT, params![top.id, want.run])?;
+                return Ok(Desired::Committed { seq });
             }
             // The same move built again came out differently: the settings have changed. A version
-            // never changes its bytes, so that this becomes a version, and a move, of its own.
-            seq = renumber(tx, want)?;
+            // never changes its bytes, so that this becomes a version, and a move, of its own; unless
+            // the ref went on, or a younger run has built the move with newer settings.
+            match renumber(tx, want, top.run)? {
+                Ok(renumbered) => seq = renumbered,
+                Err(by) => return Ok(Desired::Overtaken { by }),
+            }
         }
     }
     insert(tx, want, seq)?;
     Ok(Desired::Committed { seq })
 }
 
-fn renumber(tx: &mut Tx<'_>, want: &Desire) -> Result<i64, DbError> {
+/// A new number for the tip of a ref, built again; or the move by which it is overtaken.
+fn renumber(tx: &mut Tx<'_>, want: &Desire, rival: RunId) -> Result<Result<i64, i64>, DbError> {
+    if want.run < rival {
+        return Ok(Err(want.seq));
+    }
     match head::get(tx, want.project, &want.git_ref)? {
         Some(head) if head.tip == Some(want.commit) => {
-            head::moved(tx, want.project, &want.git_ref, head.tip, head.object)
+            head::moved(tx, want.project, &want.git_ref, head.tip, head.object).map(Ok)
         }
-        _ => head::next_move(tx),
+        Some(head) => Ok(Err(head.seq)),
+        None => head::next_move(tx).map(Ok),
     }
 }
 
@@ -276,7 +289,12 @@ pub fn let_go(tx: &mut Tx<'_>, key: &ObjectKey, job: JobId) -> Result<(), DbErro
     tx.execute(LET_GO, params![key, job]).map(drop)
 }
 
-/// Readers see version `seq` of the key.
+/// Lets all keys go: nobody but this process works on the database, and it holds none yet.
+pub fn let_all_go(tx: &mut Tx<'_>) -> Result<(), DbError> {
+    tx.execute(LET_ALL_GO, params![]).map(drop)
+}
+
+/// Readers see version `seq` of the key, or saw it while a later one was being desired.
 pub fn published(
     tx: &mut Tx<'_>,
     key: &ObjectKey,
@@ -302,7 +320,8 @@ fn read_extra(row: &Row<'_, '_>) -> Result<Extra, DbError> {
     Ok(Extra { key: row.get(0)?, seq: row.get(1)?, size: row.get(2)? })
 }
 
-/// Versions of a pipeline's keys made before `before`, without the newest of each key.
+/// Versions of a pipeline's keys made before `before`, without the one of each key that readers see: a
+/// newer one that is only desired does not replace it yet.
 pub fn older_than(
     tx: &mut Tx<'_>,
     project: ProjectId,
@@ -313,7 +332,7 @@ pub fn older_than(
     tx.query(EXTRA_BY_AGE, params![project, pipeline, before, limit], read_extra)
 }
 
-/// Versions of a pipeline's keys that have at least `keep` newer ones.
+/// Versions of a pipeline's keys that have at least `keep` newer ones that were published.
 pub fn more_than(
     tx: &mut Tx<'_>,
     project: ProjectId,

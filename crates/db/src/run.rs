@@ -19,7 +19,7 @@ statements! {
     NOTE = "UPDATE run SET reason = $2 WHERE id = $1 AND reason IS NULL";
     WORST = "SELECT count(*) FROM job WHERE run_id = $1 AND state IN ('failed', 'dead')";
     END = "UPDATE run SET state = $2, finished_ms = $3 WHERE id = $1 AND state IN ('queued', 'running')";
-    STOP = "UPDATE run SET state = $2, reason = $3, finished_ms = $4 WHERE id = $1 AND state IN ('queued', 'running')";
+    STOP = "UPDATE run SET state = $2, reason = $3, finished_ms = $4, jobs_left = 0 WHERE id = $1 AND state IN ('queued', 'running')";
     UNPIN = "DELETE FROM pin WHERE run_id = $1";
     OPEN_COUNT = "SELECT count(*) FROM run WHERE state IN ('queued', 'running')";
     DESIRED = "SELECT count(*) FROM publication WHERE run_id = $1 AND state = 'desired'";

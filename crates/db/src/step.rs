@@ -7,13 +7,12 @@
 use gristmill_model::{Digest, JobId, RunId, StepState, Timestamp};
 
 use crate::error::DbError;
-use crate::params;
 use crate::statements::statements;
 use crate::tx::Tx;
+use crate::{job, params};
 
 statements! {
     GET = "SELECT state, job_id, outcome FROM step WHERE key = $1";
-    HOLDER_LEASED = "SELECT 1 FROM job WHERE id = $1 AND state = 'leased'";
     CLAIM = "INSERT INTO step (key, state, job_id, used_ms, since_ms) VALUES ($1, 'making', $2, $3, $3) ON CONFLICT (key) DO UPDATE SET state = 'making', job_id = excluded.job_id, outcome = NULL, used_ms = excluded.used_ms, since_ms = excluded.since_ms";
     USE = "UPDATE step SET state = 'ready', used_ms = $2 WHERE key = $1 AND state IN ('ready', 'condemned')";
     PIN = "INSERT INTO pin (step_key, run_id) VALUES ($1, $2) ON CONFLICT DO NOTHING";
@@ -54,7 +53,7 @@ pub fn begin(tx: &mut Tx<'_>, key: Digest, job: JobId, run: Option<RunId>) -> Re
             }
             Ok(Begin::Hit(outcome))
         }
-        Some((StepState::Making, holder, _)) if holder != job && is_leased(tx, holder)? => {
+        Some((StepState::Making, holder, _)) if holder != job && job::is_leased(tx, holder)? => {
             Ok(Begin::Wait(holder))
         }
         // Nobody made it, its maker is gone, or it is being deleted: its bytes are made anew.
@@ -64,10 +63,6 @@ pub fn begin(tx: &mut Tx<'_>, key: Digest, job: JobId, run: Option<RunId>) -> Re
             Ok(Begin::Make)
         }
     }
-}
-
-fn is_leased(tx: &mut Tx<'_>, job: JobId) -> Result<bool, DbError> {
-    Ok(tx.query_one(HOLDER_LEASED, params![job], |_| Ok(()))?.is_some())
 }
 
 /// Records what a step made, with the blobs it consists of, and pins it for the run. In the same

@@ -115,8 +115,13 @@ pub fn finish(tx: &mut Tx<'_>, job: JobId, attempt: i64, how: Finish) -> Result<
         Finish::Skipped { reason } => {
             lease::end_attempt(tx, job, attempt, "succeeded", Some(&reason))?;
             tx.execute(DONE, params![job, JobState::Succeeded, None::<&str>, &reason, now])?;
-            if let Some(run) = held.run {
-                run::skip(tx, run, &reason)?;
+            step::abandoned_by(tx, job)?;
+            match held.run {
+                Some(run) => {
+                    release_waiters(tx, job)?;
+                    run::skip(tx, run, &reason)?;
+                }
+                None => after_end(tx, job, None, JobState::Succeeded, None)?,
             }
             Ok(JobState::Succeeded)
         }
@@ -142,6 +147,12 @@ pub fn finish(tx: &mut Tx<'_>, job: JobId, attempt: i64, how: Finish) -> Result<
         }
         Finish::WaitFor { job: other } => {
             lease::end_attempt(tx, job, attempt, "deferred", Some("another job makes it"))?;
+            if !lease::is_leased(tx, other)? {
+                // It ended, or lost its lease, since it was found making: nobody would wake this one.
+                let only_one = held.only_one.as_deref();
+                let again = Again { job, run: held.run, only_one, tries: held.tries, wait: Duration::ZERO };
+                return Ok(lease::again(tx, &again, "the job it waits for does not run")?);
+            }
             tx.execute(WAIT, params![job])?;
             tx.execute(EDGE, params![other, job, "on_flight"])?;
             Ok(JobState::Blocked)

@@ -16,7 +16,7 @@ use crate::{params, run, step};
 pub const LEASE: Duration = Duration::from_secs(20);
 
 statements! {
-    CANDIDATES = "SELECT id, run_id, project_id, only_one, kind, payload, tries FROM job WHERE state = 'ready' AND not_before_ms <= $1 AND (only_one IS NULL OR NOT EXISTS (SELECT 1 FROM job AS other WHERE other.state = 'leased' AND other.only_one = job.only_one)) AND (run_id IS NULL OR project_id NOT IN (SELECT project.id FROM (SELECT project_id, count(*) AS n FROM job WHERE state = 'leased' AND run_id IS NOT NULL GROUP BY project_id) AS held JOIN project ON project.id = held.project_id WHERE held.n >= project.jobs_max)) ORDER BY priority, not_before_ms, id LIMIT $2";
+    CANDIDATES = "SELECT id, run_id, project_id, kind, payload, tries FROM job WHERE state = 'ready' AND not_before_ms <= $1 AND (only_one IS NULL OR NOT EXISTS (SELECT 1 FROM job AS other WHERE other.state = 'leased' AND other.only_one = job.only_one)) AND (run_id IS NULL OR project_id NOT IN (SELECT project.id FROM (SELECT project_id, count(*) AS n FROM job WHERE state = 'leased' AND run_id IS NOT NULL GROUP BY project_id) AS held JOIN project ON project.id = held.project_id WHERE held.n >= project.jobs_max)) ORDER BY priority, not_before_ms, id LIMIT $2";
     ROOM = "SELECT jobs_max - (SELECT count(*) FROM job WHERE state = 'leased' AND run_id IS NOT NULL AND project_id = $1) FROM project WHERE id = $1";
     TAKE = "UPDATE job SET state = 'leased', attempt = attempt + 1, boot_id = $2, lease_until_ms = $3 WHERE id = $1 AND state = 'ready' RETURNING attempt";
     BEGIN_ATTEMPT = "INSERT INTO job_attempt (job_id, attempt, boot_id, started_ms) VALUES ($1, $2, $3, $4)";
@@ -28,6 +28,7 @@ statements! {
     READY_AGAIN = "UPDATE job SET state = 'ready', boot_id = NULL, lease_until_ms = NULL, not_before_ms = $2, tries = $3 WHERE id = $1";
     END = "UPDATE job SET state = $2, reason = $3, finished_ms = $4, boot_id = NULL, lease_until_ms = NULL, tries = $5 WHERE id = $1";
     OTHER_READY = "SELECT 1 FROM job WHERE only_one = $1 AND state = 'ready' LIMIT 1";
+    IS_LEASED = "SELECT 1 FROM job WHERE id = $1 AND state = 'leased'";
     RELEASE = "SELECT run_id, only_one, tries FROM job WHERE id = $1 AND attempt = $2 AND state = 'leased'";
 }
 
@@ -58,30 +59,25 @@ pub fn lease(tx: &mut Tx<'_>, boot: BootId, max: usize) -> Result<Vec<Lease>, Db
     let limit = i64::try_from(max).unwrap_or(i64::MAX);
     while leases.len() < max {
         let candidates = tx.query(CANDIDATES, params![now, limit], |row| {
-            let lease = Lease {
+            Ok(Lease {
                 job: row.get(0)?,
                 attempt: 0,
                 run: row.get(1)?,
                 project: row.get(2)?,
-                kind: row.get(4)?,
-                payload: row.get(5)?,
-                tries: row.get(6)?,
-            };
-            Ok((lease, row.get::<Option<String>>(3)?))
+                kind: row.get(3)?,
+                payload: row.get(4)?,
+                tries: row.get(5)?,
+            })
         })?;
         let before = leases.len();
-        let mut exclusive = Vec::new();
-        for (mut candidate, only_one) in candidates {
+        // At most one job of an `only_one` is ready, so that a page never holds two of them.
+        for mut candidate in candidates {
             if leases.len() == max {
                 break;
-            }
-            if only_one.is_some() && exclusive.contains(&only_one) {
-                continue;
             }
             if !has_room(tx, &candidate, &mut room)? {
                 continue;
             }
-            exclusive.push(only_one);
             candidate.attempt = take(tx, &candidate, boot, now)?;
             leases.push(candidate);
         }
@@ -135,6 +131,11 @@ pub fn heartbeat(tx: &mut Tx<'_>, boot: BootId) -> Result<Vec<(JobId, i64)>, DbE
 /// Whether the lease still holds. Every write that a step makes asks this in its own transaction.
 pub fn still_mine(tx: &mut Tx<'_>, job: JobId, attempt: i64) -> Result<bool, DbError> {
     Ok(tx.query_one(MINE, params![job, attempt], |_| Ok(()))?.is_some())
+}
+
+/// Whether some worker holds the job.
+pub(crate) fn is_leased(tx: &mut Tx<'_>, job: JobId) -> Result<bool, DbError> {
+    Ok(tx.query_one(IS_LEASED, params![job], |_| Ok(()))?.is_some())
 }
 
 /// Which leases are taken back.
@@ -201,6 +202,7 @@ pub(crate) fn again(tx: &mut Tx<'_>, again: &Again<'_>, reason: &str) -> Result<
     if other.is_some() {
         let state = JobState::Cancelled;
         tx.execute(END, params![again.job, state, "another one waits already", now, again.tries])?;
+        finish::release_waiters(tx, again.job)?;
         return Ok(state);
     }
     if again.tries >= ATTEMPTS_MAX {

@@ -6,9 +6,10 @@
 mod finish;
 mod lease;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use gristmill_model::{BootId, JobId, JobState, Plan, ProjectId, RunId, Timestamp};
+use gristmill_model::{BootId, EdgeKind, JobId, JobState, Plan, ProjectId, RunId, Timestamp};
 
 use crate::error::DbError;
 use crate::params;
@@ -16,12 +17,13 @@ use crate::statements::statements;
 use crate::tx::{Row, Tx};
 
 pub use finish::{Finish, FinishError, finish};
+pub(crate) use lease::is_leased;
 pub use lease::{LEASE, Lease, Rescue, heartbeat, lease, release, rescue, still_mine};
 
 statements! {
     INSERT = "INSERT INTO job (id, run_id, project_id, kind, payload, only_one, state, deps_left, delay_ms, not_before_ms, priority, attempt, tries, created_ms) VALUES ($1, $2, $3, $4, $5, NULL, $6, $7, $8, $9, $10, 0, 0, $11)";
     INSERT_LOOK = "INSERT INTO job (id, run_id, project_id, kind, payload, only_one, state, deps_left, delay_ms, not_before_ms, priority, attempt, tries, created_ms) VALUES ($1, NULL, $2, 'look', '{}', $3, 'ready', 0, 0, $4, $5, 0, 0, $4) ON CONFLICT (only_one) WHERE state = 'ready' AND only_one IS NOT NULL DO UPDATE SET not_before_ms = CASE WHEN job.not_before_ms > $6 THEN $6 ELSE job.not_before_ms END, priority = CASE WHEN job.priority > $5 THEN $5 ELSE job.priority END";
-    INSERT_EDGE = "INSERT INTO job_edge (from_id, to_id, kind) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING";
+    INSERT_EDGE = "INSERT INTO job_edge (from_id, to_id, kind) VALUES ($1, $2, $3)";
     SHOW = "SELECT id, run_id, project_id, kind, payload, state, attempt, tries, not_before_ms, outcome, reason, created_ms, finished_ms, deps_left FROM job WHERE id = $1";
     OF_RUN = "SELECT id, run_id, project_id, kind, payload, state, attempt, tries, not_before_ms, outcome, reason, created_ms, finished_ms, deps_left FROM job WHERE run_id = $1 ORDER BY id LIMIT $2";
     NEEDED = "SELECT job.kind, job.outcome FROM job_edge JOIN job ON job.id = from_id WHERE to_id = $1 AND job.outcome IS NOT NULL ORDER BY job.id";
@@ -32,6 +34,8 @@ statements! {
     DEAD = "SELECT id, run_id, project_id, kind, payload, state, attempt, tries, not_before_ms, outcome, reason, created_ms, finished_ms, deps_left FROM job WHERE state = 'dead' AND run_id IS NULL ORDER BY id DESC LIMIT $1";
     COUNTS = "SELECT state, count(*) FROM job WHERE state IN ('blocked', 'ready', 'leased', 'dead') GROUP BY state";
     NEXT_DUE = "SELECT min(not_before_ms) FROM job WHERE state = 'ready'";
+    REDRIVE = "UPDATE job SET state = 'ready', tries = 0, not_before_ms = $2, reason = NULL, finished_ms = NULL WHERE id = $1 AND state = 'dead' AND run_id IS NULL AND NOT EXISTS (SELECT 1 FROM job AS other WHERE other.state = 'ready' AND other.only_one = job.only_one)";
+    UNSEEN = "SELECT id FROM project WHERE state = 'active' AND (EXISTS (SELECT 1 FROM delivery WHERE delivery.project_id = project.id AND delivery.state = 'received') OR EXISTS (SELECT 1 FROM build_request WHERE build_request.project_id = project.id)) AND NOT EXISTS (SELECT 1 FROM job WHERE job.state = 'ready' AND job.only_one = 'look:' || project.id) AND NOT EXISTS (SELECT 1 FROM job WHERE job.state = 'leased' AND job.only_one = 'look:' || project.id) LIMIT $1";
     EXPIRE_ATTEMPTS = "DELETE FROM job_attempt WHERE job_id IN (SELECT id FROM job WHERE run_id IS NULL AND state NOT IN ('ready', 'leased', 'blocked') AND finished_ms < $1)";
     EXPIRE = "DELETE FROM job WHERE run_id IS NULL AND state NOT IN ('ready', 'leased', 'blocked') AND finished_ms < $1";
 }
@@ -110,9 +114,16 @@ pub fn insert_plan(
     plan: &Plan,
 ) -> Result<Vec<JobId>, DbError> {
     let now = tx.now();
+    let edges = distinct_edges(plan);
+    let mut waits = vec![0_i64; plan.jobs.len()];
+    for (_, to) in edges.keys() {
+        waits[*to] += 1;
+    }
     let mut ids = Vec::with_capacity(plan.jobs.len());
-    for (job, waits) in plan.jobs.iter().zip(plan.waits()) {
-        let id = JobId::new(now, tx.random());
+    // Ids of one plan rise in its order, which is the order in which listings show them.
+    let first = tx.random() & !0xffff;
+    for ((job, waits), n) in plan.jobs.iter().zip(waits).zip(0..) {
+        let id = JobId::new(now, first + n);
         let state = if waits == 0 { JobState::Ready } else { JobState::Blocked };
         let delay_ms = i64::try_from(job.delay.as_millis()).unwrap_or(i64::MAX);
         let not_before = now.plus(job.delay);
@@ -134,11 +145,23 @@ pub fn insert_plan(
         )?;
         ids.push(id);
     }
-    for edge in &plan.edges {
-        tx.execute(INSERT_EDGE, params![ids[edge.from], ids[edge.to], edge.kind])?;
+    for ((from, to), kind) in edges {
+        tx.execute(INSERT_EDGE, params![ids[from], ids[to], kind])?;
     }
     tx.wake_workers();
     Ok(ids)
+}
+
+/// The edges of a plan, each pair of jobs once: of two kinds between the same jobs the stricter counts.
+fn distinct_edges(plan: &Plan) -> BTreeMap<(usize, usize), EdgeKind> {
+    let mut edges = BTreeMap::new();
+    for edge in &plan.edges {
+        let kind = edges.entry((edge.from, edge.to)).or_insert(edge.kind);
+        if edge.kind == EdgeKind::OnSuccess {
+            *kind = EdgeKind::OnSuccess;
+        }
+    }
+    edges
 }
 
 /// Sees to it that the project's remote will be looked at: hints add up to one look. At most one
@@ -211,6 +234,25 @@ pub fn attempts(tx: &mut Tx<'_>, id: JobId, limit: i64) -> Result<Vec<Attempt>, 
 /// Jobs outside runs that were given up, newest first.
 pub fn dead(tx: &mut Tx<'_>, limit: i64) -> Result<Vec<Job>, DbError> {
     tx.query(DEAD, params![limit], read)
+}
+
+/// Has a dead job outside runs tried again, with as many attempts as a new one. False where there is no
+/// such job, or another one waits that does its work. (A dead job of a run ended its run: that is
+/// retried as a whole.)
+pub fn redrive(tx: &mut Tx<'_>, id: JobId) -> Result<bool, DbError> {
+    let now = tx.now();
+    tx.wake_workers();
+    Ok(tx.execute(REDRIVE, params![id, now])? == 1)
+}
+
+/// Asks for a look wherever deliveries or requests wait without one, because the one they had was given
+/// up; how many. Now and then, so that what was accepted is never forgotten.
+pub fn look_where_waiting(tx: &mut Tx<'_>, limit: i64) -> Result<usize, DbError> {
+    let projects = tx.query(UNSEEN, params![limit], |row| row.get::<ProjectId>(0))?;
+    for project in &projects {
+        ask_for_look(tx, *project, PRIORITY_POLL)?;
+    }
+    Ok(projects.len())
 }
 
 /// How many jobs are in each state that is not an end, and how many are dead.
