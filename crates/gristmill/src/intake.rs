@@ -105,7 +105,8 @@ pub fn settle_without_look(
 fn settle(tx: &mut Tx<'_>, one: &Understood, events: &[Event]) -> Result<(), DbError> {
     let acted = events.iter().any(|event| event.kind != EventKind::Ignored);
     let state = if acted { DeliveryState::Handled } else { DeliveryState::Ignored };
-    let reason = events.iter().find_map(|event| event.reason.as_deref()).filter(|_| !acted);
+    let told = events.iter().find_map(|event| event.reason.as_deref());
+    let reason = (!acted).then(|| told.unwrap_or("it tells of no change to a branch or tag"));
     delivery::settle(tx, one.id, events, state, reason)
 }
 

@@ -15,7 +15,7 @@ use gristmill_git::ListLimits;
 use gristmill_model::ProjectId;
 
 use crate::fail;
-use crate::intake::{self, Seen, Tip, Understood};
+use crate::intake::{self, Applied, Seen, Tip, Understood};
 use crate::worker::step::{Ending, Step, StepError, ending};
 
 /// The most deliveries one look answers; the rest have another look.
@@ -41,7 +41,6 @@ pub async fn run(step: &Step) -> Result<Ending, StepError> {
         }
     };
     fail::point("look.seen");
-    step.log.line(&format!("{} branches and tags; {} deliveries to answer", seen.len(), left.len()));
     let more = i64::try_from(waiting.len()).unwrap_or(i64::MAX) >= DELIVERIES_MAX;
     let log = step.log.clone();
     Ok(Arc::new(move |tx| {
@@ -49,7 +48,13 @@ pub async fn run(step: &Step) -> Result<Ending, StepError> {
         if more {
             job::ask_for_look(tx, project.id, job::PRIORITY_HOOK)?;
         }
-        log.line(&format!("{} refs moved, {} runs made", applied.moves, applied.runs.len()));
+        if applied != Applied::default() {
+            let (refs, answered) = (seen.len(), left.len());
+            let (moves, runs) = (applied.moves, applied.runs.len());
+            log.line(&format!(
+                "{refs} branches and tags, {moves} moved; {answered} deliveries answered, {runs} runs made"
+            ));
+        }
         Ok(done())
     }))
 }

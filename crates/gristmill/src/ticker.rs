@@ -15,6 +15,7 @@ use tokio::sync::{Mutex, watch};
 
 use crate::app::App;
 use crate::config::{Surroundings, Watch};
+use crate::upkeep;
 
 /// How often leases that ran out are looked for. With the length of a lease this bounds how long a job
 /// is orphaned: 25 s.
@@ -25,6 +26,14 @@ const DUE: Duration = Duration::from_secs(1);
 const CONFIG: Duration = Duration::from_secs(2);
 /// How late this process learns of another one's writes.
 const OTHERS: Duration = Duration::from_millis(200);
+/// How often keys are compared with what they should show.
+const KEYS: Duration = Duration::from_secs(3600);
+/// How often mirrors are looked at.
+const MIRRORS: Duration = Duration::from_secs(600);
+/// How often the retention rules are followed.
+const COLLECT: Duration = Duration::from_secs(24 * 3600);
+/// A start has better things to do first.
+const COLLECT_FIRST: Duration = Duration::from_secs(600);
 /// The most rows one pass acts on; the next pass goes on.
 const ROWS_MAX: i64 = 100;
 
@@ -36,6 +45,9 @@ pub async fn run(app: App, around: Surroundings, watch: Watch, stop: watch::Rece
         every(DUE, stop.clone(), || follow_due(app.clone())),
         every(OTHERS, stop.clone(), || others(app.clone(), seen.clone())),
         every(CONFIG, stop.clone(), || configuration(app.clone(), around.clone(), watch.clone())),
+        every(KEYS, stop.clone(), || upkeep::check_keys(app.clone())),
+        every(MIRRORS, stop.clone(), || upkeep::maintain_mirrors(app.clone())),
+        later(COLLECT_FIRST, stop.clone(), every(COLLECT, stop.clone(), || upkeep::collect(app.clone()))),
     );
 }
 
@@ -57,6 +69,14 @@ where
                 "a pass that runs by time failed; the next one tries again"
             );
         }
+    }
+}
+
+/// Starts `then` after a while.
+async fn later(wait: Duration, mut stop: watch::Receiver<bool>, then: impl Future<Output = ()>) {
+    tokio::select! {
+        _ = stop.changed() => {}
+        () = tokio::time::sleep(wait) => then.await,
     }
 }
 
@@ -167,4 +187,23 @@ async fn configuration(app: App, around: Surroundings, watch: Arc<Mutex<Watch>>)
         ),
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::rfc3339;
+
+    #[test]
+    fn schedules_are_in_utc_and_never_now() {
+        let at = |text: &str| {
+            let parsed = chrono::DateTime::parse_from_rfc3339(text).unwrap();
+            Timestamp(parsed.timestamp_millis())
+        };
+        let next = |cron: &str, now: &str| rfc3339(next_time(cron, at(now)).unwrap());
+        assert_eq!(next("0 3 * * *", "2026-02-28T02:59:59Z"), "2026-02-28T03:00:00.000Z");
+        assert_eq!(next("0 3 * * *", "2026-02-28T03:00:00Z"), "2026-03-01T03:00:00.000Z");
+        assert_eq!(next("*/15 * * * 1", "2026-11-20T12:00:00Z"), "2026-11-23T00:00:00.000Z");
+        assert!(next_time("rubbish", Timestamp(0)).is_err());
+    }
 }

@@ -3,6 +3,7 @@
 
 mod config;
 mod delivery;
+mod maintain;
 
 mod output;
 mod project;
@@ -75,6 +76,10 @@ enum Command {
     #[command(subcommand)]
     Config(config::Command),
 
+    /// Examine this installation
+    Doctor(maintain::DoctorArgs),
+    /// Delete what the retention rules let go (says what, unless --apply)
+    Gc(maintain::GcArgs),
     /// Write shell completions
     Completions {
         /// For which shell
@@ -225,6 +230,8 @@ fn dispatch(context: &Context, command: Command) -> anyhow::Result<ExitCode> {
         Command::Token(command) => token::run(plain, command),
         Command::Webhook(command) => webhook::run(plain, command),
         Command::Config(command) => config::run(context, command),
+        Command::Doctor(args) => maintain::doctor(context, &args),
+        Command::Gc(args) => maintain::gc(plain, &args),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "gristmill", &mut std::io::stdout());
             Ok(ExitCode::SUCCESS)

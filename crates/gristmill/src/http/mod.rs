@@ -1,6 +1,15 @@
 //! The HTTP server: connections with limits, and the routes.
 
+pub mod access;
+mod body;
+mod conditional;
+pub mod download;
+pub mod error;
 pub mod hook;
+mod html;
+mod names;
+pub mod pages;
+mod probes;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,7 +37,12 @@ const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
 /// All routes.
 pub fn router(app: App) -> Router {
-    Router::new().merge(hook::routes(&app)).fallback(not_found).with_state(app)
+    Router::new()
+        .merge(hook::routes(&app))
+        .merge(download::routes())
+        .merge(pages::routes())
+        .fallback(not_found)
+        .with_state(app)
 }
 
 async fn not_found() -> Response {

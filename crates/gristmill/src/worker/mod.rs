@@ -209,7 +209,10 @@ fn still_held(tx: &mut Tx<'_>, mine: Vec<(JobId, i64)>) -> Result<Vec<(JobId, i6
 async fn carry_out(step: Step) {
     let (job, kind) = (step.lease.job, step.lease.kind.clone());
     let begun = std::time::Instant::now();
-    step.log.line(&format!("{kind}: attempt {}", step.lease.attempt));
+    // Looks come by the thousand and mostly find nothing: only what they find is worth a file.
+    if step.lease.run.is_some() {
+        step.log.line(&format!("{kind}: attempt {}", step.lease.attempt));
+    }
     let result = run(&step).await;
     if let Err(error) = &result {
         step.log.line(&format!("{kind}: {error}"));

@@ -1,0 +1,67 @@
+//! What keeps an installation sound over months: keys that show what they should, mirrors without
+//! thousands of packs, retention and collection.
+
+use std::time::Duration;
+
+use gristmill_db::project;
+use gristmill_git::{GitError, Mirror};
+use gristmill_model::ProjectId;
+
+use crate::app::App;
+use crate::collect;
+
+/// How long joining the packs of one mirror may take.
+const MAINTAIN_MAX: Duration = Duration::from_secs(600);
+/// Projects read at once.
+const PAGE: i64 = 100;
+
+/// Projects keys again that somebody changed or took away.
+pub(crate) async fn check_keys(app: App) -> anyhow::Result<()> {
+    let report = collect::check_keys(&app, true).await?;
+    for (key, fault) in &report.named {
+        match fault {
+            None => tracing::warn!(%key, "a key did not show what it should; it does again"),
+            Some(fault) => {
+                tracing::error!(%key, fault, "a key does not show what it should and cannot be repaired")
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Deletes what the retention rules let go.
+pub(crate) async fn collect(app: App) -> anyhow::Result<()> {
+    let report = collect::run(&app).await?;
+    if report != collect::Report::default() {
+        tracing::info!(%report, "the retention rules were followed");
+    }
+    Ok(())
+}
+
+/// Joins the packs of mirrors that have many: each fetch brings one.
+pub(crate) async fn maintain_mirrors(app: App) -> anyhow::Result<()> {
+    let mut after = String::new();
+    loop {
+        let from = after.clone();
+        let page = app.db.read(move |tx| project::list(tx, &from, PAGE)).await?;
+        let Some(last) = page.last() else { return Ok(()) };
+        after = last.name.to_string();
+        for project in page.iter().filter(|project| project.active) {
+            if let Err(error) = maintain(&app, project.id).await {
+                tracing::warn!(%error, project.name = %project.name, "the packs of a mirror could not be joined");
+            }
+        }
+    }
+}
+
+async fn maintain(app: &App, id: ProjectId) -> Result<(), GitError> {
+    let folder = app.live().config.data_dir.join("mirrors").join(id.to_string());
+    if !folder.exists() {
+        return Ok(());
+    }
+    match Mirror::open_or_create(&app.git, folder).await?.maintain(MAINTAIN_MAX).await {
+        // Somebody fetches: another time.
+        Err(GitError::Locked { .. }) => Ok(()),
+        other => other.map(drop),
+    }
+}
