@@ -161,18 +161,13 @@ pub fn desire(tx: &mut Tx<'_>, want: &Desire) -> Result<Desired, DbError> {
             let by = format!("pipeline `{}` for {} (run {})", top.pipeline, top.git_ref, top.run);
             return Ok(Desired::Taken { by });
         }
+        if top.seq >= seq && (top.commit, top.digest) == (want.commit, want.digest) {
+            return already(tx, &top, want.run);
+        }
         if top.seq > seq {
             return Ok(Desired::Overtaken { by: top.seq });
         }
         if top.seq == seq {
-            if top.digest == want.digest {
-                if top.state == PublicationState::Published {
-                    return Ok(Desired::Already { seq });
-                }
-                // The run that desired it is over; from now on it is this one's to bring about.
-                tx.execute(ADOPT, params![top.id, want.run])?;
-                return Ok(Desired::Committed { seq });
-            }
             // The same move built again came out differently: the settings have changed. A version
             // never changes its bytes, so that this becomes a version, and a move, of its own; unless
             // the ref went on, or a younger run has built the move with newer settings.
@@ -184,6 +179,16 @@ pub fn desire(tx: &mut Tx<'_>, want: &Desire) -> Result<Desired, DbError> {
     }
     insert(tx, want, seq)?;
     Ok(Desired::Committed { seq })
+}
+
+/// The key is at what is wanted, under the same number or, where it was numbered anew, a later one.
+fn already(tx: &mut Tx<'_>, top: &Publication, run: RunId) -> Result<Desired, DbError> {
+    if top.state == PublicationState::Published {
+        return Ok(Desired::Already { seq: top.seq });
+    }
+    // Whoever desired it may be over: from now on it is this run's to bring about.
+    tx.execute(ADOPT, params![top.id, run])?;
+    Ok(Desired::Committed { seq: top.seq })
 }
 
 /// A new number for the tip of a ref, built again; or the move by which it is overtaken.

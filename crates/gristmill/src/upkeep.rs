@@ -22,7 +22,7 @@ pub(crate) async fn check_keys(app: App) -> anyhow::Result<()> {
         match fault {
             None => tracing::warn!(%key, "a key did not show what it should; it does again"),
             Some(fault) => {
-                tracing::error!(%key, fault, "a key does not show what it should and cannot be repaired")
+                tracing::error!(%key, fault, "a key does not show what it should and cannot be repaired");
             }
         }
     }
