@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use anyhow::{Context, bail};
@@ -30,6 +30,8 @@ pub struct Inner {
     pub git: Git,
     /// The logs of jobs.
     pub logs: Logs,
+    /// Where mirrors are. A changed `data_dir` counts from the next start on, like the database's place.
+    pub mirrors: PathBuf,
     /// The clock.
     pub clock: Arc<dyn Clock>,
     /// This start of this program.
@@ -87,8 +89,9 @@ impl App {
             .with_context(|| format!("the storage {} cannot be opened", config.storage.as_str()))?;
         let git = open_git(&config, around)?;
         let logs = Logs::open(data.join("logs")).context("the folder of the logs cannot be made")?;
+        let mirrors = data.join("mirrors");
         let live = RwLock::new(Arc::new(Live::new(config.clone(), HashMap::new(), around)?));
-        let app = App(Arc::new(Inner { db, storage, git, logs, clock, boot, live }));
+        let app = App(Arc::new(Inner { db, storage, git, logs, mirrors, clock, boot, live }));
         app.take_up(config, around).await?;
         Ok(app)
     }
@@ -123,6 +126,11 @@ impl App {
         let live = Arc::new(Live::new(config, ids, around)?);
         *self.live.write().unwrap_or_else(PoisonError::into_inner) = live;
         Ok(())
+    }
+
+    /// The folder of a project's mirror.
+    pub fn mirror_folder(&self, id: ProjectId) -> PathBuf {
+        self.mirrors.join(id.to_string())
     }
 
     /// Where a project is fetched from, with what lets us in.

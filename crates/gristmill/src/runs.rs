@@ -62,7 +62,7 @@ pub async fn purge(app: &App, id: ProjectId) -> anyhow::Result<usize> {
         }
     }
     app.db.transact(move |tx| project::purge(tx, id)).await.map_err(|error: DbError| error)?;
-    let mirror = app.live().config.data_dir.join("mirrors").join(id.to_string());
+    let mirror = app.mirror_folder(id);
     match tokio::fs::remove_dir_all(&mirror).await {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             bail!("the mirror {} cannot be deleted: {error}", mirror.display())

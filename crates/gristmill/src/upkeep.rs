@@ -55,7 +55,7 @@ pub(crate) async fn maintain_mirrors(app: App) -> anyhow::Result<()> {
 }
 
 async fn maintain(app: &App, id: ProjectId) -> Result<(), GitError> {
-    let folder = app.live().config.data_dir.join("mirrors").join(id.to_string());
+    let folder = app.mirror_folder(id);
     if !folder.exists() {
         return Ok(());
     }

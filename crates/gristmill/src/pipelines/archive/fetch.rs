@@ -52,8 +52,7 @@ pub async fn run(step: &Step) -> Result<Ending, StepError> {
 
 /// The mirror of a project.
 pub(super) async fn mirror(app: &App, project: gristmill_model::ProjectId) -> Result<Mirror, StepError> {
-    let folder = app.live().config.data_dir.join("mirrors").join(project.to_string());
-    Mirror::open_or_create(&app.git, folder).await.map_err(git_error)
+    Mirror::open_or_create(&app.git, app.mirror_folder(project)).await.map_err(git_error)
 }
 
 pub(super) fn git_error(error: GitError) -> StepError {

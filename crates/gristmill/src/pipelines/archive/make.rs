@@ -7,6 +7,7 @@ use gristmill_db::job::{self, Finish};
 use gristmill_db::step::{self as steps, Begin};
 use gristmill_db::{artifact, blob, job as jobs};
 use gristmill_model::{Digest, ObjectFormat};
+use gristmill_storage::Blob;
 use serde::{Deserialize, Serialize};
 
 use super::fetch::{self, Fetched};
@@ -112,7 +113,25 @@ async fn make(step: &Step, subject: &Subject, fetched: &Fetched, recipe: &str) -
     let archive = written.staged.commit().await.map_err(storage_error)?;
     fail::point("archive.stored");
     let index = step.app.storage.put_bytes(written.index).await.map_err(storage_error)?;
+    keep(step, [archive, index]).await?;
     Ok(Zipped { archive, index, entries: written.entries, reused: written.reused })
+}
+
+/// Records the blobs: from then on the collector, which takes only what was recorded long ago, leaves them
+/// alone. Bytes that were there already may have been deleted just before: then they are stored again.
+async fn keep(step: &Step, blobs: [Blob; 2]) -> Result<(), StepError> {
+    let recorded = step.app.db.transact(move |tx| {
+        blobs
+            .iter()
+            .try_for_each(|stored| blob::add(tx, stored.digest, stored.size).map_err(StepError::retry))
+    });
+    recorded.await?;
+    for stored in blobs {
+        if !step.app.storage.contains(&stored.digest).await.map_err(storage_error)? {
+            return Err(StepError::retry("equal bytes were just deleted; they are stored again"));
+        }
+    }
+    Ok(())
 }
 
 /// The newest archive of the pipeline made by the same recipe. Without one, or where it cannot be read,
