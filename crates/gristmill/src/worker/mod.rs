@@ -34,6 +34,8 @@ struct Running {
     attempt: i64,
     task: AbortHandle,
     stopped: Arc<AtomicBool>,
+    /// Its work is over; whether its end still counts is found out where that is written.
+    ending: Arc<AtomicBool>,
 }
 
 /// A worker in this process.
@@ -88,13 +90,13 @@ impl Worker {
     fn start(&mut self, lease: Lease) {
         let log = self.app.logs.writer(lease.job, self.app.clock.clone());
         let step = Step::new(self.app.clone(), lease.clone(), log);
-        let stopped = step.stop_flag();
+        let (stopped, ending) = (step.stop_flag(), step.ending_flag());
         let job = lease.job;
         let task = self.tasks.spawn(async move {
             carry_out(step).await;
             job
         });
-        self.running.insert(job, Running { attempt: lease.attempt, task, stopped });
+        self.running.insert(job, Running { attempt: lease.attempt, task, stopped, ending });
     }
 
     fn forget(&mut self, ended: Result<JobId, tokio::task::JoinError>) {
@@ -163,7 +165,9 @@ impl Worker {
 
     fn keep(&mut self, held: &[(JobId, i64)]) {
         self.running.retain(|job, running| {
-            let keep = held.contains(&(*job, running.attempt)) || running.task.is_finished();
+            let keep = held.contains(&(*job, running.attempt))
+                || running.task.is_finished()
+                || running.ending.load(Ordering::Relaxed);
             if !keep {
                 tracing::info!(job.id = %job, "the lease on a job is lost; its step is stopped");
                 running.stopped.store(true, Ordering::Relaxed);
@@ -217,6 +221,7 @@ async fn carry_out(step: Step) {
     if let Err(error) = &result {
         step.log.line(&format!("{kind}: {error}"));
     }
+    step.ending_flag().store(true, Ordering::Relaxed);
     let state = end(&step, result).await;
     let duration_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
     match state {

@@ -23,11 +23,12 @@ pub struct Step {
     /// The job's log.
     pub log: JobLog,
     stopped: Arc<AtomicBool>,
+    ending: Arc<AtomicBool>,
 }
 
 impl Step {
     pub(super) fn new(app: App, lease: Lease, log: JobLog) -> Step {
-        Step { app, lease, log, stopped: Arc::new(AtomicBool::new(false)) }
+        Step { app, lease, log, stopped: Arc::default(), ending: Arc::default() }
     }
 
     /// Whether the lease is lost or the program stops: work in blocking threads looks here and ends.
@@ -37,6 +38,11 @@ impl Step {
 
     pub(super) fn stop_flag(&self) -> Arc<AtomicBool> {
         self.stopped.clone()
+    }
+
+    /// True once the work is over and only its end is being written.
+    pub(super) fn ending_flag(&self) -> Arc<AtomicBool> {
+        self.ending.clone()
     }
 
     /// The run of the job, with the settings it is pinned to.
