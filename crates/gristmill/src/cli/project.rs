@@ -9,7 +9,9 @@ use clap::{Args, Subcommand};
 use gristmill_db::request::BuildRequest;
 use gristmill_db::{head, project as projects, run};
 use gristmill_forge::{Forge, parse_unverified};
-use gristmill_model::{CommitId, Event, EventKind, GitRef, PipelineKind, ProjectName, ProjectSpec};
+use gristmill_model::{
+    CommitId, Event, EventKind, GitRef, KeyFields, KeyTemplate, PipelineKind, ProjectName, ProjectSpec,
+};
 use serde_json::{Value, json};
 
 use super::{Context, age, find_project, output, read, runtime, transact};
@@ -258,7 +260,9 @@ fn plan(context: &Context, args: &PlanArgs) -> anyhow::Result<()> {
             println!("  builds nothing: {}", planned["why"].as_str().unwrap_or_default());
         }
         for run in runs {
-            println!("  pipeline {}: {} -> {}", run["pipeline"], run["jobs"], run["key"]);
+            let text = |name: &str| run[name].as_str().unwrap_or_default();
+            let jobs = run["jobs"].as_array().into_iter().flatten().filter_map(Value::as_str);
+            println!("  {}: {}; then {}", text("pipeline"), jobs.collect::<Vec<_>>().join(", "), text("key"));
         }
     }
     Ok(())
@@ -291,10 +295,26 @@ fn plan_event(spec: &ProjectSpec, event: &Event) -> Value {
             let any = "1111111111111111111111111111111111111111".parse().expect("a commit id");
             let occasion = Occasion { git_ref: git_ref.clone(), commit: event.after.unwrap_or(any), seq: None, is_release };
             let jobs: Vec<String> = pipelines::plan(pipeline, &occasion).jobs.into_iter().map(|job| job.kind).collect();
-            json!({ "pipeline": pipeline.name, "commit": commit, "jobs": jobs, "key": settings.template(git_ref, is_release), "supersede": pipeline.supersede })
+            json!({ "pipeline": pipeline.name, "commit": commit, "jobs": jobs, "key": planned_key(spec, settings.template(git_ref, is_release), git_ref), "supersede": pipeline.supersede })
         })
         .collect();
     json!({ "event": event, "runs": runs, "why": "no pipeline wants this ref" })
+}
+
+/// The key, or the template where it takes more than the ref to fill it in.
+fn planned_key(spec: &ProjectSpec, template: &KeyTemplate, git_ref: &GitRef) -> String {
+    if ["{commit", "{short_commit", "{tree", "{date"].iter().any(|field| template.as_str().contains(field)) {
+        return template.to_string();
+    }
+    let any = "1111111111111111111111111111111111111111";
+    let fields = KeyFields {
+        repository: &spec.repository,
+        git_ref,
+        commit: any.parse().expect("a commit id"),
+        tree: any.parse().expect("a tree id"),
+        date: "",
+    };
+    template.render(&fields).map_or_else(|error| error.to_string(), |key| key.to_string())
 }
 
 fn trigger(
