@@ -43,7 +43,7 @@ pub struct Worker {
     app: App,
     jobs_max: usize,
     running: HashMap<JobId, Running>,
-    tasks: JoinSet<JobId>,
+    tasks: JoinSet<(JobId, i64)>,
 }
 
 impl Worker {
@@ -91,17 +91,20 @@ impl Worker {
         let log = self.app.logs.writer(lease.job, self.app.clock.clone());
         let step = Step::new(self.app.clone(), lease.clone(), log);
         let (stopped, ending) = (step.stop_flag(), step.ending_flag());
-        let job = lease.job;
+        let (job, attempt) = (lease.job, lease.attempt);
         let task = self.tasks.spawn(async move {
             carry_out(step).await;
-            job
+            (job, attempt)
         });
-        self.running.insert(job, Running { attempt: lease.attempt, task, stopped, ending });
+        self.running.insert(job, Running { attempt, task, stopped, ending });
     }
 
-    fn forget(&mut self, ended: Result<JobId, tokio::task::JoinError>) {
+    fn forget(&mut self, ended: Result<(JobId, i64), tokio::task::JoinError>) {
         match ended {
-            Ok(job) => drop(self.running.remove(&job)),
+            // The job may have been leased anew before its last attempt's task was joined.
+            Ok((job, attempt)) => {
+                self.running.retain(|this, running| (*this, running.attempt) != (job, attempt));
+            }
             // Aborted ones were forgotten when they were aborted. A panic's job is given back with the
             // next heartbeat.
             Err(error) => {
