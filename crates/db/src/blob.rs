@@ -10,6 +10,7 @@ use crate::tx::Tx;
 statements! {
     GET = "SELECT state FROM blob WHERE digest = $1";
     INSERT = "INSERT INTO blob (digest, size, state, since_ms) VALUES ($1, $2, 'live', $3) ON CONFLICT (digest) DO UPDATE SET since_ms = CASE WHEN blob.state = 'live' THEN excluded.since_ms ELSE blob.since_ms END";
+    CONFIRM = "UPDATE blob SET since_ms = $2 WHERE digest = $1 AND state = 'live'";
     UNUSED = "SELECT digest, size FROM blob WHERE state = 'live' AND since_ms < $1 AND NOT EXISTS (SELECT 1 FROM step_blob WHERE step_blob.digest = blob.digest) AND NOT EXISTS (SELECT 1 FROM publication WHERE publication.digest = blob.digest) LIMIT $2";
     MARK = "UPDATE blob SET state = 'deleting', since_ms = $2 WHERE digest = $1 AND state = 'live' AND NOT EXISTS (SELECT 1 FROM step_blob WHERE step_blob.digest = blob.digest) AND NOT EXISTS (SELECT 1 FROM publication WHERE publication.digest = blob.digest)";
     DELETING = "SELECT digest FROM blob WHERE state = 'deleting' ORDER BY since_ms LIMIT $1";
@@ -28,10 +29,9 @@ pub enum BlobError {
     Db(#[from] DbError),
 }
 
-/// Records bytes that are in the storage. In the transaction that refers to them, and once more before
-/// they are stored: from then on the collector, which takes only what was recorded long ago, leaves
-/// them alone. (Stored first and recorded afterwards, they could be found there already, and be deleted
-/// in between.)
+/// Records bytes that are about to be stored: from then on the collector, which takes only what was
+/// recorded long ago, leaves them alone. (Stored first and recorded afterwards, they could be found there
+/// already, and be deleted in between.) The transaction that refers to them calls [`confirm`].
 pub fn add(tx: &mut Tx<'_>, digest: Digest, size: u64) -> Result<(), BlobError> {
     let state = tx.query_one(GET, params![digest], |row| row.get::<String>(0))?;
     if state.as_deref() == Some("deleting") {
@@ -41,6 +41,17 @@ pub fn add(tx: &mut Tx<'_>, digest: Digest, size: u64) -> Result<(), BlobError> 
     let size = i64::try_from(size).unwrap_or(i64::MAX);
     tx.execute(INSERT, params![digest, size, now])?;
     Ok(())
+}
+
+/// Proves that bytes recorded before they were stored are still there, in the transaction that refers to
+/// them. An error where the collector took them meanwhile, as it may when the program was asleep for
+/// longer than it spares the unused: then they are stored again.
+pub fn confirm(tx: &mut Tx<'_>, digest: Digest) -> Result<(), BlobError> {
+    let now = tx.now();
+    match tx.execute(CONFIRM, params![digest, now])? {
+        1 => Ok(()),
+        _ => Err(BlobError::Deleting),
+    }
 }
 
 /// Blobs that nothing refers to and that were stored before `before`.

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use gristmill_model::Clock;
 use rusqlite::Connection;
+use rusqlite::config::DbConfig;
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::error::DbError;
@@ -284,8 +285,16 @@ fn connect(path: &Path) -> Result<Connection, DbError> {
     conn.busy_timeout(BUSY)?;
     // FULL: a commit returns after the write-ahead log is synced. NORMAL could lose what was acknowledged.
     conn.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -8000;")?;
-    conn.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+    keep_statements(&conn)?;
     Ok(conn)
+}
+
+/// Statements are compiled once. Without the "stability guarantee" SQLite compiles a statement again
+/// whenever a parameter changes that might choose another partial index: most of the CPU of this crate.
+fn keep_statements(conn: &Connection) -> Result<(), DbError> {
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+    conn.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+    Ok(())
 }
 
 /// Makes the database's own name durable: SQLite syncs the folder for its log, not for itself.
@@ -309,7 +318,7 @@ impl MemoryDb {
     /// An empty database with the newest schema.
     pub fn new(clock: Arc<dyn Clock>, random: Random) -> Result<MemoryDb, DbError> {
         let mut conn = Connection::open_in_memory()?;
-        conn.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+        keep_statements(&conn)?;
         migrate::run(&mut conn)?;
         Ok(MemoryDb { conn, clock, random, woken: Cell::new(false) })
     }

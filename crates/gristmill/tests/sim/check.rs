@@ -2,8 +2,8 @@
 
 use gristmill_db::{DbError, artifact, delivery, params, publication, run};
 use gristmill_model::{
-    CommitId, DeliveryState, Digest, EventKind, FirstLook, GitRef, JobState, ObjectKey, PipelineKind,
-    PublicationState, RunState,
+    CommitId, DeliveryState, Digest, EventKind, FirstLook, GitRef, JobState, ObjectKey, PublicationState,
+    RunState,
 };
 
 use crate::sabotage::Sabotage;
@@ -295,11 +295,6 @@ impl World {
             }
         }
         Ok(())
-    }
-
-    /// The kind of pipeline that all of this is about.
-    pub fn is_archive(&self) -> bool {
-        self.projects.iter().all(|project| matches!(project.spec.pipelines[0].kind, PipelineKind::Archive(_)))
     }
 }
 

@@ -154,7 +154,6 @@ impl World {
             project: index,
             git_ref: run.git_ref,
             commit: run.commit,
-            is_release: run.is_release,
             rev: run.spec_rev,
             excuse: None,
             is_stopped: false,

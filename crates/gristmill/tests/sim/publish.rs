@@ -100,8 +100,7 @@ impl World {
         if made.digest != right || fetched.commit != commit {
             return fault(format!("the archive of {commit} has the bytes of another tree"));
         }
-        let digest = made.digest;
-        self.truth.artifacts.push(Recorded { project: fact.project, git_ref: fact.git_ref, commit, digest });
+        self.truth.artifacts.push(Recorded { project: fact.project, git_ref: fact.git_ref, commit });
         Ok(())
     }
 
@@ -118,7 +117,7 @@ impl World {
         Ok(match did {
             Did::Yes((Some(wait), _, _)) => {
                 self.count("waits for a key");
-                let wait = wait.min(std::time::Duration::from_secs(1));
+                let wait = wait.min(std::time::Duration::from_secs(4));
                 Some(Next::Go(State::End(Finish::Deferred { wait }), 1, 10))
             }
             Did::Yes((None, top, until)) => Some(Next::Go(State::Put(Box::new(top), until), 1, 200)),

@@ -298,7 +298,7 @@ impl World {
         Ok(())
     }
 
-    /// The bytes: recorded, then stored, then (with the end of the job) recorded for good.
+    /// The bytes: recorded, then stored; the end of the job proves that they are still there.
     fn store(&mut self, task: &Task, made: Made) -> Result<Option<Next>, Fault> {
         if !self.does(Sabotage::RecordLate) {
             let digest = made.digest;
@@ -313,7 +313,9 @@ impl World {
             return Ok(Some(Next::Go(State::End(retry("the storage")), 10, 500)));
         }
         self.bucket.blobs.insert(made.digest);
-        Ok(Some(Next::Go(State::Record(made), 10, 2_500)))
+        // Slow enough that the collector comes in between now and then.
+        let high = if self.does(Sabotage::RecordLate) { 15_000 } else { 4_000 };
+        Ok(Some(Next::Go(State::Record(made), 10, high)))
     }
 
     fn deleting(&mut self) -> Next {
@@ -327,10 +329,13 @@ impl World {
         let how = succeeded(outcome.clone());
         let this = how.clone();
         let twice = self.does(Sabotage::MakeTwice);
+        let late = self.does(Sabotage::RecordLate);
         let did = self.commit(
             task,
             |tx| {
-                if blob::add(tx, made.digest, SIZE).is_err() {
+                let kept =
+                    if late { blob::add(tx, made.digest, SIZE) } else { blob::confirm(tx, made.digest) };
+                if kept.is_err() {
                     return Ok(None);
                 }
                 if !step::made(tx, made.key, job, run, &outcome, &[made.digest])? && !twice {

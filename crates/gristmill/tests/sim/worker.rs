@@ -40,7 +40,6 @@ impl Worker {
 /// A step under way in a worker.
 #[derive(Debug)]
 pub struct Task {
-    pub number: u64,
     pub worker: usize,
     pub boot: BootId,
     pub lease: Lease,
@@ -195,7 +194,7 @@ impl World {
         let number = self.number();
         let state = State::first(&lease);
         self.note(|| format!("worker {index} starts {} {} #{}", lease.kind, lease.job, lease.attempt));
-        let task = Task { number, worker: index, boot: self.workers[index].boot, lease, state };
+        let task = Task { worker: index, boot: self.workers[index].boot, lease, state };
         self.workers[index].tasks.push(number);
         self.tasks.insert(number, task);
         self.soon(1, 150, Event::Task(number));

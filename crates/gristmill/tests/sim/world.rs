@@ -105,7 +105,6 @@ pub struct RunFact {
     pub project: usize,
     pub git_ref: GitRef,
     pub commit: CommitId,
-    pub is_release: bool,
     pub rev: i64,
     /// Why it need not have an artifact.
     pub excuse: Option<&'static str>,
@@ -129,7 +128,6 @@ pub struct Recorded {
     pub project: usize,
     pub git_ref: GitRef,
     pub commit: CommitId,
-    pub digest: Digest,
 }
 
 /// The jobs of a fan-out: how many there are, how many are over.
@@ -176,6 +174,8 @@ pub struct World {
     pub tasks: BTreeMap<u64, Task>,
     pub bucket: Bucket,
     pub truth: Truth,
+    /// The collector is at its objects.
+    pub is_deleting: bool,
     pub counts: BTreeMap<&'static str, u64>,
     pub trace: Option<RefCell<Vec<String>>>,
     queue: BinaryHeap<Reverse<(i64, u64)>>,
@@ -224,6 +224,7 @@ impl Stage {
             tasks: BTreeMap::new(),
             bucket: Bucket::default(),
             truth: Truth::default(),
+            is_deleting: false,
             counts: BTreeMap::new(),
             trace: None,
             queue: BinaryHeap::new(),
