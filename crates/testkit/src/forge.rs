@@ -139,6 +139,11 @@ impl FakeGithub {
         repo
     }
 
+    /// The repository of that name, which was made before.
+    pub fn repository_handle(&self, full_name: &str) -> Arc<TestRepo> {
+        self.repository(full_name).repo
+    }
+
     fn path(&self, full_name: &str) -> PathBuf {
         self.folder.path().join(format!("{full_name}.git"))
     }

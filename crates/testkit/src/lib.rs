@@ -2,9 +2,11 @@
 
 pub mod forge;
 pub mod repo;
+pub mod server;
 pub mod skip;
 mod text;
 
 pub use forge::FakeGithub;
 pub use repo::TestRepo;
+pub use server::Server;
 pub use skip::skip;

@@ -1,0 +1,15 @@
+//! The program from outside: a real server, a fake GitHub, and what readers get.
+//!
+//! Tests whose names begin with `mistake_NN` prove that a numbered mistake of the systems this one carries on is
+//! not made; `rule_N` is a numbered rule for webhooks. docs/archive.md and the forge crate list them.
+
+mod campaign;
+mod cli;
+mod content;
+mod control;
+mod crash;
+mod disk;
+mod hooks;
+mod push;
+mod remote;
+mod world;
