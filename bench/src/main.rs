@@ -5,6 +5,8 @@
 //! cargo run --release -p gristmill-bench -- accept --trace
 //! cargo run --release -p gristmill-bench -- hostile
 //! cargo run --release -p gristmill-bench -- start
+//! cargo run --release -p gristmill-bench -- archive
+//! cargo run --release -p gristmill-bench -- engine
 //! ```
 //!
 //! - `accept`: signed GitHub pushes of 7.6 kB over 64 kept connections, in a closed loop, in rounds that
@@ -15,6 +17,10 @@
 //! - `hostile`: malformed deliveries and slow connections, while a good sender goes on.
 //! - `start`: from `exec` to the first `202` with 10 000 rows in the queue, left there by a `kill -9`;
 //!   memory of an idle server.
+//! - `archive`: from a push to its archive where readers see it, beside `git fetch` and `git archive`: the first
+//!   one of a repository, and after changes to a few files. Every archive is compared with git.
+//! - `engine`: 100 000 jobs that do nothing, in graphs of 100, in the real database: jobs per second, processor
+//!   time per job.
 //!
 //! The machine is shared and noisy: read ratios, not absolute figures. Targets that are not being measured are
 //! stopped (`SIGSTOP`), so that work they left behind does not slow the others. Every bar is one line that ends
@@ -29,6 +35,8 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "printing results is what a benchmark is for")]
 
 mod accept;
+mod archive;
+mod engine;
 mod floor;
 mod hostile;
 mod kit;
@@ -53,6 +61,10 @@ struct Cli {
 enum Bench {
     /// Signed deliveries accepted per second, beside Debian's `webhook` and a server that does nothing.
     Accept(accept::Args),
+    /// From a push to its archive, beside `git fetch` and `git archive`.
+    Archive(archive::Args),
+    /// What the engine costs, by jobs that do nothing.
+    Engine(engine::Args),
     /// Malformed deliveries and slow connections while a good sender goes on.
     Hostile(hostile::Args),
     /// Time to the first `202` with a full queue, and memory when idle.
@@ -65,6 +77,8 @@ enum Bench {
 fn main() -> ExitCode {
     let outcome = match Cli::parse().bench {
         Bench::Accept(args) => accept::run(&args),
+        Bench::Archive(args) => archive::run(&args),
+        Bench::Engine(args) => engine::run(&args),
         Bench::Hostile(args) => hostile::run(&args),
         Bench::Start(args) => start::run(&args),
         Bench::Floor(args) => floor::run(&args).map(|()| false),

@@ -16,6 +16,8 @@ pub(crate) const BODY_BYTES: usize = 7_600;
 
 /// Stands for the pushed commit until a request is made.
 const COMMIT: &str = "cccccccccccccccccccccccccccccccccccccccc";
+/// Stands where the ref was before.
+const BEFORE: &str = "b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0";
 const DELIVERY: &str = "dddddddd-dddd-4ddd-8ddd-dddddddddddd";
 const SIGNATURE: &str = "5555555555555555555555555555555555555555555555555555555555555555";
 const HEX: &[u8; 16] = b"0123456789abcdef";
@@ -105,6 +107,14 @@ impl Template {
     }
 }
 
+/// A signed push to `path` that moves `main` from one commit to another.
+pub(crate) fn push(path: &str, before: &str, after: &str, delivery: &str) -> Vec<u8> {
+    let body = push_body().replace(COMMIT, after).replace(BEFORE, before);
+    let head =
+        head(path, body.len()).replace(DELIVERY, delivery).replace(SIGNATURE, &sign_body(body.as_bytes()));
+    [head, body].concat().into_bytes()
+}
+
 /// The delivery id of the variant `n`.
 pub(crate) fn delivery_id(n: u64) -> String {
     let tail = digits(n);
@@ -161,11 +171,10 @@ fn push_body() -> String {
 }
 
 fn push_body_padded(padding: usize) -> String {
-    let before = "b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0";
     let last = commit_object(COMMIT, "Grind finer");
     let members = [
         ("ref", json!("refs/heads/main")),
-        ("before", json!(before)),
+        ("before", json!(BEFORE)),
         ("base_ref", Value::Null),
         ("compare", json!("https://github.com/bench/repo/compare/b0b0b0b0b0b0...main")),
         ("created", json!(false)),
@@ -174,7 +183,7 @@ fn push_body_padded(padding: usize) -> String {
         ("pusher", json!({ "name": "miller", "email": "miller@example.org" })),
         ("sender", account("miller", 583_231)),
         ("repository", repository()),
-        ("commits", json!([commit_object(before, &"x".repeat(padding)), last])),
+        ("commits", json!([commit_object(BEFORE, &"x".repeat(padding)), last])),
         ("head_commit", last),
         ("after", json!(COMMIT)),
     ];
@@ -245,6 +254,19 @@ mod tests {
             assert!(request.contains("Content-Length: 7600\r\n"));
         }
         assert_eq!(delivery_id(255), "dddddddd-dddd-4ddd-8ddd-0000000000ff");
+    }
+
+    #[test]
+    fn a_push_of_named_commits_is_signed() {
+        let (before, after) = ("1".repeat(40), "2".repeat(40));
+        let request = String::from_utf8(push("/hooks/x", &before, &after, "some-id")).unwrap();
+        let (head, body) = request.split_once("\r\n\r\n").unwrap();
+        let json: Value = serde_json::from_str(body).unwrap();
+        assert_eq!((&json["before"], &json["after"]), (&json!(before), &json!(after)));
+        assert_eq!(json["head_commit"]["id"], json!(after));
+        assert!(head.contains("X-GitHub-Delivery: some-id\r\n"));
+        assert!(head.contains(&format!("sha256={}", sign_body(body.as_bytes()))));
+        assert!(head.ends_with(&format!("Content-Length: {}", body.len())));
     }
 
     #[test]

@@ -91,26 +91,42 @@ impl Common {
                 (Server::start("webhook", webhook(addr, dir)?, &log)?, Some(addr))
             }
             Kind::Gristmill => {
-                write_config(dir, remote)?;
-                (Server::start("gristmill", self.gristmill(dir)?, &log)?, None)
+                let git = remote.map(|remote| remote.place(dir)).transpose()?;
+                return self.serve(git.as_deref(), dir);
             }
         };
         let addr = match addr {
             Some(addr) => server.reached(addr)?,
             None => server.announced()?,
         };
-        let template = Template::new(&format!("/hooks/{}", payload::REPOSITORY));
         let accepted = if kind == Kind::Webhook { 200 } else { 202 };
-        Ok(Target { kind, server, addr, template, accepted })
+        Ok(Target { kind, server, addr, template: Template::new(&hook_path()), accepted })
     }
 
-    fn gristmill(&self, dir: &Path) -> Result<Command> {
+    /// Starts Gristmill with the repository at `git` as its project, or without any.
+    pub(crate) fn serve(&self, git: Option<&Path>, dir: &Path) -> Result<Target> {
+        write_config(dir, git)?;
+        let mut command = self.gristmill(dir)?;
+        command.arg("serve");
+        let mut server = Server::start("gristmill", command, &dir.join("gristmill.log"))?;
+        let addr = server.announced()?;
+        Ok(Target {
+            kind: Kind::Gristmill,
+            server,
+            addr,
+            template: Template::new(&hook_path()),
+            accepted: 202,
+        })
+    }
+
+    /// The program under test with the configuration in `dir`; what it is to do comes next.
+    pub(crate) fn gristmill(&self, dir: &Path) -> Result<Command> {
         let Some(program) = &self.gristmill else {
             bail!("no program to measure: set GRISTMILL or give --gristmill PATH (see also --targets)");
         };
         let program = program.canonicalize().with_context(|| format!("there is no {}", program.display()))?;
         let mut command = Command::new(program);
-        command.arg("serve").arg("--config").arg(dir.join("gristmill.toml"));
+        command.arg("--config").arg(dir.join("gristmill.toml"));
         command.current_dir(dir).env_remove("GRISTMILL").env_remove("GRISTMILL_CONFIG");
         Ok(command)
     }
@@ -150,20 +166,35 @@ fn free_address() -> Result<SocketAddr> {
     Ok(TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0)))?.local_addr()?)
 }
 
-/// Gristmill's configuration in `dir`, with the project of the benchmarks unless `remote` is `None`.
-fn write_config(dir: &Path, remote: Option<Remote>) -> Result<()> {
-    let mut config = "[server]\nlisten = \"127.0.0.1:0\"\n".to_owned();
-    if let Some(remote) = remote {
-        let git = dir.join(match remote {
-            Remote::Missing => "missing.git",
-            Remote::Empty => "empty.git",
+/// Where the project's webhooks go.
+pub(crate) fn hook_path() -> String {
+    format!("/hooks/{}", payload::REPOSITORY)
+}
+
+/// The file that readers see, below the folder with the configuration.
+pub(crate) const PUBLIC_FILE: &str = "gristmill-data/storage/public/bench/repo/main.zip";
+
+impl Remote {
+    /// Makes it in `dir`; its path.
+    fn place(self, dir: &Path) -> Result<PathBuf> {
+        let git = dir.join(match self {
+            Self::Missing => "missing.git",
+            Self::Empty => "empty.git",
         });
-        if remote == Remote::Empty && !git.exists() {
+        if self == Self::Empty && !git.exists() {
             let made = Command::new("git").args(["init", "--quiet", "--bare"]).arg(&git).status();
             if !made.context("cannot start git")?.success() {
                 bail!("git cannot make a repository in {}", git.display());
             }
         }
+        Ok(git)
+    }
+}
+
+/// Gristmill's configuration in `dir`, with the project of the benchmarks where there is a repository.
+fn write_config(dir: &Path, git: Option<&Path>) -> Result<()> {
+    let mut config = "[server]\nlisten = \"127.0.0.1:0\"\n".to_owned();
+    if let Some(git) = git {
         let secret = dir.join("secret");
         fs::write(&secret, payload::SECRET)?;
         config += &format!(
