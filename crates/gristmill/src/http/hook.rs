@@ -35,7 +35,6 @@ const RETRY_AFTER_SECONDS: &str = "30";
 const HASH_HERE_MAX: usize = 1 << 20;
 
 /// What the routes share.
-#[derive(Clone)]
 struct Hooks {
     app: App,
     /// Memory for bodies that are not stored yet.
@@ -52,7 +51,7 @@ pub fn routes(app: &App) -> Router<App> {
     let random = [app.db.random().to_ne_bytes(), app.db.random().to_ne_bytes()].concat();
     // A space is no secret; random bytes that are all blank would be, which does not happen.
     let dummy = Secret::new([random.as_slice(), b"x"].concat()).expect("not blank");
-    let hooks = Hooks { app: app.clone(), memory, dummy };
+    let hooks = Arc::new(Hooks { app: app.clone(), memory, dummy });
     Router::new().route("/hooks/{*project}", post(move |path, request| receive(hooks, path, request)))
 }
 
@@ -110,7 +109,7 @@ impl IntoResponse for Refusal {
     }
 }
 
-async fn receive(hooks: Hooks, Path(project): Path<String>, request: Request) -> Response {
+async fn receive(hooks: Arc<Hooks>, Path(project): Path<String>, request: Request) -> Response {
     match accept(&hooks, &project, request).await {
         Ok(Accepted::New(id) | Accepted::Again(id)) => {
             (StatusCode::ACCEPTED, Json(serde_json::json!({ "delivery": id.to_string() }))).into_response()
@@ -126,7 +125,7 @@ async fn receive(hooks: Hooks, Path(project): Path<String>, request: Request) ->
     }
 }
 
-async fn accept(hooks: &Hooks, project: &str, request: Request) -> Result<Accepted, Refusal> {
+async fn accept(hooks: &Arc<Hooks>, project: &str, request: Request) -> Result<Accepted, Refusal> {
     let (head, body) = request.into_parts();
     let (body, _memory) = read_body(hooks, &head.headers, body).await?;
     let (project, verified) = verify_as_configured(hooks, project, &head.headers, body).await?;
@@ -137,7 +136,7 @@ async fn accept(hooks: &Hooks, project: &str, request: Request) -> Result<Accept
         event: verified.event().to_owned(),
         verifier: verified.verifier().to_string(),
         content_type: content_type.unwrap_or_default().to_owned(),
-        body: verified.body().to_vec(),
+        body: into_body(verified),
     };
     let stored = hooks.app.db.transact(move |tx| delivery::accept(tx, &new)).await;
     fail::point("accept.stored");
@@ -189,36 +188,47 @@ fn take_memory(hooks: &Hooks, units: usize) -> Result<OwnedSemaphorePermit, Refu
     taken.map_err(|_| Refusal::Busy("too many deliveries arrive at once"))
 }
 
+/// The bytes that were signed. Nobody else holds them any more, so that they are not copied.
+fn into_body(verified: Verified) -> Vec<u8> {
+    let body = verified.body().clone();
+    drop(verified);
+    body.into()
+}
+
+/// Verifies where the request is served: a body of the usual size is hashed in microseconds. A long one
+/// is hashed elsewhere, so that nobody waits for it.
 async fn verify_as_configured(
-    hooks: &Hooks,
+    hooks: &Arc<Hooks>,
     project: &str,
     headers: &HeaderMap,
     body: Vec<u8>,
 ) -> Result<(ProjectId, Verified), Refusal> {
-    let (hooks, project, headers) = (hooks.clone(), project.to_owned(), headers.clone());
-    let is_long = body.len() > HASH_HERE_MAX;
-    let verify = move || {
-        let live = hooks.app.live();
-        let pairs = headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
-        let headers = Headers::new(pairs);
-        match live.hooks.get(&project) {
-            Some(hook) => verify(hook.forge, &headers, body.into(), &hook.secrets, hook.options)
-                .map(|verified| (hook.project, verified)),
-            None => Err(verify_dummy(
-                Forge::Github,
-                &headers,
-                body.into(),
-                &hooks.dummy,
-                VerifyOptions::default(),
-            )),
-        }
-    };
-    let verified = if is_long {
-        tokio::task::spawn_blocking(verify).await.map_err(|_| Refusal::Busy("the program is stopping"))?
+    let verified = if body.len() > HASH_HERE_MAX {
+        let (hooks, project, headers) = (hooks.clone(), project.to_owned(), headers.clone());
+        let verifying = move || verify_body(&hooks, &project, &headers, body);
+        tokio::task::spawn_blocking(verifying).await.map_err(|_| Refusal::Busy("the program is stopping"))?
     } else {
-        verify()
+        verify_body(hooks, project, headers, body)
     };
     verified.map_err(refusal)
+}
+
+fn verify_body(
+    hooks: &Hooks,
+    project: &str,
+    headers: &HeaderMap,
+    body: Vec<u8>,
+) -> Result<(ProjectId, Verified), VerifyError> {
+    let live = hooks.app.live();
+    let pairs = headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
+    let headers = Headers::new(pairs);
+    match live.hooks.get(project) {
+        Some(hook) => verify(hook.forge, &headers, body.into(), &hook.secrets, hook.options)
+            .map(|verified| (hook.project, verified)),
+        None => {
+            Err(verify_dummy(Forge::Github, &headers, body.into(), &hooks.dummy, VerifyOptions::default()))
+        }
+    }
 }
 
 fn refusal(error: VerifyError) -> Refusal {
