@@ -30,14 +30,15 @@ CREATE TABLE delivery (
     verifier TEXT NOT NULL,
     content_type TEXT NOT NULL,
     body_digest BYTEA NOT NULL,
-    body BYTEA NOT NULL,
     received_ms BIGINT NOT NULL,
     state TEXT NOT NULL,
     reason TEXT,
     replays BIGINT NOT NULL,
+    body BYTEA NOT NULL,                -- last: what comes behind a long value costs its pages to read
     UNIQUE (project_id, remote_id)
 );
 CREATE INDEX delivery_received ON delivery (project_id, id) WHERE state = 'received';
+CREATE INDEX delivery_settled ON delivery (received_ms) WHERE state <> 'received';
 
 CREATE TABLE event (
     delivery_id TEXT NOT NULL,
@@ -120,8 +121,11 @@ CREATE TABLE job (
     finished_ms BIGINT
 );
 CREATE INDEX job_ready ON job (priority, not_before_ms, id) WHERE state = 'ready';
+CREATE INDEX job_ready_of ON job (project_id, priority, not_before_ms, id) WHERE state = 'ready' AND run_id IS NOT NULL;
+CREATE INDEX job_ready_alone ON job (priority, not_before_ms, id) WHERE state = 'ready' AND run_id IS NULL;
 CREATE INDEX job_leased ON job (project_id, lease_until_ms) WHERE state = 'leased';
 CREATE INDEX job_of_run ON job (run_id) WHERE run_id IS NOT NULL;
+CREATE INDEX job_alone ON job (finished_ms) WHERE run_id IS NULL;
 CREATE UNIQUE INDEX job_only_one_ready ON job (only_one) WHERE state = 'ready' AND only_one IS NOT NULL;
 CREATE UNIQUE INDEX job_only_one_leased ON job (only_one) WHERE state = 'leased' AND only_one IS NOT NULL;
 
@@ -218,6 +222,7 @@ CREATE TABLE publication (
 );
 CREATE INDEX publication_digest ON publication (digest);
 CREATE INDEX publication_run ON publication (run_id);
+CREATE INDEX publication_of ON publication (project_id, pipeline, seq);
 
 CREATE TABLE key_holder (
     key TEXT PRIMARY KEY,

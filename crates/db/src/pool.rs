@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -242,7 +243,8 @@ impl Writer {
                 Err(error) => work(Err(error.clone())),
             });
         }
-        let fate = begun.and_then(|()| self.batch("COMMIT"));
+        let fate = begun
+            .and_then(|()| if self.conn.is_autocommit() { Err(DbError::Full) } else { self.batch("COMMIT") });
         if !self.conn.is_autocommit() {
             // The rollback of a failed commit can itself fail only where SQLite has rolled back already.
             let _ = self.conn.execute_batch("ROLLBACK");
@@ -260,7 +262,11 @@ impl Writer {
     }
 
     fn one(&self, work: Work, wake: &mut bool) -> Ran {
-        // A full disk can end the whole transaction, so that the savepoint is gone with it.
+        // A full disk can end the whole transaction. A savepoint would then begin one of its own, and
+        // keep what belongs to a group that is taken back.
+        if self.conn.is_autocommit() {
+            return work(Err(DbError::Full));
+        }
         if let Err(error) = self.batch("SAVEPOINT one") {
             return work(Err(error));
         }
@@ -353,6 +359,23 @@ impl MemoryDb {
             self.conn.execute_batch(&format!("DELETE FROM {name}"))?;
         }
         Ok(self.conn.execute_batch("UPDATE counter SET value = 0")?)
+    }
+
+    /// [`MemoryDb::transact`], and how many steps SQLite's machine took: what it costs, on any computer.
+    pub fn cost<T, E: From<DbError>>(
+        &self,
+        work: impl FnOnce(&mut Tx<'_>) -> Result<T, E>,
+    ) -> Result<(T, u64), E> {
+        let steps = Arc::new(AtomicU64::new(0));
+        let counter = steps.clone();
+        let count = move || {
+            counter.fetch_add(1, Ordering::Relaxed);
+            false
+        };
+        self.conn.progress_handler(1, Some(count)).map_err(DbError::from)?;
+        let result = self.transact(work);
+        self.conn.progress_handler(0, None::<fn() -> bool>).map_err(DbError::from)?;
+        Ok((result?, steps.load(Ordering::Relaxed)))
     }
 
     /// Compiles a statement, to see that it can be.

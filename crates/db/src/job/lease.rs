@@ -1,12 +1,11 @@
 //! Leases: taking jobs, keeping them, losing them.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use gristmill_model::retry::{ATTEMPTS_MAX, backoff};
 use gristmill_model::{BootId, JobId, JobState, ProjectId, RunId, Timestamp};
 
-use super::finish;
+use super::{finish, queue};
 use crate::error::DbError;
 use crate::statements::statements;
 use crate::tx::Tx;
@@ -16,8 +15,6 @@ use crate::{params, run, step};
 pub const LEASE: Duration = Duration::from_secs(20);
 
 statements! {
-    CANDIDATES = "SELECT id, run_id, project_id, kind, payload, tries FROM job WHERE state = 'ready' AND not_before_ms <= $1 AND (only_one IS NULL OR NOT EXISTS (SELECT 1 FROM job AS other WHERE other.state = 'leased' AND other.only_one = job.only_one)) AND (run_id IS NULL OR project_id NOT IN (SELECT project.id FROM (SELECT project_id, count(*) AS n FROM job WHERE state = 'leased' AND run_id IS NOT NULL GROUP BY project_id) AS held JOIN project ON project.id = held.project_id WHERE held.n >= project.jobs_max)) ORDER BY priority, not_before_ms, id LIMIT $2";
-    ROOM = "SELECT jobs_max - (SELECT count(*) FROM job WHERE state = 'leased' AND run_id IS NOT NULL AND project_id = $1) FROM project WHERE id = $1";
     TAKE = "UPDATE job SET state = 'leased', attempt = attempt + 1, boot_id = $2, lease_until_ms = $3 WHERE id = $1 AND state = 'ready' RETURNING attempt";
     BEGIN_ATTEMPT = "INSERT INTO job_attempt (job_id, attempt, boot_id, started_ms) VALUES ($1, $2, $3, $4)";
     END_ATTEMPT = "UPDATE job_attempt SET ended_ms = $3, result = $4, reason = $5 WHERE job_id = $1 AND attempt = $2";
@@ -54,50 +51,11 @@ pub struct Lease {
 /// Leases up to `max` jobs, those longest due first, within the limits of their projects.
 pub fn lease(tx: &mut Tx<'_>, boot: BootId, max: usize) -> Result<Vec<Lease>, DbError> {
     let now = tx.now();
-    let mut leases = Vec::new();
-    let mut room: HashMap<ProjectId, i64> = HashMap::new();
-    let limit = i64::try_from(max).unwrap_or(i64::MAX);
-    while leases.len() < max {
-        let candidates = tx.query(CANDIDATES, params![now, limit], |row| {
-            Ok(Lease {
-                job: row.get(0)?,
-                attempt: 0,
-                run: row.get(1)?,
-                project: row.get(2)?,
-                kind: row.get(3)?,
-                payload: row.get(4)?,
-                tries: row.get(5)?,
-            })
-        })?;
-        let before = leases.len();
-        // At most one job of an `only_one` is ready, so that a page never holds two of them.
-        for mut candidate in candidates {
-            if leases.len() == max {
-                break;
-            }
-            if !has_room(tx, &candidate, &mut room)? {
-                continue;
-            }
-            candidate.attempt = take(tx, &candidate, boot, now)?;
-            leases.push(candidate);
-        }
-        if leases.len() == before {
-            break;
-        }
+    let mut leases = queue::next(tx, max)?;
+    for lease in &mut leases {
+        lease.attempt = take(tx, lease, boot, now)?;
     }
     Ok(leases)
-}
-
-/// Counts the candidate against its project's limit; work outside runs is not limited, so that a
-/// project whose long builds fill its limit still sees new pushes.
-fn has_room(tx: &mut Tx<'_>, candidate: &Lease, room: &mut HashMap<ProjectId, i64>) -> Result<bool, DbError> {
-    let (Some(project), Some(_)) = (candidate.project, candidate.run) else { return Ok(true) };
-    let left = match room.get(&project) {
-        Some(left) => *left,
-        None => tx.query_one(ROOM, params![project], |row| row.get(0))?.unwrap_or(i64::MAX),
-    };
-    room.insert(project, left.saturating_sub(1).max(0));
-    Ok(left > 0)
 }
 
 fn take(tx: &mut Tx<'_>, lease: &Lease, boot: BootId, now: Timestamp) -> Result<i64, DbError> {

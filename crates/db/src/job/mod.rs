@@ -5,6 +5,7 @@
 
 mod finish;
 mod lease;
+mod queue;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -19,6 +20,7 @@ use crate::tx::{Row, Tx};
 pub use finish::{Finish, FinishError, finish};
 pub(crate) use lease::is_leased;
 pub use lease::{LEASE, Lease, Rescue, heartbeat, lease, release, rescue, still_mine};
+pub use queue::next_due;
 
 statements! {
     INSERT = "INSERT INTO job (id, run_id, project_id, kind, payload, only_one, state, deps_left, delay_ms, not_before_ms, priority, attempt, tries, created_ms) VALUES ($1, $2, $3, $4, $5, NULL, $6, $7, $8, $9, $10, 0, 0, $11)";
@@ -33,7 +35,6 @@ statements! {
     ATTEMPTS = "SELECT attempt, boot_id, started_ms, ended_ms, result, reason FROM job_attempt WHERE job_id = $1 ORDER BY attempt DESC LIMIT $2";
     DEAD = "SELECT id, run_id, project_id, kind, payload, state, attempt, tries, not_before_ms, outcome, reason, created_ms, finished_ms, deps_left FROM job WHERE state = 'dead' AND run_id IS NULL ORDER BY id DESC LIMIT $1";
     COUNTS = "SELECT state, count(*) FROM job WHERE state IN ('blocked', 'ready', 'leased', 'dead') GROUP BY state";
-    NEXT_DUE = "SELECT min(not_before_ms) FROM job WHERE state = 'ready'";
     REDRIVE = "UPDATE job SET state = 'ready', tries = 0, not_before_ms = $2, reason = NULL, finished_ms = NULL WHERE id = $1 AND state = 'dead' AND run_id IS NULL AND NOT EXISTS (SELECT 1 FROM job AS other WHERE other.state = 'ready' AND other.only_one = job.only_one)";
     UNSEEN = "SELECT id FROM project WHERE state = 'active' AND (EXISTS (SELECT 1 FROM delivery WHERE delivery.project_id = project.id AND delivery.state = 'received') OR EXISTS (SELECT 1 FROM build_request WHERE build_request.project_id = project.id)) AND NOT EXISTS (SELECT 1 FROM job WHERE job.state = 'ready' AND job.only_one = 'look:' || project.id) AND NOT EXISTS (SELECT 1 FROM job WHERE job.state = 'leased' AND job.only_one = 'look:' || project.id) LIMIT $1";
     EXPIRE_ATTEMPTS = "DELETE FROM job_attempt WHERE job_id IN (SELECT id FROM job WHERE run_id IS NULL AND state NOT IN ('ready', 'leased', 'blocked') AND finished_ms < $1)";
@@ -42,7 +43,7 @@ statements! {
 
 /// Statements of the whole module, for the test that prepares them.
 pub(crate) fn all_statements() -> impl Iterator<Item = &'static (&'static str, &'static str)> {
-    STATEMENTS.iter().chain(lease::STATEMENTS).chain(finish::STATEMENTS)
+    STATEMENTS.iter().chain(lease::STATEMENTS).chain(finish::STATEMENTS).chain(queue::STATEMENTS)
 }
 
 /// A hook, a person or a schedule waits for it.
@@ -258,11 +259,6 @@ pub fn look_where_waiting(tx: &mut Tx<'_>, limit: i64) -> Result<usize, DbError>
 /// How many jobs are in each state that is not an end, and how many are dead.
 pub fn counts(tx: &mut Tx<'_>) -> Result<Vec<(JobState, i64)>, DbError> {
     tx.query(COUNTS, params![], |row| Ok((row.get(0)?, row.get(1)?)))
-}
-
-/// When the next job that is only waiting for its time may be leased.
-pub fn next_due(tx: &mut Tx<'_>) -> Result<Option<Timestamp>, DbError> {
-    Ok(tx.query_one(NEXT_DUE, params![], |row| row.get::<Option<Timestamp>>(0))?.flatten())
 }
 
 /// Ends all jobs of a run that are not over. Leases end with them.
