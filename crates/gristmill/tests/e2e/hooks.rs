@@ -31,7 +31,7 @@ fn raw(server: &Server, path: &str, headers: &[(&str, &str)], body: &[u8]) -> St
 }
 
 #[test]
-fn rule_2_whoever_has_no_secret_is_told_the_same_to_the_byte() {
+fn mistake_01_mistake_10_rule_2_whoever_has_no_secret_is_told_the_same_to_the_byte() {
     let mut world = World::prepare(|project| project);
     let silent = world.github.create("acme/silent", SECRET);
     let commit = world.text(None, "one");
@@ -161,7 +161,7 @@ fn a_person_who_replays_a_delivery_builds_again() {
 }
 
 #[test]
-fn mistake_14_rule_7_the_payload_chooses_neither_repository_nor_address() {
+fn mistake_02_mistake_14_rule_7_the_payload_chooses_neither_repository_nor_address() {
     let world = World::start(|project| project);
     let trap = TcpListener::bind("127.0.0.1:0").expect("a port");
     trap.set_nonblocking(true).expect("a socket");

@@ -12,4 +12,5 @@ mod disk;
 mod hooks;
 mod push;
 mod remote;
+mod serving;
 mod world;

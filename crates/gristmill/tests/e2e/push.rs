@@ -144,7 +144,7 @@ fn a_force_push_back_to_an_ancestor_is_a_move_forward() {
 }
 
 #[test]
-fn mistake_04_tags_annotated_tags_and_releases_are_built() {
+fn mistake_04_rule_5_tags_annotated_tags_and_releases_are_built() {
     let shape = "branches = [\"main\"]\ntags = [\"v*\"]\nreleases = true";
     let world = World::start(|project| project.pipeline(shape));
     let commit = world.text(None, "one");
@@ -169,7 +169,7 @@ fn mistake_04_tags_annotated_tags_and_releases_are_built() {
 }
 
 #[test]
-fn mistake_05_ping_pull_request_and_delete_build_nothing_and_are_recorded() {
+fn mistake_05_rule_5_ping_pull_request_and_delete_build_nothing_and_are_recorded() {
     let world = World::start(|project| project);
     let commit = world.text(None, "one");
     world.push_and_wait(MAIN, &commit);

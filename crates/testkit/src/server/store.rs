@@ -73,6 +73,12 @@ impl Store {
         self.rows(sql, |row| row.get(0)).first().copied().expect("one row")
     }
 
+    /// Changes the database of a server that has stopped: what cannot be brought about otherwise.
+    pub fn execute(&self, sql: &str) {
+        let connection = self.connection().expect("a database");
+        connection.execute(sql, []).unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
+
     fn rows<T>(&self, sql: &str, read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>) -> Vec<T> {
         let Some(connection) = self.connection() else { return Vec::new() };
         let mut statement = connection.prepare(sql).unwrap_or_else(|error| panic!("{sql}: {error}"));

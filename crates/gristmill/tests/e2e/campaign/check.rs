@@ -61,9 +61,16 @@ fn wait(server: &Server, look: impl Fn() -> (Vec<String>, i64)) {
         if moved != last {
             (last, since) = (moved, Instant::now());
         }
-        assert!(since.elapsed() < STUCK, "stuck: {left:#?}\n{}", server.log());
+        assert!(since.elapsed() < STUCK, "stuck: {left:#?}\n{}\n{}", described(server), server.log());
         pause(Duration::from_millis(50));
     }
+}
+
+/// What the jobs of open runs went through.
+fn described(server: &Server) -> String {
+    let runs = list(server, &["run", "list", "--limit", "60000"]);
+    let open = runs.iter().filter(|run| run["finished"].is_null()).take(3);
+    open.map(|run| server.cli_text(&["run", "show", "--json", run["id"].as_str().expect("an id")])).collect()
 }
 
 fn key(project: &str, git_ref: &str) -> String {
