@@ -10,7 +10,7 @@ use crate::{job, params};
 statements! {
     INSERT = "INSERT INTO delivery (id, project_id, remote_id, event, verifier, content_type, body_digest, body, received_ms, state, replays) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'received', 0) ON CONFLICT (project_id, remote_id) DO NOTHING";
     KNOWN = "SELECT id, body_digest FROM delivery WHERE project_id = $1 AND remote_id = $2";
-    WAITING = "SELECT id, project_id, remote_id, event, verifier, content_type, body, received_ms, state, reason, replays FROM delivery WHERE project_id = $1 AND state = 'received' ORDER BY id LIMIT $2";
+    WAITING = "SELECT id, length(body) FROM delivery WHERE project_id = $1 AND state = 'received' ORDER BY id LIMIT $2";
     SHOW = "SELECT id, project_id, remote_id, event, verifier, content_type, body, received_ms, state, reason, replays FROM delivery WHERE id = $1";
     LIST = "SELECT id, project_id, remote_id, event, verifier, content_type, NULL, received_ms, state, reason, replays FROM delivery WHERE ($1 IS NULL OR project_id = $1) AND id < $2 ORDER BY id DESC LIMIT $3";
     SETTLE = "UPDATE delivery SET state = $2, reason = $3 WHERE id = $1";
@@ -125,9 +125,27 @@ pub fn accept(tx: &mut Tx<'_>, new: &NewDelivery) -> Result<Accepted, DbError> {
     Ok(if first == digest { Accepted::Again(id) } else { Accepted::Conflict(id) })
 }
 
-/// Deliveries of a project whose events are not handled yet, oldest first.
-pub fn waiting(tx: &mut Tx<'_>, project: ProjectId, limit: i64) -> Result<Vec<Delivery>, DbError> {
-    tx.query(WAITING, params![project, limit], read)
+/// Deliveries of a project whose events are not handled yet, oldest first: up to `limit`, and as many as
+/// have `bytes_max` bytes together, but always one. Whether there are more.
+pub fn waiting(
+    tx: &mut Tx<'_>,
+    project: ProjectId,
+    limit: i64,
+    bytes_max: i64,
+) -> Result<(Vec<Delivery>, bool), DbError> {
+    let ids = tx.query(WAITING, params![project, limit.saturating_add(1)], |row| {
+        Ok((row.get::<DeliveryId>(0)?, row.get::<i64>(1)?))
+    })?;
+    let (mut found, mut bytes) = (Vec::new(), 0);
+    for (id, length) in &ids {
+        bytes += length;
+        let is_full = bytes > bytes_max || i64::try_from(found.len()).is_ok_and(|found| found >= limit);
+        if is_full && !found.is_empty() {
+            return Ok((found, true));
+        }
+        found.extend(by_id(tx, *id)?);
+    }
+    Ok((found, false))
 }
 
 /// How many deliveries wait, over all projects.

@@ -363,7 +363,7 @@ impl MemoryDb {
 
     /// [`MemoryDb::transact`], and how many steps SQLite's machine took: what it costs, on any computer.
     pub fn cost<T, E: From<DbError>>(
-        &self,
+        &mut self,
         work: impl FnOnce(&mut Tx<'_>) -> Result<T, E>,
     ) -> Result<(T, u64), E> {
         let steps = Arc::new(AtomicU64::new(0));

@@ -32,7 +32,8 @@ statements! {
     LET_GO = "DELETE FROM key_holder WHERE key = $1 AND job_id = $2";
     LET_ALL_GO = "DELETE FROM key_holder";
     DELETE = "DELETE FROM publication WHERE key = $1 AND seq = $2";
-    DELETE_KEY = "DELETE FROM publication WHERE key = $1";
+    SHARED = "SELECT 1 FROM publication WHERE key = $1 AND project_id <> $2 LIMIT 1";
+    DELETE_OF = "DELETE FROM publication WHERE key = $1 AND project_id = $2";
     EXTRA_BY_AGE = "SELECT key, seq, size FROM publication WHERE project_id = $1 AND pipeline = $2 AND created_ms < $3 AND state <> 'desired' AND seq < (SELECT max(seq) FROM publication AS other WHERE other.key = publication.key AND other.state = 'published') ORDER BY seq LIMIT $4";
     EXTRA_BY_COUNT = "SELECT key, seq, size FROM publication WHERE project_id = $1 AND pipeline = $2 AND state <> 'desired' AND (SELECT count(*) FROM (SELECT 1 FROM publication AS newer WHERE newer.key = publication.key AND newer.seq > publication.seq AND newer.state = 'published' LIMIT $3) AS some) >= $3 ORDER BY seq LIMIT $4";
 }
@@ -348,9 +349,14 @@ pub fn more_than(
     tx.query(EXTRA_BY_COUNT, params![project, pipeline, keep.max(1), limit], read_extra)
 }
 
-/// Forgets all versions of a key.
-pub fn delete_key(tx: &mut Tx<'_>, key: &ObjectKey) -> Result<(), DbError> {
-    tx.execute(DELETE_KEY, params![key]).map(drop)
+/// Whether another project than this publishes or published under the key.
+pub fn is_shared(tx: &mut Tx<'_>, key: &ObjectKey, project: ProjectId) -> Result<bool, DbError> {
+    Ok(tx.query_one(SHARED, params![key, project], |_| Ok(()))?.is_some())
+}
+
+/// Forgets all versions of a key that a project published.
+pub fn delete_of(tx: &mut Tx<'_>, key: &ObjectKey, project: ProjectId) -> Result<(), DbError> {
+    tx.execute(DELETE_OF, params![key, project]).map(drop)
 }
 
 /// Forgets a version.

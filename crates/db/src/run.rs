@@ -11,6 +11,7 @@ statements! {
     INSERT = "INSERT INTO run (id, project_id, pipeline, spec_rev, ref, commit_id, seq, is_release, cause, cause_id, state, jobs_left, created_ms) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'queued', $11, $12)";
     EXISTS = "SELECT 1 FROM run WHERE project_id = $1 AND pipeline = $2 AND ref = $3 AND commit_id = $4 AND is_release = $5 LIMIT 1";
     OPEN = "SELECT id FROM run WHERE project_id = $1 AND pipeline = $2 AND ref = $3 AND state IN ('queued', 'running') AND is_release = $4 AND id <> $5";
+    OPEN_OF = "SELECT id FROM run WHERE project_id = $1 AND state IN ('queued', 'running') LIMIT $2";
     SHOW = "SELECT id, project_id, pipeline, spec_rev, ref, commit_id, seq, is_release, cause, cause_id, state, reason, jobs_left, created_ms, started_ms, finished_ms FROM run WHERE id = $1";
     LIST = "SELECT id, project_id, pipeline, spec_rev, ref, commit_id, seq, is_release, cause, cause_id, state, reason, jobs_left, created_ms, started_ms, finished_ms FROM run WHERE ($1 IS NULL OR project_id = $1) AND id < $2 ORDER BY id DESC LIMIT $3";
     START = "UPDATE run SET state = 'running', started_ms = $2 WHERE id = $1 AND state = 'queued'";
@@ -172,6 +173,11 @@ pub fn list(
     limit: i64,
 ) -> Result<Vec<Run>, DbError> {
     tx.query(LIST, params![project, before, limit], read)
+}
+
+/// Runs of a project that are not over.
+pub fn open_of(tx: &mut Tx<'_>, project: ProjectId, limit: i64) -> Result<Vec<RunId>, DbError> {
+    tx.query(OPEN_OF, params![project, limit], |row| row.get(0))
 }
 
 /// How many runs are not over.

@@ -20,6 +20,7 @@ statements! {
     ABANDON = "DELETE FROM step WHERE job_id = $1 AND state = 'making'";
     ADD_BLOB = "INSERT INTO step_blob (step_key, digest) VALUES ($1, $2) ON CONFLICT DO NOTHING";
     DROP_BLOBS = "DELETE FROM step_blob WHERE step_key = $1";
+    FORGET = "DELETE FROM step WHERE key = $1 AND state <> 'making'";
     CONDEMN = "UPDATE step SET state = 'condemned', since_ms = $1 WHERE state = 'ready' AND used_ms < $2 AND NOT EXISTS (SELECT 1 FROM pin WHERE pin.step_key = step.key) AND NOT EXISTS (SELECT 1 FROM artifact WHERE artifact.step_key = step.key)";
     PARDON = "UPDATE step SET state = 'ready', since_ms = $1 WHERE state = 'condemned' AND (EXISTS (SELECT 1 FROM pin WHERE pin.step_key = step.key) OR EXISTS (SELECT 1 FROM artifact WHERE artifact.step_key = step.key))";
     TO_DELETE = "SELECT key FROM step WHERE state = 'condemned' AND since_ms < $1 LIMIT $2";
@@ -87,6 +88,12 @@ pub fn made(
         tx.execute(PIN, params![key, run])?;
     }
     Ok(true)
+}
+
+/// Forgets a step whose bytes are lost: the next job that asks makes it.
+pub fn forget(tx: &mut Tx<'_>, key: Digest) -> Result<(), DbError> {
+    tx.execute(DROP_BLOBS, params![key])?;
+    tx.execute(FORGET, params![key]).map(drop)
 }
 
 /// A job ended without making what it was making: the next one that asks makes it.

@@ -73,6 +73,14 @@ pub struct Hook {
 impl App {
     /// Opens the database, the storage and git, as configured, and imports the projects.
     pub async fn open(config: Config, around: &Surroundings) -> anyhow::Result<App> {
+        let app = App::open_beside(config.clone(), around).await?;
+        app.take_up(config, around).await?;
+        Ok(app)
+    }
+
+    /// The same without importing the projects: for commands beside a server, which alone decides what
+    /// configuration is in force.
+    pub async fn open_beside(config: Config, around: &Surroundings) -> anyhow::Result<App> {
         let data = &config.data_dir;
         make_private_folder(data)?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
@@ -90,10 +98,8 @@ impl App {
         let git = open_git(&config, around)?;
         let logs = Logs::open(data.join("logs")).context("the folder of the logs cannot be made")?;
         let mirrors = data.join("mirrors");
-        let live = RwLock::new(Arc::new(Live::new(config.clone(), HashMap::new(), around)?));
-        let app = App(Arc::new(Inner { db, storage, git, logs, mirrors, clock, boot, live }));
-        app.take_up(config, around).await?;
-        Ok(app)
+        let live = RwLock::new(Arc::new(Live::new(config, HashMap::new(), around)?));
+        Ok(App(Arc::new(Inner { db, storage, git, logs, mirrors, clock, boot, live })))
     }
 
     /// The configuration in force.

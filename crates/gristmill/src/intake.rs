@@ -70,10 +70,10 @@ fn repository_fault(project: &Project, event: &Event) -> Option<String> {
 /// they are not this repository's).
 fn judged(project: &Project, events: &[Event]) -> Vec<Event> {
     let judge = |event: &Event| match repository_fault(project, event) {
-        Some(fault) if event.kind != EventKind::Ignored => {
-            Event { kind: EventKind::Ignored, git_ref: None, reason: Some(fault), ..event.clone() }
-        }
-        _ => event.clone(),
+        // Nothing of it counts, and nothing is learnt from it: an organisation's hook tells of all its
+        // repositories.
+        Some(fault) => Event { before: event.before, after: event.after, ..Event::ignored(fault) },
+        None => event.clone(),
     };
     events.iter().map(judge).collect()
 }
@@ -127,6 +127,7 @@ pub fn apply(
     for (git_ref, is_first) in &moves {
         look.build_move(tx, git_ref, *is_first, deliveries)?;
     }
+    look.build_missing(tx)?;
     for one in deliveries {
         let Ok(events) = &one.events else { continue };
         for event in events {
@@ -216,6 +217,26 @@ impl Look<'_> {
             }
             let cause = told.map_or(Cause::Poll, Cause::Delivery);
             self.build(tx, pipeline, git_ref, tip.commit, Some(seq), false, &cause)?;
+        }
+        Ok(())
+    }
+
+    /// Tips that did not move and have no run: the pipeline, or its wish for the ref, is new.
+    fn build_missing(&mut self, tx: &mut Tx<'_>) -> Result<(), DbError> {
+        let tips: Vec<(GitRef, CommitId, i64)> = self
+            .heads
+            .values()
+            .filter_map(|head| Some((head.git_ref.clone(), head.tip?, head.seq)))
+            .collect();
+        for (git_ref, commit, seq) in tips {
+            for pipeline in wanting(self.project, &git_ref) {
+                let skip = pipeline.first_look == FirstLook::Record
+                    || self.made.contains(&(pipeline.name.clone(), git_ref.clone(), commit, false))
+                    || run::exists(tx, self.project.id, &pipeline.name, &git_ref, commit, false)?;
+                if !skip {
+                    self.build(tx, pipeline, &git_ref, commit, Some(seq), false, &Cause::Poll)?;
+                }
+            }
         }
         Ok(())
     }

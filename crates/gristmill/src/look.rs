@@ -4,6 +4,7 @@
 //! only while its lease holds: an older observation can not be applied after a newer one.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use gristmill_db::delivery::{self, Delivery};
@@ -20,11 +21,16 @@ use crate::worker::step::{Ending, Step, StepError, ending};
 
 /// The most deliveries one look answers; the rest have another look.
 const DELIVERIES_MAX: i64 = 200;
+/// The most bytes of bodies it holds in memory for that.
+const BODIES_BYTES_MAX: i64 = 16 << 20;
+
+/// How long a remote may take to answer.
+const ANSWER_MAX: Duration = Duration::from_secs(30);
 
 /// Runs the step.
 pub async fn run(step: &Step) -> Result<Ending, StepError> {
     let id = step.lease.project.ok_or_else(|| StepError::fail("a look without a project"))?;
-    let (project, waiting) = read(step, id).await?;
+    let (project, (waiting, more)) = read(step, id).await?;
     let understood: Vec<Understood> = waiting.iter().map(|delivery| understand(&project, delivery)).collect();
     let left = settle(step, &project, understood).await?;
     if !project.active {
@@ -41,7 +47,6 @@ pub async fn run(step: &Step) -> Result<Ending, StepError> {
         }
     };
     fail::point("look.seen");
-    let more = i64::try_from(waiting.len()).unwrap_or(i64::MAX) >= DELIVERIES_MAX;
     let log = step.log.clone();
     Ok(Arc::new(move |tx| {
         let applied = intake::apply(tx, &project, &left, &seen)?;
@@ -63,10 +68,10 @@ fn done() -> Finish {
     Finish::Succeeded { outcome: "{}".to_owned(), cached: false, expand: None }
 }
 
-async fn read(step: &Step, id: ProjectId) -> Result<(Project, Vec<Delivery>), StepError> {
+async fn read(step: &Step, id: ProjectId) -> Result<(Project, (Vec<Delivery>, bool)), StepError> {
     let found = step.app.db.read(move |tx| {
         let Some(project) = project::by_id(tx, id)? else { return Ok(None) };
-        Ok(Some((project, delivery::waiting(tx, id, DELIVERIES_MAX)?)))
+        Ok(Some((project, delivery::waiting(tx, id, DELIVERIES_MAX, BODIES_BYTES_MAX)?)))
     });
     found.await?.ok_or_else(|| StepError::fail("the project is gone"))
 }
@@ -105,8 +110,8 @@ async fn settle(
 
 async fn ask(step: &Step, project: &Project) -> Result<Seen, String> {
     let remote = step.app.remote(project.id, &project.spec).map_err(|error| error.to_string())?;
-    let refs =
-        step.app.git.ls_remote(&remote, ListLimits::default()).await.map_err(|error| error.to_string())?;
+    let limits = ListLimits { time_max: ANSWER_MAX, ..ListLimits::default() };
+    let refs = step.app.git.ls_remote(&remote, limits).await.map_err(|error| error.to_string())?;
     if refs.refs_skipped > 0 {
         step.log.line(&format!("{} refs have names that cannot be taken", refs.refs_skipped));
     }

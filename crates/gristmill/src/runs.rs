@@ -1,7 +1,7 @@
 //! What people ask for: a run again, a project gone.
 
 use anyhow::{Context, bail};
-use gristmill_db::run::{self, NewRun};
+use gristmill_db::run::{self, NewRun, Stopped};
 use gristmill_db::{DbError, Tx, project, publication};
 use gristmill_model::{ProjectId, RunId};
 
@@ -41,11 +41,13 @@ pub fn retry(tx: &mut Tx<'_>, id: RunId) -> anyhow::Result<RunId> {
     Ok(run::create(tx, &new, &pipelines::plan(pipeline, &occasion), false)?)
 }
 
-/// Takes a project's public keys away and deletes all that is known of it; how many keys. Its mirror goes
-/// too; its blobs go with the next collection, where nothing else needs them. After a crash in the
-/// middle the same command goes on.
+/// Stops a project's runs, takes its public keys away and deletes all that is known of it; how many keys.
+/// A key under which another project publishes too stays as it is. The mirror goes as well; blobs go with
+/// the next collection, where nothing else needs them. After a crash in the middle the same command goes on.
 pub async fn purge(app: &App, id: ProjectId) -> anyhow::Result<usize> {
     const PAGE: i64 = 100;
+    // First: what still runs could publish again, or be what another project's job waits for.
+    while !stop_runs(app, id, PAGE).await? {}
     let mut withdrawn = 0;
     loop {
         let keys = app.db.read(move |tx| publication::keys_of(tx, id, PAGE)).await?;
@@ -53,12 +55,15 @@ pub async fn purge(app: &App, id: ProjectId) -> anyhow::Result<usize> {
             break;
         }
         for key in keys {
-            app.storage.withdraw(&key).await?;
-            for version in app.storage.versions(&key, None, usize::MAX).await? {
-                app.storage.delete_version(&key, version.seq).await?;
+            let this = key.clone();
+            if !app.db.read(move |tx| publication::is_shared(tx, &this, id)).await? {
+                app.storage.withdraw(&key).await?;
+                for version in app.storage.versions(&key, None, usize::MAX).await? {
+                    app.storage.delete_version(&key, version.seq).await?;
+                }
+                withdrawn += 1;
             }
-            app.db.transact(move |tx| publication::delete_key(tx, &key)).await?;
-            withdrawn += 1;
+            app.db.transact(move |tx| publication::delete_of(tx, &key, id)).await?;
         }
     }
     app.db.transact(move |tx| project::purge(tx, id)).await.map_err(|error: DbError| error)?;
@@ -68,5 +73,24 @@ pub async fn purge(app: &App, id: ProjectId) -> anyhow::Result<usize> {
             bail!("the mirror {} cannot be deleted: {error}", mirror.display())
         }
         _ => Ok(withdrawn),
+    }
+}
+
+/// Stops a page of a project's open runs; whether none is left.
+async fn stop_runs(app: &App, id: ProjectId, page: i64) -> anyhow::Result<bool> {
+    let stopped = app.db.transact(move |tx| {
+        let open = run::open_of(tx, id, page)?;
+        let mut publishing = None;
+        for run in &open {
+            if run::cancel(tx, *run, "the project is purged")? == Stopped::Publishing {
+                publishing = Some(*run);
+            }
+        }
+        Ok::<_, DbError>((open.is_empty(), publishing))
+    });
+    let (is_done, publishing) = stopped.await?;
+    match publishing {
+        Some(run) => bail!("run {run} is publishing at this moment; purge the project when it is over"),
+        None => Ok(is_done),
     }
 }

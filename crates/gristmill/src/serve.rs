@@ -7,7 +7,7 @@ use anyhow::{Context, bail};
 use gristmill_db::{delivery, due, run};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 
 use crate::app::{App, DataLock, lock_data};
 use crate::config::{Config, Surroundings, Watch};
@@ -28,7 +28,7 @@ pub struct Server {
     /// Where it listens.
     pub address: SocketAddr,
     stop: watch::Sender<bool>,
-    parts: Vec<JoinHandle<()>>,
+    parts: JoinSet<()>,
     _lock: DataLock,
 }
 
@@ -45,20 +45,19 @@ impl Server {
         let address = listener.local_addr()?;
         ticker::rescue_from_earlier_starts(&app).await?;
         let (stop, stopped) = watch::channel(false);
-        let parts = vec![
-            tokio::spawn(http::serve(listener, http::router(app.clone()), stopped.clone())),
-            tokio::spawn(Worker::new(app.clone(), jobs_max).run(stopped.clone())),
-            tokio::spawn(ticker::run(app.clone(), around.clone(), watch, stopped)),
-        ];
+        let mut parts = JoinSet::new();
+        parts.spawn(http::serve(listener, http::router(app.clone()), stopped.clone()));
+        parts.spawn(Worker::new(app.clone(), jobs_max).run(stopped.clone()));
+        parts.spawn(ticker::run(app.clone(), around.clone(), watch, stopped));
         ticker::look_at_all(&app, false).await?;
         Ok(Server { app, address, stop, parts, _lock: lock })
     }
 
     /// Stops: no new deliveries, running jobs may end for a while, the rest is given back.
-    pub async fn stop(self) {
+    pub async fn stop(mut self) {
         self.stop.send_replace(true);
-        for part in self.parts {
-            if let Err(error) = part.await {
+        while let Some(part) = self.parts.join_next().await {
+            if let Err(error) = part {
                 tracing::error!(%error, "a part of the program ended badly");
             }
         }
@@ -80,16 +79,29 @@ async fn lock_waiting(config: &Config) -> anyhow::Result<DataLock> {
 }
 
 /// Runs the server until the process is told to stop.
-pub async fn run(server: Server) -> anyhow::Result<()> {
+///
+/// # Errors
+///
+/// Where a part ended by itself: half a server is worse than none, because nobody notices.
+pub async fn run(mut server: Server) -> anyhow::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = terminate.recv() => tracing::info!("asked to stop (SIGTERM)"),
-        _ = interrupt.recv() => tracing::info!("asked to stop (Ctrl-C)"),
+    let ended = tokio::select! {
+        _ = terminate.recv() => Ok("SIGTERM"),
+        _ = interrupt.recv() => Ok("Ctrl-C"),
+        Some(part) = server.parts.join_next() => Err(part),
+    };
+    if let Ok(signal) = &ended {
+        tracing::info!(signal, "asked to stop");
     }
     server.stop().await;
-    Ok(())
+    match ended {
+        Ok(_) => Ok(()),
+        Err(part) => {
+            bail!("a part of the program ended by itself ({part:?}); start it again and report this")
+        }
+    }
 }
 
 /// What a `sync` found.
@@ -107,7 +119,10 @@ pub struct Synced {
 pub async fn sync(config: Config, around: &Surroundings, time_max: Duration) -> anyhow::Result<Synced> {
     let lock = lock_data(&config.data_dir)?;
     let jobs_max = config.worker.jobs_max;
-    let app = App::open(config, around).await?;
+    let app = match &lock {
+        Some(_) => App::open(config, around).await?,
+        None => App::open_beside(config, around).await?,
+    };
     let began = app.clock.now();
     let (stop, stopped) = watch::channel(false);
     let worker = match &lock {
@@ -117,6 +132,7 @@ pub async fn sync(config: Config, around: &Surroundings, time_max: Duration) -> 
         }
         None => None,
     };
+    ticker::follow_due(app.clone()).await?;
     ticker::look_at_all(&app, true).await?;
     let done = tokio::time::timeout(time_max, until_done(&app)).await;
     stop.send_replace(true);

@@ -26,6 +26,8 @@ const DUE: Duration = Duration::from_secs(1);
 const CONFIG: Duration = Duration::from_secs(2);
 /// How late this process learns of another one's writes.
 const OTHERS: Duration = Duration::from_millis(200);
+/// How often deliveries are looked for whose look was given up.
+const FORGOTTEN: Duration = Duration::from_secs(60);
 /// How often keys are compared with what they should show.
 const KEYS: Duration = Duration::from_secs(3600);
 /// How often mirrors are looked at.
@@ -45,6 +47,7 @@ pub async fn run(app: App, around: Surroundings, watch: Watch, stop: watch::Rece
         every(DUE, stop.clone(), || follow_due(app.clone())),
         every(OTHERS, stop.clone(), || others(app.clone(), seen.clone())),
         every(CONFIG, stop.clone(), || configuration(app.clone(), around.clone(), watch.clone())),
+        every(FORGOTTEN, stop.clone(), || forgotten(app.clone())),
         every(KEYS, stop.clone(), || upkeep::check_keys(app.clone())),
         every(MIRRORS, stop.clone(), || upkeep::maintain_mirrors(app.clone())),
         later(COLLECT_FIRST, stop.clone(), every(COLLECT, stop.clone(), || upkeep::collect(app.clone()))),
@@ -54,7 +57,7 @@ pub async fn run(app: App, around: Surroundings, watch: Watch, stop: watch::Rece
 /// Calls `pass` again and again; an error in one pass is logged and does not stop the next.
 async fn every<F>(period: Duration, mut stop: watch::Receiver<bool>, pass: impl Fn() -> F)
 where
-    F: Future<Output = anyhow::Result<()>>,
+    F: Future<Output = anyhow::Result<()>> + Send + 'static,
 {
     let mut timer = tokio::time::interval(period);
     timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -63,11 +66,13 @@ where
             _ = stop.changed() => return,
             _ = timer.tick() => {}
         }
-        if let Err(error) = pass().await {
-            tracing::warn!(
-                error = format!("{error:#}"),
-                "a pass that runs by time failed; the next one tries again"
-            );
+        // In a task of its own: a panic ends this pass, not those of all others.
+        let failed = match tokio::spawn(pass()).await {
+            Ok(ended) => ended.err().map(|error| format!("{error:#}")),
+            Err(error) => Some(error.to_string()),
+        };
+        if let Some(error) = failed {
+            tracing::warn!(error, "a pass that runs by time failed; the next one tries again");
         }
     }
 }
@@ -119,7 +124,14 @@ pub async fn look_at_all(app: &App, even_unpolled: bool) -> Result<(), DbError> 
     }
 }
 
-async fn follow_due(app: App) -> anyhow::Result<()> {
+/// Deliveries and requests whose look was given up have another one: what was accepted is never forgotten.
+async fn forgotten(app: App) -> anyhow::Result<()> {
+    app.db.transact(|tx| job::look_where_waiting(tx, ROWS_MAX)).await?;
+    Ok(())
+}
+
+/// Asks for the polls and builds whose time has come.
+pub async fn follow_due(app: App) -> anyhow::Result<()> {
     let (polls, schedules) = app.db.read(|tx| Ok((due::polls(tx)?, schedule::due(tx, ROWS_MAX)?))).await?;
     if polls {
         app.db.transact(|tx| project::poll_due(tx, ROWS_MAX)).await?;

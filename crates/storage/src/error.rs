@@ -62,17 +62,19 @@ impl StorageError {
     pub fn is_transient(&self) -> bool {
         match self {
             StorageError::Full { .. } => true,
-            StorageError::Io { source, .. } => matches!(
+            // A mount that is away, read-only or full of open files comes back; a name that the file system
+            // does not take never will be taken.
+            StorageError::Io { source, .. } => !matches!(
                 source.raw_os_error().map(rustix::io::Errno::from_raw_os_error),
                 Some(
-                    rustix::io::Errno::IO
-                        | rustix::io::Errno::INTR
-                        | rustix::io::Errno::AGAIN
-                        | rustix::io::Errno::MFILE
-                        | rustix::io::Errno::NFILE
-                        | rustix::io::Errno::NOMEM
-                        | rustix::io::Errno::STALE
-                        | rustix::io::Errno::TIMEDOUT
+                    rustix::io::Errno::NAMETOOLONG
+                        | rustix::io::Errno::ILSEQ
+                        | rustix::io::Errno::INVAL
+                        | rustix::io::Errno::ISDIR
+                        | rustix::io::Errno::NOTDIR
+                        | rustix::io::Errno::LOOP
+                        | rustix::io::Errno::FBIG
+                        | rustix::io::Errno::OPNOTSUPP
                 )
             ),
             StorageError::BlobMissing { .. }

@@ -50,8 +50,19 @@ pub struct Lease {
 
 /// Leases up to `max` jobs, those longest due first, within the limits of their projects.
 pub fn lease(tx: &mut Tx<'_>, boot: BootId, max: usize) -> Result<Vec<Lease>, DbError> {
+    lease_for(tx, boot, queue::Place::Any, max)
+}
+
+/// [`lease`] for places that are kept for some jobs: looks at remotes that do not answer must not hold up
+/// runs, nor long builds the looks.
+pub fn lease_for(
+    tx: &mut Tx<'_>,
+    boot: BootId,
+    place: queue::Place,
+    max: usize,
+) -> Result<Vec<Lease>, DbError> {
     let now = tx.now();
-    let mut leases = queue::next(tx, max)?;
+    let mut leases = queue::next(tx, place, max)?;
     for lease in &mut leases {
         lease.attempt = take(tx, lease, boot, now)?;
     }

@@ -19,8 +19,8 @@ use crate::tx::{Row, Tx};
 
 pub use finish::{Finish, FinishError, finish};
 pub(crate) use lease::is_leased;
-pub use lease::{LEASE, Lease, Rescue, heartbeat, lease, release, rescue, still_mine};
-pub use queue::next_due;
+pub use lease::{LEASE, Lease, Rescue, heartbeat, lease, lease_for, release, rescue, still_mine};
+pub use queue::{Place, next_due};
 
 statements! {
     INSERT = "INSERT INTO job (id, run_id, project_id, kind, payload, only_one, state, deps_left, delay_ms, not_before_ms, priority, attempt, tries, created_ms) VALUES ($1, $2, $3, $4, $5, NULL, $6, $7, $8, $9, $10, 0, 0, $11)";

@@ -29,6 +29,17 @@ statements! {
     FRONT_OF_PROJECT = "SELECT id, run_id, project_id, kind, payload, tries, not_before_ms FROM job WHERE state = 'ready' AND run_id IS NOT NULL AND project_id = $1 AND priority = $2 AND not_before_ms <= $3 ORDER BY not_before_ms, id LIMIT $4";
 }
 
+/// Which jobs a place of a worker is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Any job.
+    Any,
+    /// Jobs of runs.
+    Run,
+    /// Work outside runs: looks, which mostly wait for a remote to answer.
+    Alone,
+}
+
 /// A ready job, and since when.
 type Candidate = (Timestamp, Lease);
 
@@ -62,7 +73,7 @@ fn priority_after(tx: &mut Tx<'_>, priority: i64) -> Result<Option<i64>, DbError
 }
 
 /// Up to `max` jobs whose turn it is.
-pub(super) fn next(tx: &mut Tx<'_>, max: usize) -> Result<Vec<Lease>, DbError> {
+pub(super) fn next(tx: &mut Tx<'_>, place: Place, max: usize) -> Result<Vec<Lease>, DbError> {
     let mut room = Room::read(tx)?;
     let mut chosen = Vec::new();
     let mut priority = i64::MIN;
@@ -70,7 +81,14 @@ pub(super) fn next(tx: &mut Tx<'_>, max: usize) -> Result<Vec<Lease>, DbError> {
         && let Some(next) = priority_after(tx, priority)?
     {
         priority = next;
-        choose(tx, priority, max, &mut room, &mut chosen)?;
+        if place == Place::Alone {
+            let wanted = i64::try_from(max - chosen.len()).unwrap_or(i64::MAX);
+            let now = tx.now();
+            let front = tx.query(ALONE, params![priority, now, wanted], read)?;
+            room.admit(tx, front, max, &mut chosen)?;
+        } else {
+            choose(tx, (priority, place), max, &mut room, &mut chosen)?;
+        }
     }
     Ok(chosen)
 }
@@ -78,14 +96,15 @@ pub(super) fn next(tx: &mut Tx<'_>, max: usize) -> Result<Vec<Lease>, DbError> {
 /// Chooses among the jobs of one priority.
 fn choose(
     tx: &mut Tx<'_>,
-    priority: i64,
+    (priority, place): (i64, Place),
     max: usize,
     room: &mut Room,
     chosen: &mut Vec<Lease>,
 ) -> Result<(), DbError> {
     let now = tx.now();
-    let front = tx.query(FRONT_OF_ALL, params![priority, now, FRONT], read)?;
+    let mut front = tx.query(FRONT_OF_ALL, params![priority, now, FRONT], read)?;
     let is_all = i64::try_from(front.len()).is_ok_and(|read| read < FRONT);
+    front.retain(|(_, lease)| place == Place::Any || lease.run.is_some());
     let (mut room_after, mut chosen_after) = (room.clone(), chosen.clone());
     room_after.admit(tx, front, max, &mut chosen_after)?;
     if is_all || chosen_after.len() == max {
@@ -93,7 +112,10 @@ fn choose(
         return Ok(());
     }
     let wanted = i64::try_from(max - chosen.len()).unwrap_or(i64::MAX);
-    let mut fronts = tx.query(ALONE, params![priority, now, wanted], read)?;
+    let mut fronts = match place {
+        Place::Any => tx.query(ALONE, params![priority, now, wanted], read)?,
+        _ => Vec::new(),
+    };
     let mut project = String::new();
     while let Some(next) =
         tx.query_one(NEXT_PROJECT, params![&project], |row| row.get::<Option<String>>(0))?.flatten()

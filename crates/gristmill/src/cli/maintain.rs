@@ -37,7 +37,7 @@ pub(super) fn doctor(context: &Context, args: &DoctorArgs) -> anyhow::Result<Exi
 pub(super) fn gc(context: &Context, args: &GcArgs) -> anyhow::Result<ExitCode> {
     let config = context.config()?;
     let report = runtime()?.block_on(async {
-        let app = App::open(config, &context.around).await?;
+        let app = App::open_beside(config, &context.around).await?;
         if args.apply { collect::run(&app).await } else { collect::plan(&app).await }
     })?;
     match context.format {

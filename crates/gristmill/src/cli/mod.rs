@@ -146,6 +146,22 @@ fn find_project(tx: &mut Tx<'_>, name: &ProjectName) -> anyhow::Result<projects:
     )
 }
 
+/// How many projects one query brings.
+const PAGE: i64 = 1000;
+
+/// All projects by name, a page at a time within one transaction.
+fn all_projects(tx: &mut Tx<'_>, page: i64) -> anyhow::Result<Vec<projects::Project>> {
+    let mut found: Vec<projects::Project> = Vec::new();
+    loop {
+        let after = found.last().map_or(String::new(), |last| last.name.to_string());
+        let next = projects::list(tx, &after, page)?;
+        if next.is_empty() {
+            return Ok(found);
+        }
+        found.extend(next);
+    }
+}
+
 /// How long ago, for people.
 fn age(now: Timestamp, then: Timestamp) -> String {
     let seconds = now.since(then).as_secs();

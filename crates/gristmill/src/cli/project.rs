@@ -14,8 +14,8 @@ use gristmill_model::{
 };
 use serde_json::{Value, json};
 
-use super::{Context, age, find_project, output, read, runtime, transact};
-use crate::app::App;
+use super::{Context, PAGE, age, all_projects, find_project, output, read, runtime, transact};
+use crate::app::{App, lock_data};
 use crate::clock::{SystemClock, rfc3339};
 use crate::config::{self, Config, NewProject};
 use crate::look;
@@ -148,7 +148,7 @@ fn add(context: &Context, args: AddArgs) -> anyhow::Result<()> {
 
 fn list(context: &Context) -> anyhow::Result<()> {
     let db = context.db()?;
-    let found = read(&db, |tx| Ok(projects::list(tx, "", 1000)?))?;
+    let found = read(&db, |tx| all_projects(tx, PAGE))?;
     let now = SystemClock.now();
     let state = |project: &projects::Project| if project.active { "active" } else { "disabled" };
     let row = |project: &projects::Project| {
@@ -329,8 +329,7 @@ fn trigger(
     {
         bail!("project `{name}` has no pipeline `{pipeline}`");
     }
-    // Opening everything imports the project, so that one that was just added can be triggered.
-    let app = runtime()?.block_on(App::open(context.config()?, &context.around))?;
+    let app = runtime()?.block_on(open(context))?;
     let request = BuildRequest { pipeline, git_ref, cause: "manual".to_owned(), cause_id: None };
     transact(&app.db, move |tx| {
         let project = find_project(tx, &name)?;
@@ -338,6 +337,16 @@ fn trigger(
     })?;
     println!("asked for; a running server does it at once, else the next `gristmill sync`");
     Ok(())
+}
+
+/// Everything opened. Where no server runs, the projects are imported, so that one that was just added is
+/// known; where one does, it decides what is in force.
+async fn open(context: &Context) -> anyhow::Result<App> {
+    let config = context.config()?;
+    match lock_data(&config.data_dir)? {
+        Some(_lock) => App::open(config, &context.around).await,
+        None => App::open_beside(config, &context.around).await,
+    }
 }
 
 fn purge(context: &Context, name: &ProjectName, yes: bool) -> anyhow::Result<()> {
@@ -351,7 +360,7 @@ fn purge(context: &Context, name: &ProjectName, yes: bool) -> anyhow::Result<()>
             "this deletes all deliveries, runs and publications of `{name}`; --yes does it. Public keys stay readable until then"
         );
     }
-    let app = runtime()?.block_on(App::open(context.config()?, &context.around))?;
+    let app = runtime()?.block_on(open(context))?;
     let withdrawn = runtime()?.block_on(crate::runs::purge(&app, project.id))?;
     println!("`{name}` is gone, and {withdrawn} public keys with it");
     Ok(())

@@ -3,12 +3,13 @@
 use std::process::ExitCode;
 
 use clap::Subcommand;
-use gristmill_db::token;
-use gristmill_model::{Digest, TokenId, hex};
+use gristmill_db::{Db, token};
+use gristmill_model::TokenId;
 use serde_json::json;
 
 use super::{Context, output, read, transact};
 use crate::clock::rfc3339;
+use crate::http::access;
 
 #[derive(Subcommand)]
 pub(super) enum Command {
@@ -30,9 +31,7 @@ pub(super) fn run(context: &Context, command: Command) -> anyhow::Result<ExitCod
     let db = context.db()?;
     match command {
         Command::Create { name } => {
-            let bits = [db.random().to_ne_bytes(), db.random().to_ne_bytes()].concat();
-            let secret = format!("gm_{}", hex::encode(&bits));
-            let hash = Digest::of(secret.as_bytes());
+            let (secret, hash) = access::new_token(random_bytes(&db));
             let id = transact(&db, move |tx| Ok(token::create(tx, &name, hash)?))?;
             eprintln!("token {id}; it is shown this once:");
             println!("{secret}");
@@ -62,4 +61,12 @@ pub(super) fn run(context: &Context, command: Command) -> anyhow::Result<ExitCod
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn random_bytes(db: &Db) -> [u8; access::TOKEN_BYTES] {
+    let mut bytes = [0; access::TOKEN_BYTES];
+    for half in bytes.chunks_exact_mut(size_of::<u128>()) {
+        half.copy_from_slice(&db.random().to_ne_bytes());
+    }
+    bytes
 }

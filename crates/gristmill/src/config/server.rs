@@ -35,7 +35,7 @@ impl Settings {
             storage: StorageUrl(format!("file:{}", data_dir.join("storage").display())),
             worker: Worker {
                 // Jobs wait for the network and the disk about as long as they compute.
-                jobs_max: (2 * cores).clamp(2, 64),
+                jobs_max: (2 * cores).clamp(6, 64),
                 git: PathBuf::from("git"),
                 git_timeout_seconds: 3600,
                 repository_bytes_max: 20 * 1024 * MIB,

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use gristmill_db::job::{self, Finish, FinishError, Lease};
+use gristmill_db::job::{self, Finish, FinishError, Lease, Place};
 use gristmill_db::{DbError, Tx};
 use gristmill_model::{JobId, JobState};
 use tokio::sync::watch;
@@ -21,6 +21,9 @@ use crate::look;
 use crate::pipelines::archive;
 use step::{Ending, Step, StepError};
 
+/// Looks that run at once, beside the jobs of runs: each mostly waits for a remote, and some remotes never
+/// answer.
+const LOOKS_MAX: usize = 32;
 /// How often leases are extended: a quarter of their length, so that two may fail.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 /// The longest sleep: what is due by time alone is found this late at most.
@@ -31,6 +34,7 @@ const GRACE: Duration = Duration::from_secs(20);
 const END_AGAIN: Duration = Duration::from_millis(500);
 
 struct Running {
+    is_look: bool,
     attempt: i64,
     task: AbortHandle,
     stopped: Arc<AtomicBool>,
@@ -71,8 +75,10 @@ impl Worker {
 
     /// Leases as many jobs as there is room for, and starts them.
     async fn lease(&mut self) {
-        let room = self.jobs_max.saturating_sub(self.running.len());
-        if room == 0 {
+        let looks = self.running.values().filter(|running| running.is_look).count();
+        let runs_room = self.jobs_max.saturating_sub(self.running.len() - looks);
+        let looks_room = LOOKS_MAX.saturating_sub(looks);
+        if runs_room + looks_room == 0 {
             return;
         }
         // Looking first keeps an idle worker from writing.
@@ -81,13 +87,19 @@ impl Worker {
             return;
         }
         let boot = self.app.boot;
-        match self.app.db.transact(move |tx| job::lease(tx, boot, room)).await {
+        let leased = self.app.db.transact(move |tx| {
+            let mut leases = job::lease_for(tx, boot, Place::Alone, looks_room)?;
+            leases.extend(job::lease_for(tx, boot, Place::Run, runs_room)?);
+            Ok::<_, DbError>(leases)
+        });
+        match leased.await {
             Ok(leases) => leases.into_iter().for_each(|lease| self.start(lease)),
             Err(error) => tracing::warn!(%error, "no jobs could be leased; trying again"),
         }
     }
 
     fn start(&mut self, lease: Lease) {
+        let is_look = lease.run.is_none();
         let log = self.app.logs.writer(lease.job, self.app.clock.clone());
         let step = Step::new(self.app.clone(), lease.clone(), log);
         let (stopped, ending) = (step.stop_flag(), step.ending_flag());
@@ -96,7 +108,7 @@ impl Worker {
             carry_out(step).await;
             (job, attempt)
         });
-        self.running.insert(job, Running { attempt, task, stopped, ending });
+        self.running.insert(job, Running { is_look, attempt, task, stopped, ending });
     }
 
     fn forget(&mut self, ended: Result<(JobId, i64), tokio::task::JoinError>) {

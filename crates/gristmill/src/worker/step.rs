@@ -96,6 +96,12 @@ pub enum StepError {
         /// No sooner than this.
         after: Option<Duration>,
     },
+    /// The mirror lacks what it should have: it is made anew, and the job is tried again.
+    #[error("{reason}")]
+    Damaged {
+        /// For people.
+        reason: String,
+    },
     /// It does not pass by itself.
     #[error("{reason}")]
     Fail {
@@ -123,6 +129,7 @@ impl StepError {
     pub(super) fn into_finish(self) -> Finish {
         match self {
             StepError::Retry { reason, after } => Finish::Retry { reason, after },
+            StepError::Damaged { reason } => Finish::Retry { reason, after: None },
             StepError::Fail { reason } => Finish::Failed { reason },
         }
     }

@@ -3,13 +3,18 @@
 use std::time::Duration;
 
 use gristmill_db::job::Finish;
-use gristmill_git::{FetchLimits, GitError, Mirror, Wanted};
+use gristmill_git::{FetchLimits, GitError, Mirror, ObjectError, Wanted};
 use gristmill_model::{CommitId, Timestamp, TreeId};
 use serde::{Deserialize, Serialize};
 
 use crate::app::App;
 use crate::fail;
-use crate::worker::step::{Ending, Step, StepError, ending};
+use crate::worker::step::{Ending, Step, StepError, Subject, ending};
+
+/// How long a fetch waits for others that work on the mirror, before it gives its place up.
+const LOCK_WAIT_MAX: Duration = Duration::from_millis(500);
+/// When it asks again.
+const MIRROR_AGAIN: Duration = Duration::from_millis(500);
 
 /// What the step learnt.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -25,29 +30,64 @@ pub struct Fetched {
 /// Runs the step.
 pub async fn run(step: &Step) -> Result<Ending, StepError> {
     let subject = step.subject().await?;
+    let (mirror, fetched) = match bring(step, &subject).await? {
+        Brought::Here(mirror, fetched) => (mirror, fetched),
+        Brought::Busy => return Ok(ending(Finish::Deferred { wait: MIRROR_AGAIN })),
+    };
+    fail::point("fetch.fetched");
+    let (commit, objects) = (fetched.commit, mirror.objects().map_err(git_error)?);
+    let read = tokio::task::spawn_blocking(move || objects.commit(commit)).await.map_err(StepError::retry)?;
+    let info = mend(&mirror, read.map_err(|error| object_error(&error))).await?;
+    step.log.line(&format!(
+        "commit {commit}, tree {}, {:?} of {}",
+        info.tree, fetched.reachability, subject.run.git_ref
+    ));
+    let outcome = Fetched { commit, tree: info.tree, committed: info.committed };
+    let outcome = serde_json::to_string(&outcome).expect("plain data");
+    Ok(ending(Finish::Succeeded { outcome, cached: false, expand: None }))
+}
+
+/// What became of bringing a commit.
+pub(super) enum Brought {
+    /// It is in the mirror, and stays.
+    Here(Mirror, gristmill_git::Fetched),
+    /// Somebody else works on the mirror: waiting for it would hold a place that others can use.
+    Busy,
+}
+
+/// Brings the run's commit into the project's mirror; asks nobody where it is there.
+pub(super) async fn bring(step: &Step, subject: &Subject) -> Result<Brought, StepError> {
     let live = step.app.live();
     let remote = step.app.remote(subject.run.project, &subject.spec).map_err(StepError::fail)?;
     let mirror = mirror(&step.app, subject.run.project).await?;
     let wanted = Wanted { git_ref: Some(subject.run.git_ref.clone()), commit: subject.run.commit };
     let limits = FetchLimits {
         time_max: Duration::from_secs(live.config.worker.git_timeout_seconds.unsigned_abs()),
+        lock_wait_max: LOCK_WAIT_MAX,
         mirror_bytes_max: live.config.worker.repository_bytes_max,
-        ..FetchLimits::default()
     };
-    let fetched = mirror.fetch(&remote, &wanted, limits).await.map_err(git_error)?;
-    let commit = fetched.commit;
-    let objects = mirror.objects().map_err(git_error)?;
-    let info = tokio::task::spawn_blocking(move || objects.commit(commit)).await;
-    let info =
-        info.map_err(StepError::retry)?.map_err(|error| StepError::when(error.is_transient(), &error))?;
-    step.log.line(&format!(
-        "commit {commit}, tree {}, {:?} of {}",
-        info.tree, fetched.reachability, subject.run.git_ref
-    ));
-    fail::point("fetch.fetched");
-    let outcome = Fetched { commit, tree: info.tree, committed: info.committed };
-    let outcome = serde_json::to_string(&outcome).expect("plain data");
-    Ok(ending(Finish::Succeeded { outcome, cached: false, expand: None }))
+    match mirror.fetch(&remote, &wanted, limits).await {
+        Ok(fetched) => Ok(Brought::Here(mirror, fetched)),
+        Err(GitError::Locked { .. }) => Ok(Brought::Busy),
+        Err(error) => Err(git_error(error)),
+    }
+}
+
+/// Makes a mirror anew that lacks what it should have; the job's next attempt fetches into it.
+pub(super) async fn mend<T>(mirror: &Mirror, result: Result<T, StepError>) -> Result<T, StepError> {
+    if let Err(StepError::Damaged { .. }) = &result {
+        mirror.rebuild().await.map_err(git_error)?;
+    }
+    result
+}
+
+pub(super) fn object_error(error: &ObjectError) -> StepError {
+    match error {
+        ObjectError::Missing(_) | ObjectError::Unreadable { .. } => {
+            StepError::Damaged { reason: error.to_string() }
+        }
+        other => StepError::when(other.is_transient(), other),
+    }
 }
 
 /// The mirror of a project.

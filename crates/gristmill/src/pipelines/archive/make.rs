@@ -63,9 +63,14 @@ pub async fn run(step: &Step) -> Result<Ending, StepError> {
     let begun = begun.await?;
     fail::point("archive.begun");
     match begun {
-        Begin::Hit(outcome) => {
+        Begin::Hit(outcome) if is_whole(step, &outcome).await? => {
             step.log.line(&format!("tree {} has its archive already", fetched.tree));
             Ok(ending(Finish::Succeeded { outcome, cached: true, expand: None }))
+        }
+        Begin::Hit(_) => {
+            step.log.line("the archive of this tree is gone from the storage: it is made anew");
+            step.app.db.transact(move |tx| steps::forget(tx, key)).await?;
+            Ok(ending(Finish::Deferred { wait: std::time::Duration::ZERO }))
         }
         Begin::Wait(other) => {
             step.log.line(&format!("job {other} is making the same archive; waiting for it"));
@@ -91,6 +96,17 @@ pub async fn run(step: &Step) -> Result<Ending, StepError> {
     }
 }
 
+/// Whether the storage has what the step made: somebody may have lost a disk.
+async fn is_whole(step: &Step, outcome: &str) -> Result<bool, StepError> {
+    let Ok(made) = serde_json::from_str::<Made>(outcome) else { return Ok(false) };
+    for digest in [made.digest, made.index] {
+        if !step.app.storage.contains(&digest).await.map_err(storage_error)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 async fn fetched(step: &Step) -> Result<Fetched, StepError> {
     let run = step.lease.run.ok_or_else(|| StepError::fail("the job belongs to no run"))?;
     let outcome = step.app.db.read(move |tx| jobs::run_outcome(tx, run, super::FETCH)).await?;
@@ -101,7 +117,11 @@ async fn fetched(step: &Step) -> Result<Fetched, StepError> {
 
 async fn make(step: &Step, subject: &Subject, fetched: &Fetched, recipe: &str) -> Result<Zipped, StepError> {
     let previous = previous(step, subject, recipe).await?;
-    let mirror = fetch::mirror(&step.app, subject.run.project).await?;
+    // The commit was fetched by the job before; here again only where the mirror had to be made anew.
+    let mirror = match fetch::bring(step, subject).await? {
+        fetch::Brought::Here(mirror, _) => mirror,
+        fetch::Brought::Busy => return Err(StepError::retry("somebody else works on the mirror")),
+    };
     let objects = mirror.objects().map_err(fetch::git_error)?;
     let staged = step.app.storage.stage().await.map_err(storage_error)?;
     let (tree, this) = (fetched.tree, step.clone());
@@ -109,7 +129,7 @@ async fn make(step: &Step, subject: &Subject, fetched: &Fetched, recipe: &str) -
     let zipping = tokio::task::spawn_blocking(move || {
         zip_tree(&objects, tree, previous.as_ref(), staged, bytes_max, &|| this.is_stopped())
     });
-    let written = zipping.await.map_err(StepError::retry)??;
+    let written = fetch::mend(&mirror, zipping.await.map_err(StepError::retry)?).await?;
     let archive = written.staged.commit().await.map_err(storage_error)?;
     fail::point("archive.stored");
     let index = step.app.storage.put_bytes(written.index).await.map_err(storage_error)?;

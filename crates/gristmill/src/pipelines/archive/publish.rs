@@ -23,8 +23,8 @@ use crate::worker::step::{Ending, Step, StepError, Subject, ending};
 /// The media type of what this pipeline publishes.
 pub const MEDIA_TYPE: &str = "application/zip";
 /// How long one projection may take: the holder of a key keeps it this long, and nobody else writes to
-/// the key before.
-const PROJECT_MAX: Duration = Duration::from_secs(60);
+/// the key before. Not longer than a lease: when a dead worker's job goes on, its key is free.
+const PROJECT_MAX: Duration = job::LEASE;
 /// How long to wait at most before asking for a held key again.
 const HELD_AGAIN: Duration = Duration::from_secs(1);
 
@@ -118,13 +118,14 @@ impl Publish {
             run: run.id,
             allow_shared_key: settings.allow_shared_key,
         };
-        let own_key = names_commit(template);
+        let own_key = names_content(template);
         Ok(Publish { key, artifact, desire, own_key, is_tip: run.seq.is_some() })
     }
 }
 
-fn names_commit(template: &KeyTemplate) -> bool {
-    template.as_str().contains("{commit") || template.as_str().contains("{short_commit")
+/// Whether no two contents can have the key.
+fn names_content(template: &KeyTemplate) -> bool {
+    ["{commit", "{short_commit", "{tree"].iter().any(|field| template.as_str().contains(field))
 }
 
 fn metadata(subject: &Subject, fetched: &Fetched, made: &Made) -> BTreeMap<String, String> {
@@ -168,6 +169,13 @@ async fn commit(step: &Step, plan: Publish) -> Result<Committed, StepError> {
 }
 
 fn desire(tx: &mut Tx<'_>, mut want: Desire, is_tip: bool, own_key: bool) -> Result<Committed, StepError> {
+    if own_key
+        && let Some(top) = publication::top(tx, &want.key)?
+        && top.digest == want.digest
+    {
+        // The key names the content: two refs at one commit, or one commit pushed twice, share it.
+        return Ok(Committed::Desired(top.seq));
+    }
     if !is_tip {
         if !own_key {
             let why = format!(
@@ -175,11 +183,6 @@ fn desire(tx: &mut Tx<'_>, mut want: Desire, is_tip: bool, own_key: bool) -> Res
                 want.commit, want.commit
             );
             return Ok(Committed::NoMove(why));
-        }
-        if let Some(top) = publication::top(tx, &want.key)?
-            && top.digest == want.digest
-        {
-            return Ok(Committed::Desired(top.seq));
         }
         want.seq = gristmill_db::head::next_move(tx)?;
     }
@@ -215,19 +218,18 @@ async fn project(step: &Step, key: ObjectKey, seq: i64) -> Result<Ending, StepEr
     let Some(top) = top else { return Err(StepError::fail("the publication is gone")) };
     let wanted = object(&top);
     let projected = tokio::time::timeout(PROJECT_MAX, step.app.storage.project(&key, &wanted));
-    let outcome = match projected.await {
-        Err(_) => Err(StepError::retry(
-            "the storage did not answer in time; what the key holds is compared before it is written again",
-        )),
-        Ok(Err(error)) => Err(project_error(error)),
-        Ok(Ok(projected)) => Ok(projected),
-    };
-    let projected = match outcome {
-        Ok(projected) => projected,
-        Err(error) => {
+    let projected = match projected.await {
+        // What was begun may still be under way: the key is not let go, it becomes free by time.
+        Err(_) => {
+            return Err(StepError::retry(
+                "the storage did not answer in time; what the key holds is compared before it is written again",
+            ));
+        }
+        Ok(Ok(projected)) => projected,
+        Ok(Err(error)) => {
             let this = key.clone();
             step.app.db.transact(move |tx| publication::let_go(tx, &this, job)).await?;
-            return Err(error);
+            return Err(project_error(error));
         }
     };
     fail::point("publish.projected");

@@ -334,7 +334,7 @@ impl io::Read for At<'_> {
 }
 
 fn object_error(error: ObjectError) -> StepError {
-    StepError::when(error.is_transient(), error)
+    super::fetch::object_error(&error)
 }
 
 fn write_error(error: WriteError) -> StepError {
