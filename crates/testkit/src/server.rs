@@ -4,21 +4,24 @@
 //! left in the queue (unless [`Server::expect_leftovers`] was called) or where anything panicked.
 
 mod config;
+mod process;
 mod store;
 
-use std::io::{BufRead as _, BufReader, Read, Write as _};
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::{Arc, Mutex, MutexGuard, mpsc};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::forge::{Delivery, Reply};
 pub use config::Project;
+use process::{Heard, listen};
+pub use process::{pause, signal, wait_for};
 pub use store::{Store, Version, sha256};
 
 /// How long anything that must happen may take, however busy the machine is.
@@ -26,9 +29,6 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How long the queue of a server that is dropped may need to become empty.
 const DROP_PATIENCE: Duration = Duration::from_secs(20);
-
-/// How often it is looked whether something happened.
-const LOOK_AGAIN: Duration = Duration::from_millis(25);
 
 /// The program and its folder. See the module.
 #[derive(Debug)]
@@ -43,36 +43,6 @@ pub struct Server {
     /// Shared with the threads that read what the process writes.
     heard: Arc<Mutex<Heard>>,
     leftovers: bool,
-}
-
-/// What the process has written.
-#[derive(Debug, Default)]
-struct Heard {
-    log: String,
-    address: Option<SocketAddr>,
-    /// Which start of the program wrote the address.
-    life: u64,
-}
-
-/// Waits until `look` finds something, at most `patience`.
-pub fn wait_for<T>(patience: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
-    let until = Instant::now() + patience;
-    loop {
-        if let Some(found) = look() {
-            return Some(found);
-        }
-        if Instant::now() >= until {
-            return None;
-        }
-        pause(LOOK_AGAIN);
-    }
-}
-
-/// Does nothing for a while: for what shows only in that nothing happens.
-pub fn pause(length: Duration) {
-    // Nobody sends; a thread that only sleeps would hide from the lint what it waits for.
-    let (_sender, never) = mpsc::channel::<()>();
-    let _ = never.recv_timeout(length);
 }
 
 impl Server {
@@ -382,28 +352,4 @@ impl Drop for Server {
             assert!(!log.contains("panicked"), "something panicked:\n{log}");
         }
     }
-}
-
-/// Sends a signal to a process, or with `-` before its number to a process group.
-pub fn signal(name: &str, target: &str) {
-    let status = Command::new("kill").args(["-s", name, "--", target]).stderr(Stdio::null()).status();
-    // It may have ended by itself; whoever needs to know waits for it.
-    let _ = status.expect("the program `kill`");
-}
-
-/// Collects what a process writes, until it ends.
-fn listen(stream: impl Read + Send + 'static, heard: Arc<Mutex<Heard>>, life: u64) {
-    std::thread::spawn(move || {
-        for line in BufReader::new(stream).lines() {
-            let Ok(line) = line else { return };
-            let mut heard = heard.lock().expect("no test panics while it holds this");
-            if let Some(address) = line.strip_prefix("listening on http://")
-                && heard.life == life
-            {
-                heard.address = address.trim().parse().ok();
-            }
-            heard.log.push_str(&line);
-            heard.log.push('\n');
-        }
-    });
 }
