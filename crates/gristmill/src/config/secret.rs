@@ -83,14 +83,18 @@ impl SecretSource {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, SecretError> {
-    let unreadable = |error| SecretError::Unreadable { path: path.to_owned(), error };
-    let mut secret = Vec::new();
-    let file = std::fs::File::open(path).map_err(unreadable)?;
-    file.take(SECRET_BYTES_MAX + 1).read_to_end(&mut secret).map_err(unreadable)?;
+    let secret = content(path).map_err(|error| SecretError::Unreadable { path: path.to_owned(), error })?;
     if secret.len() as u64 > SECRET_BYTES_MAX {
         return Err(SecretError::TooLong(path.to_owned()));
     }
     Ok(secret)
+}
+
+/// What the file holds, up to one byte more than a secret may have.
+pub(super) fn content(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut content = Vec::new();
+    std::fs::File::open(path)?.take(SECRET_BYTES_MAX + 1).read_to_end(&mut content)?;
+    Ok(content)
 }
 
 const EXPECTED: &str = "{ env = \"NAME\" } or { file = \"path\" }";

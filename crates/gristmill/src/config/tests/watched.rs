@@ -10,6 +10,15 @@ use super::{Place, project};
 
 /// What became of a look: nothing, the number of projects, or the errors.
 fn look(place: &Place, watch: &mut Watch) -> Option<Result<usize, String>> {
+    let seen = look_only(place, watch)?;
+    if seen.is_ok() {
+        watch.taken();
+    }
+    Some(seen)
+}
+
+/// The same by a caller that cannot take the configuration up.
+fn look_only(place: &Place, watch: &mut Watch) -> Option<Result<usize, String>> {
     let seen = watch.check()?;
     Some(seen.map(|config| config.projects.len()).map_err(|errors| place.tidy(&errors.to_string())))
 }
@@ -81,4 +90,66 @@ fn a_named_file_may_come_later() {
     assert_eq!(look(&place, &mut watch), None);
     place.write("x.toml", &project("", ""));
     assert_eq!(look(&place, &mut watch), Some(Ok(1)));
+}
+
+#[test]
+fn what_was_not_taken_up_is_offered_again() {
+    let place = Place::new();
+    let (mut watch, _) = Watch::start(None, place.around());
+    place.write("gristmill.toml", &project("", ""));
+    assert_eq!(look_only(&place, &mut watch), Some(Ok(1)));
+    assert!(watch.refused("the database is busy"));
+    assert_eq!(look_only(&place, &mut watch), Some(Ok(1)));
+    assert!(!watch.refused("the database is busy"));
+    assert!(watch.refused("the disk is full"));
+    // The same reason for other files is news.
+    place.write("gristmill.toml", &project("poll = \"1h\"", ""));
+    assert_eq!(look_only(&place, &mut watch), Some(Ok(1)));
+    assert!(watch.refused("the disk is full"));
+    assert_eq!(look(&place, &mut watch), Some(Ok(1)));
+    assert_eq!(look(&place, &mut watch), None);
+    // What was wrong before it was taken up is forgotten.
+    place.write("gristmill.toml", &project("", ""));
+    assert_eq!(look_only(&place, &mut watch), Some(Ok(1)));
+    assert!(watch.refused("the disk is full"));
+}
+
+#[test]
+fn a_wrong_file_after_one_that_was_not_taken_up_is_told_once() {
+    let place = Place::new();
+    let (mut watch, _) = Watch::start(None, place.around());
+    place.write("gristmill.toml", &project("", ""));
+    assert_eq!(look_only(&place, &mut watch), Some(Ok(1)));
+    place.write("gristmill.toml", "x = 1");
+    assert!(look_only(&place, &mut watch).unwrap().is_err());
+    assert_eq!(look_only(&place, &mut watch), None);
+}
+
+#[test]
+fn changed_secrets_are_seen() {
+    let place = Place::new();
+    let secret = place.write("secret", "one");
+    let token = place.write("token", "two");
+    let lines = "secret = { file = \"secret\" }\ntoken = { file = \"token\" }";
+    place.write("gristmill.toml", &project(lines, ""));
+    let (mut watch, config) = Watch::start(None, place.around());
+    assert_eq!(config.unwrap().projects.len(), 1);
+    assert_eq!(look(&place, &mut watch), None);
+    for path in [&secret, &token] {
+        fs::write(path, "new").unwrap();
+        assert_eq!(look(&place, &mut watch), Some(Ok(1)), "{}", path.display());
+        assert_eq!(look(&place, &mut watch), None);
+    }
+    fs::remove_file(&secret).unwrap();
+    let told = look(&place, &mut watch).unwrap().unwrap_err();
+    assert!(told.contains("the secret in secret cannot be read"), "{told}");
+    assert_eq!(look(&place, &mut watch), None);
+    fs::write(&secret, "none").unwrap();
+    assert_eq!(look(&place, &mut watch), Some(Ok(1)));
+    assert_eq!(look(&place, &mut watch), None);
+    // Nobody needs the secrets of a project that is off.
+    place.write("gristmill.toml", &project(&format!("{lines}\nenabled = false"), ""));
+    assert_eq!(look(&place, &mut watch), Some(Ok(1)));
+    fs::write(&secret, "other").unwrap();
+    assert_eq!(look(&place, &mut watch), None);
 }
