@@ -277,3 +277,32 @@ fn start_log(filter: &str, json: bool) {
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no threads could be started")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn projects_are_listed_beyond_a_page() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("db");
+        let db = Db::open(&path, std::sync::Arc::new(SystemClock), system_random()).unwrap();
+        let spec = |name: &str| gristmill_model::ProjectSpec {
+            name: name.parse().unwrap(),
+            git: "https://127.0.0.1/a.git".to_owned(),
+            forge: "github".to_owned(),
+            repository: "acme/shop".parse().unwrap(),
+            repository_id: None,
+            poll_seconds: 0,
+            jobs_max: 1,
+            pipelines: Vec::new(),
+        };
+        let specs = ["a", "b", "c", "d", "e"].map(spec);
+        transact(&db, move |tx| Ok(projects::import(tx, &specs)?)).unwrap();
+        for page in [1, 2, 5, 6] {
+            let found = read(&db, |tx| all_projects(tx, page)).unwrap();
+            let names: Vec<&str> = found.iter().map(|one| one.name.as_str()).collect();
+            assert_eq!(names, ["a", "b", "c", "d", "e"], "{page} a page");
+        }
+    }
+}
