@@ -14,6 +14,7 @@ use gristmill_storage::{Storage, StorageUrl};
 
 use crate::clock::{SystemClock, system_random};
 use crate::config::{self, Config, Surroundings};
+use crate::folders;
 use crate::logs::Logs;
 
 /// What the parts of a running program share; clones share it.
@@ -82,14 +83,13 @@ impl App {
     /// configuration is in force.
     pub async fn open_beside(config: Config, around: &Surroundings) -> anyhow::Result<App> {
         let data = &config.data_dir;
-        make_private_folder(data)?;
+        make_folders(data)?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let random = system_random();
         let boot = BootId::new(clock.now(), random());
         let config::DatabaseUrl::Sqlite(path) = &config.database;
-        if let Some(folder) = path.parent() {
-            make_private_folder(folder)?;
-        }
+        folders::make_database(path, data)
+            .with_context(|| format!("the database {} cannot be made", path.display()))?;
         let db = Db::open(path, clock.clone(), random)
             .with_context(|| format!("the database {} cannot be opened", path.display()))?;
         let url: StorageUrl = config.storage.as_str().parse()?;
@@ -194,14 +194,19 @@ fn open_git(config: &Config, around: &Surroundings) -> anyhow::Result<Git> {
     Git::new(options).context("git cannot be used")
 }
 
-/// Mirrors, the database and logs are for this user only.
-fn make_private_folder(folder: &Path) -> anyhow::Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o750)
-        .create(folder)
-        .with_context(|| format!("the folder {} cannot be made", folder.display()))
+/// The data folder and what this program alone looks into.
+fn make_folders(data: &Path) -> anyhow::Result<()> {
+    make_data_folder(data)?;
+    for name in ["mirrors", "logs", "git"] {
+        let folder = data.join(name);
+        folders::make_private(&folder)
+            .with_context(|| format!("the folder {} cannot be made for this user only", folder.display()))?;
+    }
+    Ok(())
+}
+
+fn make_data_folder(data: &Path) -> anyhow::Result<()> {
+    folders::make_data(data).with_context(|| format!("the folder {} cannot be made", data.display()))
 }
 
 /// The right to be the one that works on a data folder; ends with the process.
@@ -211,10 +216,10 @@ pub struct DataLock {
 
 /// Takes the data folder for this process; `None` where another one has it.
 pub fn lock_data(folder: &Path) -> anyhow::Result<Option<DataLock>> {
-    make_private_folder(folder)?;
+    make_data_folder(folder)?;
     let path = folder.join("lock");
-    let file = File::options().create(true).truncate(false).write(true).open(&path);
-    let file = file.with_context(|| format!("{} cannot be opened", path.display()))?;
+    let file =
+        folders::open_private(&path).with_context(|| format!("{} cannot be opened", path.display()))?;
     match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(Some(DataLock { _file: file })),
         Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),

@@ -9,6 +9,7 @@ pub mod config;
 pub mod demo;
 pub mod doctor;
 pub mod fail;
+mod folders;
 pub mod http;
 pub mod intake;
 pub mod logs;

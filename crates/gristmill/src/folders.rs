@@ -1,0 +1,135 @@
+//! Who may look into what lies on the disk.
+//!
+//! The storage lies below the data folder by default, and another web server may serve its public part.
+//! So others may pass through the data folder, without seeing what is in it; everything in it but the
+//! storage is for this user only.
+
+use std::fs::{DirBuilder, File, OpenOptions, Permissions};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+
+/// The data folder: others may pass through it and not list it.
+const PASSABLE: u32 = 0o711;
+/// Folders for this user only.
+const PRIVATE: u32 = 0o700;
+/// Files for this user only.
+const PRIVATE_FILE: u32 = 0o600;
+
+/// Makes the data folder where there is none. One that is there keeps its mode: somebody chose it.
+pub(crate) fn make_data(folder: &Path) -> io::Result<()> {
+    make(folder, PASSABLE).map(drop)
+}
+
+/// Makes a folder in which everything is for this user only, whether or not it is there.
+pub(crate) fn make_private(folder: &Path) -> io::Result<()> {
+    let is_new = make(folder, PRIVATE)?;
+    if is_new || folder.metadata()?.permissions().mode() & 0o077 == 0 {
+        return Ok(());
+    }
+    std::fs::set_permissions(folder, Permissions::from_mode(PRIVATE))
+}
+
+/// Makes the folder of the database and an empty file where there is none: SQLite gives the files it
+/// makes beside it the same mode. A file that is there keeps its mode: somebody may have chosen it.
+pub(crate) fn make_database(path: &Path, data: &Path) -> io::Result<()> {
+    match path.parent() {
+        Some(folder) if folder != data => make(folder, PRIVATE).map(drop)?,
+        _ => {}
+    }
+    open_private(path).map(drop)
+}
+
+/// Opens a file for writing, and makes it for this user only where there is none.
+pub(crate) fn open_private(path: &Path) -> io::Result<File> {
+    OpenOptions::new().create(true).truncate(false).write(true).mode(PRIVATE_FILE).open(path)
+}
+
+/// Whether the folder was made; it has exactly this mode then, whatever the umask is.
+fn make(folder: &Path, mode: u32) -> io::Result<bool> {
+    if let Some(parent) = folder.parent() {
+        std::fs::create_dir_all(parent)?;
+    }
+    match DirBuilder::new().mode(mode).create(folder) {
+        Ok(()) => std::fs::set_permissions(folder, Permissions::from_mode(mode)).map(|()| true),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists && folder.is_dir() => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::{App, lock_data};
+    use crate::config::{Config, Surroundings};
+
+    fn mode(path: &Path) -> u32 {
+        path.metadata().unwrap().permissions().mode() & 0o777
+    }
+
+    async fn open(folder: &Path, text: &str) -> (Config, App) {
+        std::fs::write(folder.join("gristmill.toml"), text).unwrap();
+        let mut around = Surroundings::new(folder.to_owned(), |_| None);
+        around.system_file = folder.join("none.toml");
+        let config = Config::load(None, &around).unwrap();
+        (config.clone(), App::open(config, &around).await.unwrap())
+    }
+
+    #[tokio::test]
+    async fn others_pass_to_the_storage_and_see_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let (config, _app) = open(folder.path(), "data_dir = \"a/data\"\n").await;
+        lock_data(&config.data_dir).unwrap().unwrap();
+        let data = folder.path().join("a/data");
+        assert_eq!(mode(&data), 0o711);
+        let mut found: Vec<(String, u32)> = Vec::new();
+        for entry in data.read_dir().unwrap() {
+            let entry = entry.unwrap();
+            found.push((entry.file_name().into_string().unwrap(), mode(&entry.path())));
+        }
+        found.sort();
+        for (name, mode) in &found {
+            assert!(name == "storage" || mode & 0o077 == 0, "{name} has mode {mode:o}");
+        }
+        let expected = [
+            "git",
+            "gristmill.db",
+            "gristmill.db-shm",
+            "gristmill.db-wal",
+            "lock",
+            "logs",
+            "mirrors",
+            "storage",
+        ];
+        let names: Vec<&str> = found.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, expected);
+        assert_eq!(mode(&data.join("storage")) & 0o011, 0o011);
+        assert_eq!(mode(&data.join("storage/public")) & 0o055, 0o055);
+    }
+
+    #[tokio::test]
+    async fn what_was_open_is_closed_and_what_was_chosen_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("gristmill-data");
+        std::fs::create_dir_all(data.join("logs")).unwrap();
+        for (path, mode) in [(&data, 0o750), (&data.join("logs"), 0o755)] {
+            std::fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+        }
+        open(folder.path(), "[database]\nurl = \"sqlite:elsewhere/mill.db\"\n").await;
+        assert_eq!((mode(&data), mode(&data.join("logs"))), (0o750, 0o700));
+        let elsewhere = folder.path().join("elsewhere");
+        assert_eq!((mode(&elsewhere), mode(&elsewhere.join("mill.db"))), (0o700, 0o600));
+        std::fs::set_permissions(elsewhere.join("mill.db"), Permissions::from_mode(0o640)).unwrap();
+        make_database(&elsewhere.join("mill.db"), &data).unwrap();
+        assert_eq!(mode(&elsewhere.join("mill.db")), 0o640);
+    }
+
+    #[test]
+    fn a_file_in_the_place_of_a_folder_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        std::fs::write(&path, "").unwrap();
+        assert!(make_data(&path).is_err());
+        assert!(make_private(&path).is_err());
+    }
+}
