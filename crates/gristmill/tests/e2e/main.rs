@@ -10,6 +10,7 @@ mod control;
 mod crash;
 mod disk;
 mod hooks;
+mod mending;
 mod push;
 mod remote;
 mod serving;

@@ -36,7 +36,7 @@ impl World {
             task,
             |tx| {
                 let project = project::by_id(tx, id)?.expect("projects stay");
-                let waiting = delivery::waiting(tx, id, DELIVERIES_MAX)?;
+                let (waiting, _) = delivery::waiting(tx, id, DELIVERIES_MAX, i64::MAX)?;
                 let understood = waiting.iter().map(understand).collect();
                 let left = intake::settle_without_look(tx, &project, understood)?;
                 let more = i64::try_from(waiting.len()).unwrap() == DELIVERIES_MAX;
