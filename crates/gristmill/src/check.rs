@@ -9,6 +9,37 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, bail, ensure};
 use gristmill_archive::{Kind, Limits, ZipReader};
 
+/// What `git rev-parse --local-env-vars` lists, of all versions of git: variables that would lead git to
+/// another repository than the one it is started in, as hooks and `git worktree` set them.
+const LOCAL_VARIABLES: [&str; 17] = [
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_COMMON_DIR",
+    "GIT_CONFIG",
+    "GIT_CONFIG_COUNT",
+    "GIT_CONFIG_PARAMETERS",
+    "GIT_DIR",
+    "GIT_GRAFT_FILE",
+    "GIT_IMPLICIT_WORK_TREE",
+    "GIT_INDEX_FILE",
+    "GIT_INTERNAL_SUPER_PREFIX",
+    "GIT_NAMESPACE",
+    "GIT_NO_REPLACE_OBJECTS",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_PREFIX",
+    "GIT_REPLACE_REF_BASE",
+    "GIT_SHALLOW_FILE",
+    "GIT_WORK_TREE",
+];
+
+/// Git, to be started in a folder of the caller's choice, whatever repository this program is called in.
+pub(crate) fn git_command() -> Command {
+    let mut command = Command::new("git");
+    for name in LOCAL_VARIABLES {
+        command.env_remove(name);
+    }
+    command
+}
+
 /// What git says stands under a path.
 struct Listed {
     mode: String,
@@ -56,7 +87,7 @@ pub fn against_git(repository: &Path, commit: &str, archive: &[u8]) -> anyhow::R
 }
 
 fn list(repository: &Path, commit: &str) -> anyhow::Result<BTreeMap<Vec<u8>, Listed>> {
-    let output = Command::new("git")
+    let output = git_command()
         .current_dir(repository)
         .args(["ls-tree", "-r", "-z", "--full-tree", "--", commit])
         .stdin(Stdio::null())
@@ -81,7 +112,7 @@ struct CatFile {
 
 impl CatFile {
     fn start(repository: &Path) -> anyhow::Result<CatFile> {
-        let mut child = Command::new("git")
+        let mut child = git_command()
             .current_dir(repository)
             .args(["cat-file", "--batch"])
             .stdin(Stdio::piped())
@@ -117,5 +148,27 @@ impl Drop for CatFile {
         drop(self.child.stdin.take());
         // It ends at the end of its input; nobody is left to hear of a failure.
         let _ = self.child.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_variable_leads_git_elsewhere() {
+        let output = git_command().args(["rev-parse", "--local-env-vars"]).output().unwrap();
+        assert!(output.status.success());
+        let listed = String::from_utf8(output.stdout).unwrap();
+        assert!(listed.lines().count() > 10, "{listed}");
+        let command = git_command();
+        let removed: Vec<&str> = command
+            .get_envs()
+            .filter(|(_, value)| value.is_none())
+            .map(|(name, _)| name.to_str().unwrap())
+            .collect();
+        for name in listed.lines() {
+            assert!(removed.contains(&name), "{name}");
+        }
     }
 }

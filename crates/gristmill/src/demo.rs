@@ -3,13 +3,16 @@
 #![expect(clippy::print_stdout, reason = "the demo shows what happens")]
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use gristmill_db::{DbError, Tx, job, run};
 use gristmill_forge::{Forge, Secret, sign};
+use gristmill_model::{CommitId, RunState};
 use serde_json::{Value, json};
 
+use crate::check;
 use crate::config::{self, NewProject, Surroundings, Watch};
 use crate::serve::{self, Server};
 
@@ -17,6 +20,8 @@ use crate::serve::{self, Server};
 const PUBLISHED_MAX: Duration = Duration::from_secs(120);
 /// How often the demo looks.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
+/// More runs and jobs than a demo has.
+const SHOWN_MAX: i64 = 100;
 /// How many files the second push changes.
 const CHANGED_FILES: usize = 5;
 const BRANCH: &str = "main";
@@ -69,14 +74,12 @@ impl Demo {
 
     /// Runs git in a folder of the demo; its answer.
     fn git(&self, folder: &Path, args: &[&str]) -> anyhow::Result<String> {
-        let output = Command::new("git")
+        let output = check::git_command()
             .current_dir(folder)
             .args(["-c", "user.name=Demo", "-c", "user.email=demo@localhost", "-c", "commit.gpgsign=false"])
             .args(["-c", "core.hooksPath=/dev/null", "-c", "init.defaultBranch=main"])
             .args(args)
             .env("GIT_TERMINAL_PROMPT", "0")
-            .env_remove("GIT_DIR")
-            .env_remove("GIT_WORK_TREE")
             .stdin(Stdio::null())
             .output()
             .context("git cannot be started; install it")?;
@@ -107,6 +110,7 @@ impl Demo {
         }
         let work = self.work();
         self.git(&work, &["checkout", "--quiet", "-B", BRANCH])?;
+        self.make_whole(&work)?;
         let remote = self.remote().display().to_string();
         self.git(&self.folder, &["init", "--quiet", "--bare", "--initial-branch=main", &remote])?;
         let refspec = format!("{BRANCH}:refs/heads/{BRANCH}");
@@ -115,6 +119,19 @@ impl Demo {
         let files = self.git(&work, &["ls-tree", "-r", "--name-only", "HEAD"])?.lines().count();
         self.say(&format!("the remote holds {files} files, {BRANCH} is at {commit}"));
         Ok(commit)
+    }
+
+    /// A shallow clone lacks the parents of its oldest commits, and so would everything fetched from it:
+    /// its files become one commit without parents.
+    fn make_whole(&self, work: &Path) -> anyhow::Result<()> {
+        if self.git(work, &["rev-parse", "--is-shallow-repository"])? != "true" {
+            return Ok(());
+        }
+        self.say("that clone is shallow: its files become one new commit, without the history");
+        let message = "The files of a shallow clone";
+        let commit = self.git(work, &["commit-tree", "-m", message, "HEAD^{tree}"])?;
+        self.git(work, &["reset", "--quiet", "--soft", &commit])?;
+        Ok(())
     }
 
     fn make_repository(&self) -> anyhow::Result<()> {
@@ -208,28 +225,56 @@ impl Demo {
         if status != 202 {
             bail!("the server did not accept the push: {status} {answer}");
         }
-        let url = format!("{base}/archive/{KEY}");
-        let bytes = loop {
-            let (this, wanted) = (url.clone(), commit.to_owned());
-            if let Some(bytes) = blocking(move || download(&this, &wanted)).await? {
-                break bytes;
+        let bytes = self.watch(server, &format!("{base}/archive/{KEY}"), commit, sent).await?;
+        let checked = check::against_git(&self.work(), commit, &bytes)?;
+        self.say(&format!("{checked} members are what git has: names, modes and content"));
+        Ok(())
+    }
+
+    /// Tells each step of the run as it ends, and when readers get the archive; its bytes.
+    async fn watch(
+        &self,
+        server: &Server,
+        url: &str,
+        commit: &str,
+        sent: Instant,
+    ) -> anyhow::Result<Vec<u8>> {
+        let (mut told, mut bytes) = (0, None);
+        loop {
+            let wanted: CommitId = commit.parse()?;
+            let run = server.app.db.read(move |tx| look_at_run(tx, wanted)).await?;
+            let steps = run.as_ref().map(|run| run.ended.as_slice()).unwrap_or_default();
+            for step in steps.iter().skip(told) {
+                self.say(step);
+            }
+            told = steps.len();
+            if bytes.is_none() {
+                let (this, wanted) = (url.to_owned(), commit.to_owned());
+                bytes = blocking(move || download(&this, &wanted)).await?;
+                if let Some(bytes) = &bytes {
+                    let after = sent.elapsed().as_secs_f64();
+                    self.say(&format!(
+                        "  its archive is there {after:.3} s after the push: {} bytes",
+                        bytes.len()
+                    ));
+                }
+            }
+            let state = run.map(|run| (run.state, run.reason));
+            match (bytes.take(), state) {
+                (Some(bytes), Some((RunState::Succeeded, _))) => return Ok(bytes),
+                (_, Some((state, reason))) if state.is_over() && state != RunState::Succeeded => {
+                    bail!("the run of {commit} ended as {state}: {}", reason.unwrap_or_default())
+                }
+                (seen, _) => bytes = seen,
             }
             if sent.elapsed() > PUBLISHED_MAX {
+                let folder = self.folder.display();
                 bail!(
-                    "the archive of {commit} did not appear in time; `gristmill run list` in {} says why",
-                    self.folder.display()
+                    "the archive of {commit} did not appear in time; `gristmill run list` in {folder} says why"
                 );
             }
             tokio::time::sleep(LOOK_AGAIN).await;
-        };
-        self.say(&format!(
-            "its archive is there {:.3} s after the push: {} bytes",
-            sent.elapsed().as_secs_f64(),
-            bytes.len()
-        ));
-        let checked = crate::check::against_git(&self.work(), commit, &bytes)?;
-        self.say(&format!("{checked} members are what git has: names, modes and content"));
-        Ok(())
+        }
     }
 
     fn secret_file(&self, server: &Server) -> anyhow::Result<PathBuf> {
@@ -240,6 +285,30 @@ impl Demo {
             _ => bail!("the demo's project has its secret in a file"),
         }
     }
+}
+
+/// How far a run is.
+struct Progress {
+    state: RunState,
+    reason: Option<String>,
+    /// The steps that ended, in that order, for people.
+    ended: Vec<String>,
+}
+
+fn look_at_run(tx: &mut Tx<'_>, commit: CommitId) -> Result<Option<Progress>, DbError> {
+    let runs = run::list(tx, None, "~", SHOWN_MAX)?;
+    let Some(run) = runs.into_iter().find(|run| run.commit == commit) else { return Ok(None) };
+    let mut ended = Vec::new();
+    for job in job::of_run(tx, run.id, SHOWN_MAX)? {
+        let last = job::attempts(tx, job.id, 1)?.pop();
+        let (true, Some(attempt)) = (job.state.is_over(), last) else { continue };
+        let Some(end) = attempt.ended else { continue };
+        let took = end.since(attempt.started).as_secs_f64();
+        ended.push((end, format!("  {} {} after {took:.3} s", job.kind, job.state)));
+    }
+    ended.sort();
+    let ended = ended.into_iter().map(|(_, text)| text).collect();
+    Ok(Some(Progress { state: run.state, reason: run.reason, ended }))
 }
 
 async fn blocking<T: Send + 'static>(
