@@ -183,20 +183,24 @@ async fn others(app: App, seen: Arc<AtomicI64>) -> anyhow::Result<()> {
 
 /// Takes a changed configuration up; one that is wrong is refused, and the old one stays.
 async fn configuration(app: App, around: Surroundings, watch: Arc<Mutex<Watch>>) -> anyhow::Result<()> {
-    let Some(changed) = watch.lock().await.check() else { return Ok(()) };
+    let mut watch = watch.lock().await;
+    let Some(changed) = watch.check() else { return Ok(()) };
     let taken = match changed {
         Ok(config) => app.take_up(config, &around).await,
         Err(errors) => Err(errors.into()),
     };
     match taken {
         Ok(()) => {
+            watch.taken();
             tracing::info!("the changed configuration is in force");
             look_at_all(&app, false).await?;
         }
-        Err(error) => tracing::error!(
-            error = format!("{error:#}"),
-            "the changed configuration is refused; the one before stays in force"
-        ),
+        Err(error) => {
+            let error = format!("{error:#}");
+            if watch.refused(&error) {
+                tracing::error!(error, "the changed configuration is refused; the one before stays in force");
+            }
+        }
     }
     Ok(())
 }
