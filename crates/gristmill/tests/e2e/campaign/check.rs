@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use gristmill_testkit::FakeGithub;
-use gristmill_testkit::server::{Server, Store, pause, sha256};
+use gristmill_testkit::server::{Server, Store, Version, pause, sha256};
 
 use super::sender::Sent;
 use crate::world::{assert_equals_git, list, python};
@@ -116,16 +116,37 @@ fn nothing_is_published_twice(store: &Store) {
     twice("SELECT run_id FROM publication GROUP BY run_id HAVING count(*) > 1");
     twice("SELECT run_id FROM artifact GROUP BY run_id HAVING count(*) > 1");
     twice("SELECT key || ' ' || seq FROM publication GROUP BY key, seq HAVING count(*) > 1");
-    let mut last: BTreeMap<String, String> = BTreeMap::new();
+    one_version_a_move(store);
+}
+
+/// Where a key leads to one commit twice in a row, its ref was somewhere else in between: that commit's archive
+/// came too late to be a version.
+fn one_version_a_move(store: &Store) {
+    let moves = store.query(
+        "SELECT r.seq || ' ' || r.commit_id || ' ' || p.name || ' ' || r.ref FROM run r
+         JOIN project p ON p.id = r.project_id WHERE r.seq IS NOT NULL",
+    );
+    let moves: Vec<(i64, String, String)> = moves
+        .iter()
+        .map(|line| {
+            let mut words = line.split(' ');
+            let mut word = || words.next().expect("four words").to_owned();
+            let (seq, commit, project, git_ref) = (word(), word(), word(), word());
+            (seq.parse().expect("a number"), commit, key(&project, &git_ref))
+        })
+        .collect();
+    let mut last: BTreeMap<String, Version> = BTreeMap::new();
     for version in store.versions() {
-        let before = last.insert(version.key.clone(), version.commit.clone());
-        assert_ne!(
-            before,
-            Some(version.commit.clone()),
-            "{} is twice in a row at {}",
-            version.key,
-            version.commit
+        assert!(
+            moves.contains(&(version.seq, version.commit.clone(), version.key.clone())),
+            "{version:?} is of no move"
         );
+        let Some(before) = last.insert(version.key.clone(), version.clone()) else { continue };
+        let is_between = |(seq, commit, key): &&(i64, String, String)| {
+            *key == version.key && *commit != version.commit && before.seq < *seq && *seq < version.seq
+        };
+        let is_new = before.commit != version.commit || moves.iter().any(|one| is_between(&one));
+        assert!(is_new, "published twice: {before:?} {version:?}");
     }
 }
 
