@@ -1,0 +1,17 @@
+//! The rules of the queue, of steps, publications and deliveries, with exact values at their
+//! boundaries; and the database file itself.
+
+#![expect(unreachable_pub, reason = "one test binary: its modules see each other whole")]
+
+mod bench;
+mod costs;
+mod deliveries;
+mod file;
+mod graph;
+mod leases;
+mod looks;
+mod projects;
+mod publications;
+mod records;
+mod runs;
+mod steps;

@@ -1,0 +1,124 @@
+//! Heads, artifacts, tokens, and what the crate says of itself.
+
+use gristmill_db::artifact::{self, Artifact};
+use gristmill_db::{MemoryDb, all_statements, head, publication, token};
+use gristmill_model::{ArtifactId, ObjectId, ProjectId, RunId, Timestamp, TreeId};
+
+use crate::bench::{Bench, START, commit, desire, digest, jobs, main_branch, random, succeeded};
+
+#[test]
+fn every_statement_can_be_prepared() {
+    let clock = std::sync::Arc::new(gristmill_model::ManualClock::at(Timestamp(START)));
+    let db = MemoryDb::new(clock, random()).unwrap();
+    let statements = all_statements();
+    assert!(statements.len() > 100, "{}", statements.len());
+    for (name, sql) in statements {
+        assert_eq!(db.prepare(sql), Ok(()), "{name}: {sql}");
+    }
+}
+
+#[test]
+fn moves_are_numbered_over_all_refs() {
+    let (bench, project) = Bench::with_project(1);
+    let dev = "refs/heads/dev".parse().unwrap();
+    assert_eq!(bench.tx(|tx| head::get(tx, project, &dev)), None);
+    let tag = ObjectId::Sha1([7; 20]);
+    assert_eq!(bench.tx(|tx| head::moved(tx, project, &dev, Some(commit(1)), Some(tag))), 1);
+    assert_eq!(bench.tx(|tx| head::moved(tx, project, &main_branch(), Some(commit(2)), None)), 2);
+    let found = bench.tx(|tx| head::get(tx, project, &dev)).unwrap();
+    assert_eq!((found.git_ref, found.tip, found.object), (dev.clone(), Some(commit(1)), Some(tag)));
+    assert_eq!((found.seq, found.seen), (1, Timestamp(START)));
+    bench.advance(4);
+    assert_eq!(bench.tx(|tx| head::moved(tx, project, &dev, None, None)), 3);
+    let heads = bench.tx(|tx| head::list(tx, project));
+    assert_eq!(heads.len(), 2);
+    assert_eq!((heads[0].tip, heads[0].seq, heads[0].seen), (None, 3, Timestamp(START + 4)));
+    assert_eq!(heads[1].git_ref, main_branch());
+    assert_eq!(bench.tx(head::next_move), 4);
+    assert_eq!(bench.tx(|tx| head::list(tx, ProjectId::new(Timestamp(1), 1))), []);
+}
+
+fn artifact(project: ProjectId, run: RunId, number: u8) -> Artifact {
+    Artifact {
+        id: ArtifactId::new(Timestamp(START), u128::from(number)),
+        run,
+        project,
+        pipeline: "archive".to_owned(),
+        git_ref: main_branch(),
+        commit: commit(number),
+        tree: TreeId(ObjectId::Sha1([9; 20])),
+        recipe: "zip/1".to_owned(),
+        step: digest("step"),
+        digest: digest("bytes"),
+        size: 10,
+        media_type: "application/zip".to_owned(),
+        index: Some(digest("index")),
+        key: "main.zip".parse().unwrap(),
+        created: Timestamp(START),
+    }
+}
+
+#[test]
+fn a_run_has_one_artifact_which_says_all_of_it() {
+    let (bench, project) = Bench::with_project(1);
+    let run = bench.run(project, &jobs(&["a"]));
+    let first = artifact(project, run, 1);
+    let second =
+        Artifact { id: ArtifactId::new(Timestamp(START), 9), digest: digest("other"), ..first.clone() };
+    bench.tx(|tx| artifact::insert(tx, &first));
+    bench.tx(|tx| artifact::insert(tx, &second));
+    let found = bench.tx(|tx| artifact::of_run(tx, run));
+    assert_eq!(found.len(), 1);
+    assert_eq!(format!("{:?}", found[0]), format!("{second:?}"));
+}
+
+#[test]
+fn the_newest_artifact_with_an_index_is_the_next_ones_cache() {
+    let (bench, project) = Bench::with_project(1);
+    let runs: Vec<RunId> = (0..3).map(|_| bench.run(project, &jobs(&["a"]))).collect();
+    bench.tx(|tx| artifact::insert(tx, &artifact(project, runs[0], 1)));
+    bench.tx(|tx| artifact::insert(tx, &artifact(project, runs[1], 2)));
+    bench.tx(|tx| artifact::insert(tx, &Artifact { index: None, ..artifact(project, runs[2], 3) }));
+    let newest = |pipeline: &str, recipe: &str| {
+        bench.tx(|tx| artifact::newest(tx, project, pipeline, recipe)).map(|found| found.commit)
+    };
+    assert_eq!(newest("archive", "zip/1"), Some(commit(2)));
+    assert_eq!(newest("archive", "zip/2"), None);
+    assert_eq!(newest("other", "zip/1"), None);
+}
+
+#[test]
+fn an_artifact_is_old_when_its_run_is_over_and_no_version_is_left() {
+    let (bench, project) = Bench::with_project(3);
+    let run = bench.run(project, &jobs(&["a"]));
+    let row = artifact(project, run, 1);
+    bench.tx(|tx| artifact::insert(tx, &row));
+    let old = |before| bench.tx(|tx| artifact::old(tx, project, "archive", Timestamp(before), 9));
+    assert_eq!(old(i64::MAX), [], "its run is open");
+    let want = desire(project, run, 1, commit(1), "bytes");
+    bench.tx(|tx| publication::desire(tx, &want));
+    bench.finish(&bench.lease_one(), succeeded());
+    assert_eq!(old(i64::MAX), [], "a version is left");
+    bench.tx(|tx| publication::delete(tx, &want.key, 1));
+    assert_eq!(old(START), []);
+    assert_eq!(old(START + 1), [row.id]);
+    assert_eq!(bench.tx(|tx| artifact::old(tx, project, "other", Timestamp(i64::MAX), 9)), []);
+    bench.tx(|tx| artifact::delete(tx, row.id));
+    assert_eq!(old(i64::MAX), []);
+}
+
+#[test]
+fn tokens_count_until_they_are_revoked() {
+    let bench = Bench::new();
+    let valid = |text: &str| bench.tx(|tx| token::is_valid(tx, digest(text)));
+    assert!(!valid("secret"));
+    let id = bench.tx(|tx| token::create(tx, "for ci", digest("secret")));
+    assert!(valid("secret") && !valid("other"));
+    bench.advance(2);
+    assert!(bench.tx(|tx| token::revoke(tx, id)));
+    assert!(!bench.tx(|tx| token::revoke(tx, id)), "once");
+    assert!(!valid("secret"));
+    let list = bench.tx(token::list);
+    assert_eq!((list.len(), list[0].id, list[0].name.as_str()), (1, id, "for ci"));
+    assert_eq!((list[0].created, list[0].revoked), (Timestamp(START), Some(Timestamp(START + 2))));
+}
