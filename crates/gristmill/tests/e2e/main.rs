@@ -1,7 +1,7 @@
 //! The program from outside: a real server, a fake GitHub, and what readers get.
 //!
 //! Tests whose names begin with `mistake_NN` prove that a numbered mistake of the systems this one carries on is
-//! not made; `rule_N` is a numbered rule for webhooks. docs/archive.md and the forge crate list them.
+//! not made; `rule_N` is a numbered rule for webhooks.
 
 mod campaign;
 mod cli;
