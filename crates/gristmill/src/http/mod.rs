@@ -10,6 +10,10 @@ mod html;
 mod names;
 pub mod pages;
 mod probes;
+mod readers;
+mod stall;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,20 +24,48 @@ use axum::response::{IntoResponse, Json, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::app::App;
+use stall::{StallLimits, Unstalled};
 
-/// Connections served at once; more wait in the system's queue.
-const CONNECTIONS_MAX: usize = 4096;
-/// How long a client may take to send the head of a request, or leave a connection idle.
-const HEAD_MAX: Duration = Duration::from_secs(15);
 /// The longest head of a request, in bytes.
 const HEAD_BYTES_MAX: usize = 32 << 10;
-/// How long requests may go on once the program is asked to stop.
-const GRACE: Duration = Duration::from_secs(10);
 /// How long to wait before accepting again when the system has no room for another connection.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
+/// How much a client must take within [`Limits::stall`] of what waits for it.
+const STALL_BYTES_MIN: usize = 16 << 10;
+
+/// What bounds the server. Webhooks must find room whatever readers do, so that the answers for
+/// readers, and the clients that do not read, are far fewer than the connections.
+#[derive(Clone, Debug)]
+struct Limits {
+    /// Connections served at once; more wait in the system's queue.
+    connections: usize,
+    /// How long a client may take to send the head of a request, or leave a connection idle.
+    head: Duration,
+    /// Answers under way at once that are for readers.
+    readers: usize,
+    /// Clients waited for at once that do not read what they asked for.
+    stalled: usize,
+    /// How long each of these is waited for.
+    stall: Duration,
+    /// How long requests may go on once the program is asked to stop.
+    grace: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            connections: 4096,
+            head: Duration::from_secs(15),
+            readers: 256,
+            stalled: 1024,
+            stall: Duration::from_secs(30),
+            grace: Duration::from_secs(10),
+        }
+    }
+}
 
 /// All routes.
 pub fn router(app: App) -> Router {
@@ -51,21 +83,36 @@ async fn not_found() -> Response {
 }
 
 /// Serves until `stop` turns true; then requests under way may end.
-pub async fn serve(listener: TcpListener, router: Router, mut stop: watch::Receiver<bool>) {
-    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+pub async fn serve(listener: TcpListener, router: Router, stop: watch::Receiver<bool>) {
+    serve_within(listener, router, stop, Limits::default()).await;
+}
+
+async fn serve_within(
+    listener: TcpListener,
+    router: Router,
+    mut stop: watch::Receiver<bool>,
+    limits: Limits,
+) {
+    let room = Arc::new(Semaphore::new(limits.connections));
+    let stall = StallLimits {
+        time: limits.stall,
+        bytes_min: STALL_BYTES_MIN,
+        places: Arc::new(Semaphore::new(limits.stalled)),
+    };
+    let router = readers::limit(router, limits.readers);
     let (open, mut closed) = tokio::sync::mpsc::channel::<()>(1);
     while !*stop.borrow() {
-        let Ok(permit) = room.clone().acquire_owned().await else { break };
         let accepted = tokio::select! {
             _ = stop.changed() => break,
-            accepted = listener.accept() => accepted,
+            accepted = accept(&listener, &room) => accepted,
         };
         match accepted {
-            Ok((stream, _)) => {
+            Ok((stream, place)) => {
                 let (router, stop, open) = (router.clone(), stop.clone(), open.clone());
+                let stall = stall.clone();
                 tokio::spawn(async move {
-                    connection(stream, router, stop).await;
-                    drop((permit, open));
+                    connection(stream, stall, limits.head, router, stop).await;
+                    drop((place, open));
                 });
             }
             Err(error) => {
@@ -76,17 +123,34 @@ pub async fn serve(listener: TcpListener, router: Router, mut stop: watch::Recei
     }
     drop((listener, open));
     // Ends when the last connection has dropped its sender.
-    let _ = tokio::time::timeout(GRACE, closed.recv()).await;
+    let _ = tokio::time::timeout(limits.grace, closed.recv()).await;
 }
 
-async fn connection(stream: TcpStream, router: Router, mut stop: watch::Receiver<bool>) {
+/// The next connection, once there is room for it.
+async fn accept(
+    listener: &TcpListener,
+    room: &Arc<Semaphore>,
+) -> std::io::Result<(TcpStream, OwnedSemaphorePermit)> {
+    let place = room.clone().acquire_owned().await.expect("nobody closes the semaphore");
+    let (stream, _) = listener.accept().await?;
+    Ok((stream, place))
+}
+
+async fn connection(
+    stream: TcpStream,
+    stall: StallLimits,
+    head_max: Duration,
+    router: Router,
+    mut stop: watch::Receiver<bool>,
+) {
     // Answers are small and whole: waiting for more to send only costs time.
-    if stream.set_nodelay(true).is_err() {
+    if stream.set_nodelay(true).and_then(|()| stall::hold_little(&stream)).is_err() {
         return;
     }
     let mut http = hyper::server::conn::http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(HEAD_MAX).max_buf_size(HEAD_BYTES_MAX);
-    let serving = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    http.timer(TokioTimer::new()).header_read_timeout(head_max).max_buf_size(HEAD_BYTES_MAX);
+    let io = TokioIo::new(Unstalled::new(stream, stall));
+    let serving = http.serve_connection(io, TowerToHyperService::new(router));
     tokio::pin!(serving);
     let ended = tokio::select! {
         ended = serving.as_mut() => ended,
