@@ -234,3 +234,26 @@ fn verify_body(
 fn refusal(error: VerifyError) -> Refusal {
     if error.is_authenticated() { Refusal::Malformed(error.to_string()) } else { Refusal::Unverified }
 }
+
+#[cfg(test)]
+mod tests {
+    use gristmill_forge::sign;
+
+    use super::*;
+
+    #[test]
+    fn a_verified_body_is_not_copied() {
+        let secret = Secret::new(b"s3cret").unwrap();
+        let mut body = br#"{"zen":"x"}"#.to_vec();
+        // Room beyond its length, as where no length was announced.
+        body.reserve(100);
+        let (name, signature) = sign(Forge::Github, &secret, &body);
+        let pairs = [(name, signature.as_str()), ("x-github-event", "ping"), ("x-github-delivery", "1")];
+        let headers = Headers::new(pairs.iter().map(|(name, value)| (*name, value.as_bytes())));
+        let (place, copy) = (body.as_ptr(), body.clone());
+        let options = VerifyOptions::default();
+        let verified = verify(Forge::Github, &headers, body.into(), &[secret], options).unwrap();
+        let body = into_body(verified);
+        assert_eq!((body.as_ptr(), body), (place, copy));
+    }
+}
