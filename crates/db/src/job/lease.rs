@@ -13,6 +13,8 @@ use crate::{params, run, step};
 
 /// How long a lease lasts without a heartbeat.
 pub const LEASE: Duration = Duration::from_secs(20);
+/// The longest wait after a worker was lost.
+const LOST_WAIT_MAX: Duration = Duration::from_secs(10);
 
 statements! {
     TAKE = "UPDATE job SET state = 'leased', attempt = attempt + 1, boot_id = $2, lease_until_ms = $3 WHERE id = $1 AND state = 'ready' RETURNING attempt";
@@ -131,8 +133,9 @@ pub fn rescue(tx: &mut Tx<'_>, which: Rescue, max: i64) -> Result<usize, DbError
     for (job, run, only_one, attempt, tries) in &orphans {
         end_attempt(tx, *job, *attempt, "lost", Some("its worker is gone"))?;
         // One worker's death is no sign that the job is bad: it goes on at once. A job that takes its
-        // worker down each time slows down and ends.
-        let wait = if *tries == 0 { Duration::ZERO } else { random_backoff(tx, *tries) };
+        // worker down each time slows down and ends; but many deaths in a row are rather the machine's
+        // fault, and nothing may rest for long because of them.
+        let wait = if *tries == 0 { Duration::ZERO } else { random_backoff(tx, *tries).min(LOST_WAIT_MAX) };
         again(
             tx,
             &Again { job: *job, run: *run, only_one: only_one.as_deref(), tries: tries + 1, wait },
