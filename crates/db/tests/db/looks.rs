@@ -163,13 +163,17 @@ fn what_waits_without_a_look_gets_one() {
     let looks = bench.lease(9);
     assert_eq!(looks.len(), 2);
     assert_eq!(seen(9), 0, "both have a look that runs");
-    looks.iter().for_each(|look| drop(bench.finish(look, failed("given up"))));
+    for look in &looks {
+        bench.finish(look, failed("given up"));
+    }
     assert_eq!(seen(1), 1);
     assert_eq!(seen(9), 1);
     assert_eq!(seen(9), 0);
     let looks = bench.lease(9);
     assert_eq!(looks.len(), 2);
-    looks.iter().for_each(|look| drop(bench.finish(look, failed("given up"))));
+    for look in &looks {
+        bench.finish(look, failed("given up"));
+    }
     let waiting = bench.tx(|tx| delivery::waiting(tx, ids[0], 9, i64::MAX)).0.remove(0);
     bench.tx(|tx| delivery::settle(tx, waiting.id, &[], DeliveryState::Ignored, Some("x")));
     bench.tx(|tx| request::take(tx, ids[1]));

@@ -153,7 +153,7 @@ impl World {
     pub fn deliver(&mut self, number: usize) -> Done {
         let one = self.sent[number].clone();
         let project = self.projects[one.project].id;
-        if !self.projects[one.project].is_active || !self.workers.iter().any(|worker| worker.is_up()) {
+        if !self.projects[one.project].is_active || !self.workers.iter().any(super::worker::Worker::is_up) {
             self.count("deliveries refused");
             if self.faults && self.rng.chance(50) {
                 self.soon(1_000, 30_000, Event::Deliver(number));

@@ -14,6 +14,7 @@ use crate::world::{Done, Fault, RunFact, World};
 
 /// Small, so that it is reached.
 const DELIVERIES_MAX: i64 = 6;
+const BYTES_MAX: i64 = 1_200;
 
 /// A look under way.
 #[derive(Clone, Debug)]
@@ -36,10 +37,9 @@ impl World {
             task,
             |tx| {
                 let project = project::by_id(tx, id)?.expect("projects stay");
-                let (waiting, _) = delivery::waiting(tx, id, DELIVERIES_MAX, i64::MAX)?;
+                let (waiting, more) = delivery::waiting(tx, id, DELIVERIES_MAX, BYTES_MAX)?;
                 let understood = waiting.iter().map(understand).collect();
                 let left = intake::settle_without_look(tx, &project, understood)?;
-                let more = i64::try_from(waiting.len()).unwrap() == DELIVERIES_MAX;
                 Ok(Looking { project: Box::new(project), left, seen: Seen::new(), more })
             },
             |_, _| Ok(()),

@@ -4,6 +4,8 @@
 //!
 //! `SIM_SEEDS` says how many histories are run (10 000 otherwise), `SIM_SEED` runs one.
 
+#![expect(clippy::print_stdout, reason = "what the histories held is for people to see")]
+#![expect(clippy::unwrap_used, reason = "a test: what does not hold fails it")]
 #![expect(unreachable_pub, reason = "one test binary: its modules see each other whole")]
 
 mod bucket;

@@ -56,7 +56,7 @@ fn the_process_tells_its_processors_and_the_system_has_a_file() {
     assert!(around.cores >= 1);
     let place = Place::new();
     let with = |cores| Config::load(None, &Surroundings { cores, ..place.around() }).unwrap().worker.jobs_max;
-    assert_eq!([with(0), with(1), with(2), with(32), with(33)], [2, 2, 4, 64, 64]);
+    assert_eq!([with(0), with(3), with(4), with(32), with(33)], [6, 6, 8, 64, 64]);
 }
 
 #[test]
