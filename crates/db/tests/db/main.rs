@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "tests: what does not hold fails them")]
 #![expect(unreachable_pub, reason = "one test binary: its modules see each other whole")]
 
+mod attempts;
 mod bench;
 mod costs;
 mod deliveries;

@@ -11,7 +11,11 @@ fn every_statement_can_be_prepared() {
     let clock = std::sync::Arc::new(gristmill_model::ManualClock::at(Timestamp(START)));
     let db = MemoryDb::new(clock, random()).unwrap();
     let statements = all_statements();
-    assert!(statements.len() > 100, "{}", statements.len());
+    for of_each_module in
+        ["CANCEL", "TAKE", "WAITERS", "FRONT_OF_ALL", "MADE", "UNUSED", "REVOKE", "ADVANCE", "NEXT_MOVE"]
+    {
+        assert!(statements.iter().any(|(name, _)| *name == of_each_module), "{of_each_module}");
+    }
     for (name, sql) in statements {
         assert_eq!(db.prepare(sql), Ok(()), "{name}: {sql}");
     }

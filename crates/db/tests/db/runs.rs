@@ -172,4 +172,14 @@ fn the_jobs_of_a_run_are_listed_in_the_order_of_the_plan() {
     let id = bench.run(project, &chain(&["z", "m", "a"]));
     let kinds: Vec<String> = bench.tx(|tx| job::of_run(tx, id, 2)).into_iter().map(|job| job.kind).collect();
     assert_eq!(kinds, ["z", "m"]);
+    let ids = |run| -> Vec<String> {
+        bench.tx(|tx| job::of_run(tx, run, 9)).iter().map(|job| job.id.to_string()).collect()
+    };
+    let (first, second) = (ids(id), ids(bench.run(project, &chain(&["z", "m"]))));
+    assert_eq!(
+        first.iter().chain(&second).map(|id| &id[23..]).collect::<Vec<_>>(),
+        ["000", "001", "002", "000", "001"]
+    );
+    assert!(first.iter().all(|id| id[..22] == first[0][..22]));
+    assert_ne!(first[0][10..22], second[0][10..22], "two plans of one millisecond share no ids");
 }

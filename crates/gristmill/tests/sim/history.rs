@@ -42,7 +42,7 @@ pub fn run(
 
 fn play(world: &mut World) -> Done {
     set_up(world)?;
-    let end = world.now() + world.rng.between(50_000, 220_000);
+    let end = world.now() + world.rng.between(40_000, 180_000);
     let mut events = 0;
     while world.now() < end {
         let Some(event) = world.next() else { break };

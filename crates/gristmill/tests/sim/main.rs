@@ -19,6 +19,7 @@ mod remote;
 mod rng;
 mod sabotage;
 mod steps;
+mod trouble;
 mod worker;
 mod world;
 

@@ -1,8 +1,8 @@
-//! Workers: they lease, keep, lose and end jobs; they die, freeze, stop and come back as zombies.
+//! Workers: they lease, keep, lose and end jobs.
 
 use std::time::Duration;
 
-use gristmill_db::job::{self, Finish, FinishError, Lease, Rescue};
+use gristmill_db::job::{self, Finish, FinishError, Lease, Place, Rescue};
 use gristmill_db::{DbError, Tx, params};
 use gristmill_model::{BootId, JobId, JobState, ProjectId, RunId, Timestamp};
 
@@ -15,8 +15,6 @@ const SLOTS: usize = 3;
 const HEARTBEAT_MS: i64 = 5_000;
 /// A lease without a heartbeat.
 const LEASE_MS: i64 = 20_000;
-/// How long a dead worker's jobs may wait.
-const ORPHAN_MS: i64 = 30_000;
 
 /// One worker process, or the place where the next one starts.
 #[derive(Debug)]
@@ -25,8 +23,8 @@ pub struct Worker {
     pub is_alive: bool,
     pub frozen_until: i64,
     pub tasks: Vec<u64>,
-    asks: bool,
-    ticks: bool,
+    pub asks: bool,
+    pub ticks: bool,
     next_tick: i64,
     now: i64,
 }
@@ -107,7 +105,7 @@ impl World {
         self.wake(self.workers.len() - 1);
     }
 
-    fn new_boot(&mut self) -> BootId {
+    pub fn new_boot(&mut self) -> BootId {
         BootId::new(Timestamp(self.now()), u128::from(self.rng.next()))
     }
 
@@ -124,7 +122,7 @@ impl World {
         }
     }
 
-    fn wake(&mut self, index: usize) {
+    pub fn wake(&mut self, index: usize) {
         let worker = &mut self.workers[index];
         if worker.is_alive && !worker.asks && worker.tasks.len() < SLOTS {
             worker.asks = true;
@@ -164,12 +162,20 @@ impl World {
             return Ok(());
         }
         let boot = worker.boot;
+        // Some workers keep places for looks.
+        let is_split = index % 2 == 1;
         let beyond = self.does(Sabotage::BeyondLimit);
         let (leases, due) = self.tx(|tx| {
             if beyond {
                 tx.execute(NO_LIMIT, params![100_i64])?;
             }
-            let leases = job::lease(tx, boot, room)?;
+            let leases = if is_split {
+                let mut leases = job::lease_for(tx, boot, Place::Alone, 1.min(room))?;
+                leases.extend(job::lease_for(tx, boot, Place::Run, room - leases.len())?);
+                leases
+            } else {
+                job::lease(tx, boot, room)?
+            };
             let due = if leases.is_empty() { job::next_due(tx)? } else { None };
             Ok::<_, DbError>((leases, due))
         })?;
@@ -321,99 +327,6 @@ impl World {
         }
     }
 
-    /// A worker dies, freezes or stops.
-    pub fn trouble(&mut self) -> Done {
-        let index = usize::try_from(self.rng.below(self.workers.len() as u64)).unwrap();
-        let others_up = self.workers.iter().enumerate().any(|(i, worker)| i != index && worker.is_up());
-        if !self.workers[index].is_up() || !(self.is_single || others_up) {
-            return Ok(());
-        }
-        match self.rng.below(10) {
-            0..=3 => self.die(index),
-            4..=7 => self.freeze(index),
-            _ => self.stop(index)?,
-        }
-        Ok(())
-    }
-
-    fn die(&mut self, index: usize) {
-        self.count(if self.is_single { "deaths of the only server" } else { "deaths" });
-        self.note(|| format!("worker {index} dies"));
-        self.watch_orphans(index);
-        self.workers[index].is_alive = false;
-        for number in std::mem::take(&mut self.workers[index].tasks) {
-            self.tasks.remove(&number);
-        }
-        self.soon(500, 15_000, Event::Start(index));
-    }
-
-    fn freeze(&mut self, index: usize) {
-        self.count("freezes");
-        let until = self.now() + self.rng.between(2_000, 90_000);
-        self.note(|| format!("worker {index} freezes"));
-        if !self.is_single {
-            self.watch_orphans(index);
-        }
-        self.workers[index].frozen_until = until;
-    }
-
-    fn watch_orphans(&mut self, index: usize) {
-        let boot = self.workers[index].boot;
-        let mine: Vec<(JobId, i64)> = self
-            .truth
-            .held
-            .iter()
-            .filter(|(_, held)| held.worker == index)
-            .map(|(job, held)| (*job, held.attempt))
-            .collect();
-        for (job, attempt) in mine {
-            self.at(self.now() + ORPHAN_MS, Event::Orphan(index, job, attempt, boot));
-        }
-    }
-
-    pub fn check_orphan(&mut self, index: usize, job: JobId, attempt: i64, boot: BootId) -> Done {
-        let worker = &self.workers[index];
-        let came_back = worker.boot == boot && worker.is_up();
-        if !came_back && self.tx(|tx| job::still_mine(tx, job, attempt))? {
-            return fault(format!("job {job} is still leased {ORPHAN_MS} ms after its worker was gone"));
-        }
-        Ok(())
-    }
-
-    /// A graceful stop: what is under way is given back.
-    fn stop(&mut self, index: usize) -> Done {
-        self.count("graceful stops");
-        for number in std::mem::take(&mut self.workers[index].tasks) {
-            let Some(task) = self.tasks.remove(&number) else { continue };
-            let (job, attempt) = (task.lease.job, task.lease.attempt);
-            self.tx(|tx| job::release(tx, job, attempt))?;
-            self.let_go(job, attempt);
-        }
-        self.workers[index].is_alive = false;
-        self.soon(500, 5_000, Event::Start(index));
-        Ok(())
-    }
-
-    /// The next process in a worker's place.
-    pub fn start_worker(&mut self, index: usize) -> Done {
-        let boot = self.new_boot();
-        if self.is_single {
-            let rescued = self.tx(|tx| job::rescue(tx, Rescue::OtherBoots(boot), 100))?;
-            self.truth.held.clear();
-            if rescued > 0 {
-                self.count("leases of an earlier start back");
-            }
-        }
-        let worker = &mut self.workers[index];
-        worker.boot = boot;
-        worker.is_alive = true;
-        worker.frozen_until = 0;
-        worker.asks = false;
-        worker.ticks = false;
-        self.wake(index);
-        Ok(())
-    }
-
     /// Runs a transaction for a step: it proves the lease, and may be refused or answered in vain.
     pub fn commit<T>(
         &mut self,
@@ -488,18 +401,6 @@ impl World {
         if let Some(fact) = run.and_then(|run| self.truth.runs.get_mut(&run)) {
             fact.excuse = Some(why);
         }
-    }
-
-    /// After the faults: everybody works again.
-    pub fn calm_workers(&mut self) -> Done {
-        let now = self.now();
-        for index in 0..self.workers.len() {
-            self.workers[index].frozen_until = self.workers[index].frozen_until.min(now);
-            if !self.workers[index].is_alive {
-                self.start_worker(index)?;
-            }
-        }
-        Ok(())
     }
 
     /// Steps of the project's jobs end with its leases, in the history outside.
