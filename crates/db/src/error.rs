@@ -42,8 +42,14 @@ pub enum DbError {
 impl From<rusqlite::Error> for DbError {
     fn from(error: rusqlite::Error) -> DbError {
         use rusqlite::ErrorCode;
+        // Where the index of the write-ahead log cannot grow on a full disk, SQLite calls it an IO error.
+        if error
+            .sqlite_error()
+            .is_some_and(|fault| fault.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE)
+        {
+            return DbError::Full;
+        }
         match error.sqlite_error_code() {
-            // SQLite reports a full disk under its write-ahead log as an IO error at times.
             Some(ErrorCode::DiskFull) => DbError::Full,
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => DbError::Busy,
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => DbError::Corrupt(error.to_string()),

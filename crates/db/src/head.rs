@@ -11,6 +11,7 @@ statements! {
     NEXT_MOVE = "UPDATE counter SET value = value + 1 WHERE name = 'move' RETURNING value";
     GET = "SELECT ref, tip, object, seq, seen_ms FROM ref_head WHERE project_id = $1 AND ref = $2";
     LIST = "SELECT ref, tip, object, seq, seen_ms FROM ref_head WHERE project_id = $1 ORDER BY ref";
+    UNBUILT = "SELECT ref, tip, object, seq, seen_ms FROM ref_head WHERE project_id = $1 AND tip IS NOT NULL AND NOT EXISTS (SELECT 1 FROM run WHERE run.project_id = $1 AND run.pipeline = $2 AND run.ref = ref_head.ref AND run.commit_id = ref_head.tip AND run.is_release = FALSE) ORDER BY ref";
     PUT = "INSERT INTO ref_head (project_id, ref, tip, object, seq, seen_ms) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (project_id, ref) DO UPDATE SET tip = excluded.tip, object = excluded.object, seq = excluded.seq, seen_ms = excluded.seen_ms";
 }
 
@@ -53,6 +54,11 @@ pub fn get(tx: &mut Tx<'_>, project: ProjectId, git_ref: &GitRef) -> Result<Opti
 /// All refs ever seen of a project.
 pub fn list(tx: &mut Tx<'_>, project: ProjectId) -> Result<Vec<Head>, DbError> {
     tx.query(LIST, params![project], read)
+}
+
+/// Refs whose tip has no run in the pipeline.
+pub fn unbuilt(tx: &mut Tx<'_>, project: ProjectId, pipeline: &str) -> Result<Vec<Head>, DbError> {
+    tx.query(UNBUILT, params![project, pipeline], read)
 }
 
 /// Records a move; its number. The caller compared with the head before: the remote is the judge of

@@ -42,6 +42,7 @@ struct Ran {
 struct Inner {
     work: mpsc::Sender<Work>,
     readers: Mutex<Vec<Connection>>,
+    watcher: Mutex<Option<Connection>>,
     path: std::path::PathBuf,
     clock: Arc<dyn Clock>,
     random: Random,
@@ -63,6 +64,7 @@ impl Db {
         let db = Db(Arc::new(Inner {
             work,
             readers: Mutex::new(Vec::new()),
+            watcher: Mutex::new(None),
             path: path.to_owned(),
             clock: clock.clone(),
             random: random.clone(),
@@ -167,13 +169,15 @@ impl Db {
         self.0.wake.notify_one();
     }
 
-    /// A number that changes when another process commits.
+    /// A number that changes when anybody commits, this process or another one.
     pub fn data_version(&self) -> Result<i64, DbError> {
-        let mut readers = self.readers();
-        if readers.is_empty() {
-            readers.push(connect(&self.0.path)?);
-        }
-        Ok(readers[0].pragma_query_value(None, "data_version", |row| row.get(0))?)
+        // Each connection counts for itself: it must be the same one each time.
+        let mut watcher = self.0.watcher.lock().unwrap_or_else(PoisonError::into_inner);
+        let conn = match watcher.take() {
+            Some(conn) => conn,
+            None => connect(&self.0.path)?,
+        };
+        Ok(watcher.insert(conn).pragma_query_value(None, "data_version", |row| row.get(0))?)
     }
 
     /// Whether the file is intact, as SQLite sees it; the faults, if any.

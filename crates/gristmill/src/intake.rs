@@ -223,19 +223,11 @@ impl Look<'_> {
 
     /// Tips that did not move and have no run: the pipeline, or its wish for the ref, is new.
     fn build_missing(&mut self, tx: &mut Tx<'_>) -> Result<(), DbError> {
-        let tips: Vec<(GitRef, CommitId, i64)> = self
-            .heads
-            .values()
-            .filter_map(|head| Some((head.git_ref.clone(), head.tip?, head.seq)))
-            .collect();
-        for (git_ref, commit, seq) in tips {
-            for pipeline in wanting(self.project, &git_ref) {
-                let skip = pipeline.first_look == FirstLook::Record
-                    || self.made.contains(&(pipeline.name.clone(), git_ref.clone(), commit, false))
-                    || run::exists(tx, self.project.id, &pipeline.name, &git_ref, commit, false)?;
-                if !skip {
-                    self.build(tx, pipeline, &git_ref, commit, Some(seq), false, &Cause::Poll)?;
-                }
+        let building = |pipeline: &&PipelineSpec| pipeline.first_look == FirstLook::Build;
+        for pipeline in self.project.spec.pipelines.iter().filter(building) {
+            for head in head::unbuilt(tx, self.project.id, &pipeline.name)? {
+                let Some(commit) = head.tip.filter(|_| pipeline.refs.wants(&head.git_ref)) else { continue };
+                self.build(tx, pipeline, &head.git_ref, commit, Some(head.seq), false, &Cause::Poll)?;
             }
         }
         Ok(())

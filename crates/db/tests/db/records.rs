@@ -1,6 +1,7 @@
 //! Heads, artifacts, tokens, and what the crate says of itself.
 
 use gristmill_db::artifact::{self, Artifact};
+use gristmill_db::run::{self, NewRun};
 use gristmill_db::{MemoryDb, all_statements, head, publication, token};
 use gristmill_model::{ArtifactId, ObjectId, ProjectId, RunId, Timestamp, TreeId};
 
@@ -40,6 +41,32 @@ fn moves_are_numbered_over_all_refs() {
     assert_eq!(heads[1].git_ref, main_branch());
     assert_eq!(bench.tx(head::next_move), 4);
     assert_eq!(bench.tx(|tx| head::list(tx, ProjectId::new(Timestamp(1), 1))), []);
+}
+
+#[test]
+fn a_tip_is_unbuilt_until_its_pipeline_has_a_run_of_it() {
+    let (bench, project) = Bench::with_project(1);
+    let dev = "refs/heads/dev".parse().unwrap();
+    let gone = "refs/heads/gone".parse().unwrap();
+    bench.tx(|tx| head::moved(tx, project, &main_branch(), Some(commit(1)), None));
+    bench.tx(|tx| head::moved(tx, project, &dev, Some(commit(1)), None));
+    bench.tx(|tx| head::moved(tx, project, &gone, None, None));
+    let unbuilt = |pipeline: &str| -> Vec<String> {
+        bench
+            .tx(|tx| head::unbuilt(tx, project, pipeline))
+            .iter()
+            .map(|head| head.git_ref.to_string())
+            .collect()
+    };
+    assert_eq!(unbuilt("archive"), ["refs/heads/dev", "refs/heads/main"]);
+    let release = NewRun { is_release: true, ..Bench::new_run(project, 1, None) };
+    bench.tx(|tx| run::create(tx, &release, &jobs(&["a"]), false));
+    bench.tx(|tx| run::create(tx, &Bench::new_run(project, 2, None), &jobs(&["a"]), false));
+    assert_eq!(unbuilt("archive").len(), 2, "another commit, and a release");
+    bench.run(project, &jobs(&["a"]));
+    assert_eq!(unbuilt("archive"), ["refs/heads/dev"]);
+    assert_eq!(unbuilt("other"), ["refs/heads/dev", "refs/heads/main"]);
+    assert_eq!(bench.tx(|tx| head::unbuilt(tx, ProjectId::new(Timestamp(1), 1), "archive")), []);
 }
 
 fn artifact(project: ProjectId, run: RunId, number: u8) -> Artifact {
