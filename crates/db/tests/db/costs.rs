@@ -151,6 +151,9 @@ fn hot_transactions_cost_the_same_with_a_hundred_thousand_rows() {
         .map(|((name, few), (_, many))| format!("{name}: {few} steps with 1 000 rows, {many} with 100 000"))
         .collect();
     assert!(grown.is_empty(), "{grown:#?}");
+    for ((name, few), (_, many)) in few.iter().zip(&many) {
+        println!("{few:>6} {many:>6} steps: {name}");
+    }
     let worst = many.iter().max_by_key(|(_, steps)| *steps).unwrap();
     assert!(worst.1 < 10_000, "{worst:?}");
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use gristmill_db::job::{self, FinishError, LEASE, Rescue};
+use gristmill_db::job::{self, FinishError, LEASE, Place, Rescue};
 use gristmill_db::run;
 use gristmill_model::{JobState, Plan, RunState, Timestamp};
 
@@ -160,6 +160,42 @@ fn a_long_queue_of_a_full_project_holds_nobody_else_up() {
     assert_eq!(bench.kinds(1), ["b4"], "the limit is per project; this one is acme/c's");
     assert_eq!(bench.kinds(9), ["c2", "look", "polled"]);
     assert_eq!(bench.lease(9).len(), 0);
+}
+
+/// The kinds of the jobs that are leased for a place.
+fn kinds_for(bench: &Bench, place: Place, max: usize) -> Vec<String> {
+    let leases = bench.tx(|tx| job::lease_for(tx, boot(1), place, max));
+    leases.into_iter().map(|lease| lease.kind).collect()
+}
+
+#[test]
+fn places_are_kept_for_looks_and_for_runs() {
+    let bench = Bench::new();
+    let many: Vec<_> = (0..70).map(|index| spec(&format!("acme/p{index:02}"), 9)).collect();
+    let ids = bench.import(&many);
+    for id in &ids {
+        bench.tx(|tx| job::ask_for_look(tx, *id, job::PRIORITY_HOOK));
+    }
+    bench.advance(1);
+    bench.run(ids[0], &jobs(&["a", "b"]));
+    bench.polled(ids[0], &jobs(&["polled"]));
+    bench.tx(|tx| job::ask_for_look(tx, ids[1], job::PRIORITY_POLL));
+    assert_eq!(kinds_for(&bench, Place::Run, 0), [""; 0]);
+    assert_eq!(kinds_for(&bench, Place::Run, 9), ["a", "b", "polled"], "behind a page full of looks");
+    assert_eq!(kinds_for(&bench, Place::Run, 9), [""; 0]);
+    assert_eq!(kinds_for(&bench, Place::Alone, 3), ["look"; 3]);
+    bench.run(ids[2], &jobs(&["c", "d"]));
+    assert_eq!(kinds_for(&bench, Place::Alone, 99), ["look"; 67]);
+    assert_eq!(kinds_for(&bench, Place::Alone, 99), [""; 0]);
+    assert_eq!(kinds_for(&bench, Place::Any, 99), ["c", "d"]);
+}
+
+#[test]
+fn a_place_for_runs_keeps_to_the_limits() {
+    let (bench, project) = Bench::with_project(2);
+    bench.run(project, &jobs(&["a", "b", "c"]));
+    assert_eq!(kinds_for(&bench, Place::Run, 9), ["a", "b"]);
+    assert_eq!(kinds_for(&bench, Place::Run, 9), [""; 0]);
 }
 
 #[test]

@@ -186,6 +186,18 @@ fn the_same_move_with_other_bytes_becomes_a_move_of_its_own() {
 }
 
 #[test]
+fn a_run_that_came_out_differently_at_its_second_attempt_makes_a_version_of_its_own() {
+    let (bench, project, runs) = with_runs(1);
+    moved(&bench, project, 1);
+    want(&bench, &desire(project, runs[0], 1, commit(1), "first"));
+    publish(&bench, 1);
+    assert_eq!(
+        want(&bench, &desire(project, runs[0], 1, commit(1), "second")),
+        Desired::Committed { seq: 2 }
+    );
+}
+
+#[test]
 fn an_old_move_built_again_never_passes_a_later_one() {
     let (bench, project, runs) = with_runs(3);
     assert_eq!(moved(&bench, project, 1), 1);
