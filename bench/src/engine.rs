@@ -9,7 +9,7 @@ use crate::kit::report::{self, Bars};
 use crate::kit::target::Common;
 use anyhow::{Context, Result, ensure};
 use gristmill::clock::{SystemClock, system_random};
-use gristmill_db::job::{self, Finish, FinishError, Lease};
+use gristmill_db::job::{self, Finish, FinishError, Lease, Place};
 use gristmill_db::run::NewRun;
 use gristmill_db::{Db, DbError, project, run};
 use gristmill_model::{
@@ -28,6 +28,8 @@ const GRAPH_JOBS: usize = 100;
 const SENDERS: usize = 8;
 /// As the server's worker has it.
 const HEARTBEAT: Duration = Duration::from_secs(5);
+/// Places for work outside runs, as the server's worker has them.
+const LOOKS_MAX: usize = 32;
 /// As the server's worker has it.
 const IDLE_MAX: Duration = Duration::from_millis(500);
 
@@ -232,16 +234,17 @@ impl Worker {
 
     async fn lease(&mut self) -> Result<()> {
         let room = self.at_once.saturating_sub(self.running.len());
-        if room == 0 {
-            return Ok(());
-        }
         let is_due = |due: Option<Timestamp>, now| due.is_some_and(|due| due <= now);
         if !self.db.read(move |tx| Ok(is_due(job::next_due(tx)?, tx.now()))).await? {
             return Ok(());
         }
         let boot = self.boot;
-        let leases: Result<_, DbError> = self.db.transact(move |tx| job::lease(tx, boot, room)).await;
-        for lease in leases? {
+        let leased = self.db.transact(move |tx| {
+            let mut leases = job::lease_for(tx, boot, Place::Alone, LOOKS_MAX)?;
+            leases.extend(job::lease_for(tx, boot, Place::Run, room)?);
+            Ok::<_, DbError>(leases)
+        });
+        for lease in leased.await? {
             self.running.insert(lease.job, lease.attempt);
             self.tasks.spawn(carry_out(self.db.clone(), lease));
         }
