@@ -73,9 +73,13 @@ fn open_runs_are_counted() {
     bench.run(project, &jobs(&["a"]));
     let cancelled = bench.run(project, &jobs(&["b"]));
     assert_eq!(bench.tx(run::open_count), 2);
+    let open_of = |project, limit| bench.tx(|tx| run::open_of(tx, project, limit)).len();
+    assert_eq!((open_of(project, 9), open_of(project, 1)), (2, 1));
+    assert_eq!(open_of(gristmill_model::ProjectId::new(Timestamp(1), 1), 9), 0);
     bench.tx(|tx| run::cancel(tx, cancelled, "enough"));
     bench.finish(&bench.lease_one(), succeeded());
     assert_eq!(bench.tx(run::open_count), 0);
+    assert_eq!(bench.tx(|tx| run::open_of(tx, project, 9)), []);
 }
 
 #[test]
