@@ -286,7 +286,10 @@ impl Writer {
     }
 
     fn batch(&self, sql: &str) -> Result<(), DbError> {
-        Ok(self.conn.execute_batch(sql)?)
+        if sql.contains(';') {
+            return Ok(self.conn.execute_batch(sql)?);
+        }
+        Ok(self.conn.prepare_cached(sql)?.execute([]).map(drop)?)
     }
 }
 

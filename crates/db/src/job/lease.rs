@@ -27,6 +27,7 @@ statements! {
     READY_AGAIN = "UPDATE job SET state = 'ready', boot_id = NULL, lease_until_ms = NULL, not_before_ms = $2, tries = $3 WHERE id = $1";
     END = "UPDATE job SET state = $2, reason = $3, finished_ms = $4, boot_id = NULL, lease_until_ms = NULL, tries = $5 WHERE id = $1";
     OTHER_READY = "SELECT 1 FROM job WHERE only_one = $1 AND state = 'ready' LIMIT 1";
+    DELAY_OTHER = "UPDATE job SET not_before_ms = CASE WHEN not_before_ms < $2 THEN $2 ELSE not_before_ms END WHERE only_one = $1 AND state = 'ready'";
     IS_LEASED = "SELECT 1 FROM job WHERE id = $1 AND state = 'leased'";
     RELEASE = "SELECT run_id, only_one, tries FROM job WHERE id = $1 AND attempt = $2 AND state = 'leased'";
 }
@@ -171,7 +172,9 @@ pub(crate) fn again(tx: &mut Tx<'_>, again: &Again<'_>, reason: &str) -> Result<
         Some(name) => tx.query_one(OTHER_READY, params![name], |_| Ok(()))?,
         None => None,
     };
-    if other.is_some() {
+    if let (Some(_), Some(name)) = (other, again.only_one) {
+        let wait = again.wait.min(super::LOOK_AGAIN);
+        tx.execute(DELAY_OTHER, params![name, now.plus(wait)])?;
         let state = JobState::Cancelled;
         tx.execute(END, params![again.job, state, "another one waits already", now, again.tries])?;
         finish::release_waiters(tx, again.job)?;

@@ -24,7 +24,7 @@ pub use queue::{Place, next_due};
 
 statements! {
     INSERT = "INSERT INTO job (id, run_id, project_id, kind, payload, only_one, state, deps_left, delay_ms, not_before_ms, priority, attempt, tries, created_ms) VALUES ($1, $2, $3, $4, $5, NULL, $6, $7, $8, $9, $10, 0, 0, $11)";
-    INSERT_LOOK = "INSERT INTO job (id, run_id, project_id, kind, payload, only_one, state, deps_left, delay_ms, not_before_ms, priority, attempt, tries, created_ms) VALUES ($1, NULL, $2, 'look', '{}', $3, 'ready', 0, 0, $4, $5, 0, 0, $4) ON CONFLICT (only_one) WHERE state = 'ready' AND only_one IS NOT NULL DO UPDATE SET not_before_ms = CASE WHEN job.not_before_ms > $6 THEN $6 ELSE job.not_before_ms END, priority = CASE WHEN job.priority > $5 THEN $5 ELSE job.priority END";
+    INSERT_LOOK = "INSERT INTO job (id, run_id, project_id, kind, payload, only_one, state, deps_left, delay_ms, not_before_ms, priority, attempt, tries, created_ms) VALUES ($1, NULL, $2, 'look', '{}', $3, 'ready', 0, 0, $4, $5, 0, 0, $4) ON CONFLICT (only_one) WHERE state = 'ready' AND only_one IS NOT NULL DO UPDATE SET not_before_ms = CASE WHEN job.not_before_ms > $6 THEN $6 ELSE job.not_before_ms END, priority = CASE WHEN job.priority > $5 THEN $5 ELSE job.priority END WHERE job.not_before_ms > $6 OR job.priority > $5";
     INSERT_EDGE = "INSERT INTO job_edge (from_id, to_id, kind) VALUES ($1, $2, $3)";
     SHOW = "SELECT id, run_id, project_id, kind, payload, state, attempt, tries, not_before_ms, outcome, reason, created_ms, finished_ms, deps_left FROM job WHERE id = $1";
     OF_RUN = "SELECT id, run_id, project_id, kind, payload, state, attempt, tries, not_before_ms, outcome, reason, created_ms, finished_ms, deps_left FROM job WHERE run_id = $1 ORDER BY id LIMIT $2";
@@ -172,8 +172,11 @@ pub fn ask_for_look(tx: &mut Tx<'_>, project: ProjectId, priority: i64) -> Resul
     let now = tx.now();
     let id = JobId::new(now, tx.random());
     let only_one = look_of(project);
-    tx.execute(INSERT_LOOK, params![id, project, only_one, now, priority, now.plus(LOOK_AGAIN)])?;
-    tx.wake_workers();
+    let changed =
+        tx.execute(INSERT_LOOK, params![id, project, only_one, now, priority, now.plus(LOOK_AGAIN)])?;
+    if changed > 0 {
+        tx.wake_workers();
+    }
     Ok(())
 }
 
