@@ -64,9 +64,9 @@ impl StorageError {
             StorageError::Full { .. } => true,
             // A mount that is away, read-only or full of open files comes back; a name that the file system
             // does not take never will be taken.
-            StorageError::Io { source, .. } => !matches!(
-                source.raw_os_error().map(rustix::io::Errno::from_raw_os_error),
-                Some(
+            StorageError::Io { source, .. } => source.raw_os_error().is_some_and(|errno| {
+                !matches!(
+                    rustix::io::Errno::from_raw_os_error(errno),
                     rustix::io::Errno::NAMETOOLONG
                         | rustix::io::Errno::ILSEQ
                         | rustix::io::Errno::INVAL
@@ -74,9 +74,13 @@ impl StorageError {
                         | rustix::io::Errno::NOTDIR
                         | rustix::io::Errno::LOOP
                         | rustix::io::Errno::FBIG
+                        | rustix::io::Errno::XDEV
+                        | rustix::io::Errno::BUSY
+                        | rustix::io::Errno::NOTEMPTY
+                        | rustix::io::Errno::EXIST
                         | rustix::io::Errno::OPNOTSUPP
                 )
-            ),
+            }),
             StorageError::BlobMissing { .. }
             | StorageError::Unusable { .. }
             | StorageError::Damaged { .. } => false,
@@ -220,8 +224,21 @@ mod tests {
             (Errno::NOMEM, false, true),
             (Errno::STALE, false, true),
             (Errno::TIMEDOUT, false, true),
-            (Errno::ACCESS, false, false),
-            (Errno::ROFS, false, false),
+            (Errno::NOENT, false, true),
+            (Errno::ACCESS, false, true),
+            (Errno::ROFS, false, true),
+            (Errno::NAMETOOLONG, false, false),
+            (Errno::ILSEQ, false, false),
+            (Errno::INVAL, false, false),
+            (Errno::ISDIR, false, false),
+            (Errno::NOTDIR, false, false),
+            (Errno::LOOP, false, false),
+            (Errno::FBIG, false, false),
+            (Errno::OPNOTSUPP, false, false),
+            (Errno::XDEV, false, false),
+            (Errno::BUSY, false, false),
+            (Errno::NOTEMPTY, false, false),
+            (Errno::EXIST, false, false),
         ] {
             let error = StorageError::from_io("writing", errno.into());
             assert_eq!(matches!(error, StorageError::Full { .. }), full, "{errno:?}");

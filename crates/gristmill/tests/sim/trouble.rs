@@ -1,6 +1,7 @@
 //! Workers in trouble: they die, freeze and come back as zombies, stop in good order, start again.
 
 use gristmill_db::job::{self, Rescue};
+use gristmill_db::params;
 use gristmill_model::{BootId, JobId};
 
 use crate::world::{Done, Event, World, fault};
@@ -63,6 +64,13 @@ impl World {
         let worker = &self.workers[index];
         let came_back = worker.boot == boot && worker.is_up();
         if !came_back && self.tx(|tx| job::still_mine(tx, job, attempt))? {
+            // A frozen worker that woke, extended its lease and froze again is gone only since then.
+            const UNTIL: &str = "SELECT lease_until_ms FROM job WHERE id = $1";
+            let until = self.tx(|tx| tx.query_one(UNTIL, params![job], |row| row.get::<i64>(0)))?;
+            let lease_ms = i64::try_from(job::LEASE.as_millis()).unwrap();
+            if until.is_some_and(|until| until > self.now() - ORPHAN_MS + lease_ms) {
+                return Ok(());
+            }
             return fault(format!("job {job} is still leased {ORPHAN_MS} ms after its worker was gone"));
         }
         Ok(())

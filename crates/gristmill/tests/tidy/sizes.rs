@@ -15,7 +15,6 @@ const LONGER: &[(&str, usize, &str)] = &[
         420,
         "what other programs read in an archive, one check after the other",
     ),
-    ("crates/db/tests/db/leases.rs", 440, "every rule of leases at its boundaries, by the same helpers"),
     ("crates/gristmill/tests/sim/worker.rs", 540, "one simulated worker: everything that can befall a job"),
     (
         "crates/lossfs/src/fuse.rs",

@@ -192,7 +192,7 @@ fn record(
     let outcome = serde_json::to_string(&made).expect("plain data");
     Arc::new(move |tx| {
         for stored in [&zipped.archive, &zipped.index] {
-            blob::add(tx, stored.digest, stored.size).map_err(StepError::retry)?;
+            blob::confirm(tx, stored.digest).map_err(StepError::retry)?;
         }
         let blobs = [zipped.archive.digest, zipped.index.digest];
         if !steps::made(tx, key, job, run, &outcome, &blobs)? {

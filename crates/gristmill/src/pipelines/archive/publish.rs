@@ -228,7 +228,11 @@ async fn project(step: &Step, key: ObjectKey, seq: i64) -> Result<Ending, StepEr
         Ok(Ok(projected)) => projected,
         Ok(Err(error)) => {
             let this = key.clone();
-            step.app.db.transact(move |tx| publication::let_go(tx, &this, job)).await?;
+            let let_go = step.app.db.transact(move |tx| {
+                // A zombie must not let go what the job's next attempt holds.
+                if job::still_mine(tx, job, attempt)? { publication::let_go(tx, &this, job) } else { Ok(()) }
+            });
+            let_go.await?;
             return Err(project_error(error));
         }
     };
