@@ -28,7 +28,6 @@ CREATE TABLE delivery (
     remote_id TEXT NOT NULL,            -- the forge's id of the delivery
     event TEXT NOT NULL,                -- the forge's name of the event
     verifier TEXT NOT NULL,
-    content_type TEXT NOT NULL,
     body_digest BYTEA NOT NULL,
     received_ms BIGINT NOT NULL,
     state TEXT NOT NULL,
@@ -113,6 +112,7 @@ CREATE TABLE job (
     priority BIGINT NOT NULL,           -- lower goes first
     attempt BIGINT NOT NULL,            -- the fencing token: rises with every lease
     tries BIGINT NOT NULL,              -- attempts that ended badly
+    losses BIGINT NOT NULL DEFAULT 0,   -- attempts whose worker was lost
     boot_id TEXT,                       -- whose lease
     lease_until_ms BIGINT,
     outcome TEXT,

@@ -8,11 +8,11 @@ use crate::tx::{Row, Tx};
 use crate::{job, params};
 
 statements! {
-    INSERT = "INSERT INTO delivery (id, project_id, remote_id, event, verifier, content_type, body_digest, body, received_ms, state, replays) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'received', 0) ON CONFLICT (project_id, remote_id) DO NOTHING";
+    INSERT = "INSERT INTO delivery (id, project_id, remote_id, event, verifier, body_digest, body, received_ms, state, replays) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'received', 0) ON CONFLICT (project_id, remote_id) DO NOTHING";
     KNOWN = "SELECT id, body_digest FROM delivery WHERE project_id = $1 AND remote_id = $2";
     WAITING = "SELECT id, length(body) FROM delivery WHERE project_id = $1 AND state = 'received' ORDER BY id LIMIT $2";
-    SHOW = "SELECT id, project_id, remote_id, event, verifier, content_type, body, received_ms, state, reason, replays FROM delivery WHERE id = $1";
-    LIST = "SELECT id, project_id, remote_id, event, verifier, content_type, NULL, received_ms, state, reason, replays FROM delivery WHERE ($1 IS NULL OR project_id = $1) AND id < $2 ORDER BY id DESC LIMIT $3";
+    SHOW = "SELECT id, project_id, remote_id, event, verifier, body, received_ms, state, reason, replays FROM delivery WHERE id = $1";
+    LIST = "SELECT id, project_id, remote_id, event, verifier, NULL, received_ms, state, reason, replays FROM delivery WHERE ($1 IS NULL OR project_id = $1) AND id < $2 ORDER BY id DESC LIMIT $3";
     SETTLE = "UPDATE delivery SET state = $2, reason = $3 WHERE id = $1";
     FORGET_EVENTS = "DELETE FROM event WHERE delivery_id = $1";
     INSERT_EVENT = "INSERT INTO event (delivery_id, n, kind, ref, before_id, after_id, reason) VALUES ($1, $2, $3, $4, $5, $6, $7)";
@@ -34,10 +34,10 @@ pub struct NewDelivery {
     pub event: String,
     /// How it was verified.
     pub verifier: String,
-    /// Its media type: forms carry JSON inside.
-    pub content_type: String,
     /// The raw body.
     pub body: Vec<u8>,
+    /// Of the body: computed by the caller, because the thread that writes is one for all.
+    pub digest: Digest,
 }
 
 /// What became of it.
@@ -64,8 +64,6 @@ pub struct Delivery {
     pub event: String,
     /// How it was verified.
     pub verifier: String,
-    /// Its media type.
-    pub content_type: String,
     /// The raw body; empty in listings.
     pub body: Vec<u8>,
     /// When it came.
@@ -85,12 +83,11 @@ fn read(row: &Row<'_, '_>) -> Result<Delivery, DbError> {
         remote_id: row.get(2)?,
         event: row.get(3)?,
         verifier: row.get(4)?,
-        content_type: row.get(5)?,
-        body: row.get::<Option<Vec<u8>>>(6)?.unwrap_or_default(),
-        received: row.get(7)?,
-        state: row.get(8)?,
-        reason: row.get(9)?,
-        replays: row.get(10)?,
+        body: row.get::<Option<Vec<u8>>>(5)?.unwrap_or_default(),
+        received: row.get(6)?,
+        state: row.get(7)?,
+        reason: row.get(8)?,
+        replays: row.get(9)?,
     })
 }
 
@@ -99,20 +96,9 @@ fn read(row: &Row<'_, '_>) -> Result<Delivery, DbError> {
 pub fn accept(tx: &mut Tx<'_>, new: &NewDelivery) -> Result<Accepted, DbError> {
     let now = tx.now();
     let id = DeliveryId::new(now, tx.random());
-    let digest = Digest::of(&new.body);
     let inserted = tx.execute(
         INSERT,
-        params![
-            id,
-            new.project,
-            &new.remote_id,
-            &new.event,
-            &new.verifier,
-            &new.content_type,
-            digest,
-            &new.body,
-            now
-        ],
+        params![id, new.project, &new.remote_id, &new.event, &new.verifier, new.digest, &new.body, now],
     )?;
     if inserted == 1 {
         job::ask_for_look(tx, new.project, job::PRIORITY_HOOK)?;
@@ -122,7 +108,7 @@ pub fn accept(tx: &mut Tx<'_>, new: &NewDelivery) -> Result<Accepted, DbError> {
         Ok((row.get::<DeliveryId>(0)?, row.get::<Digest>(1)?))
     })?;
     let (id, first) = known.ok_or(DbError::Sql("a delivery vanished while it was looked up".to_owned()))?;
-    Ok(if first == digest { Accepted::Again(id) } else { Accepted::Conflict(id) })
+    Ok(if first == new.digest { Accepted::Again(id) } else { Accepted::Conflict(id) })
 }
 
 /// Deliveries of a project whose events are not handled yet, oldest first: up to `limit`, and as many as

@@ -55,6 +55,8 @@ pub enum Finish {
     },
     /// It is not its turn. Not counted against it.
     Deferred {
+        /// Why.
+        reason: String,
         /// How long to wait.
         wait: Duration,
     },
@@ -137,20 +139,24 @@ pub fn finish(tx: &mut Tx<'_>, job: JobId, attempt: i64, how: Finish) -> Result<
             let tries = held.tries + 1;
             let wait = lease::random_backoff(tx, tries).max(after.unwrap_or_default());
             let only_one = held.only_one.as_deref();
-            Ok(lease::again(tx, &Again { job, run: held.run, only_one, tries, wait }, &reason)?)
+            Ok(lease::again(
+                tx,
+                &Again { job, run: held.run, only_one, tries, counted: tries, wait },
+                &reason,
+            )?)
         }
-        Finish::Deferred { wait } => {
-            lease::end_attempt(tx, job, attempt, "deferred", None)?;
-            let only_one = held.only_one.as_deref();
-            let again = Again { job, run: held.run, only_one, tries: held.tries, wait };
-            Ok(lease::again(tx, &again, "deferred")?)
+        Finish::Deferred { reason, wait } => {
+            lease::end_attempt(tx, job, attempt, "deferred", Some(&reason))?;
+            let (only_one, tries) = (held.only_one.as_deref(), held.tries);
+            let again = Again { job, run: held.run, only_one, tries, counted: tries, wait };
+            Ok(lease::again(tx, &again, &reason)?)
         }
         Finish::WaitFor { job: other } => {
             lease::end_attempt(tx, job, attempt, "deferred", Some("another job makes it"))?;
             if !lease::is_leased(tx, other)? {
                 // It ended, or lost its lease, since it was found making: nobody would wake this one.
-                let only_one = held.only_one.as_deref();
-                let again = Again { job, run: held.run, only_one, tries: held.tries, wait: Duration::ZERO };
+                let (only_one, tries, wait) = (held.only_one.as_deref(), held.tries, Duration::ZERO);
+                let again = Again { job, run: held.run, only_one, tries, counted: tries, wait };
                 return Ok(lease::again(tx, &again, "the job it waits for does not run")?);
             }
             tx.execute(WAIT, params![job])?;

@@ -22,13 +22,14 @@ statements! {
     END_ATTEMPT = "UPDATE job_attempt SET ended_ms = $3, result = $4, reason = $5 WHERE job_id = $1 AND attempt = $2";
     HEARTBEAT = "UPDATE job SET lease_until_ms = $2 WHERE boot_id = $1 AND state = 'leased' RETURNING id, attempt";
     MINE = "SELECT 1 FROM job WHERE id = $1 AND attempt = $2 AND state = 'leased'";
-    EXPIRED = "SELECT id, run_id, only_one, attempt, tries FROM job WHERE state = 'leased' AND lease_until_ms < $1 LIMIT $2";
-    OLDER_BOOTS = "SELECT id, run_id, only_one, attempt, tries FROM job WHERE state = 'leased' AND boot_id <> $1 LIMIT $2";
+    EXPIRED = "SELECT id, run_id, only_one, attempt, tries, losses FROM job WHERE state = 'leased' AND lease_until_ms < $1 LIMIT $2";
+    OLDER_BOOTS = "SELECT id, run_id, only_one, attempt, tries, losses FROM job WHERE state = 'leased' AND boot_id <> $1 LIMIT $2";
     READY_AGAIN = "UPDATE job SET state = 'ready', boot_id = NULL, lease_until_ms = NULL, not_before_ms = $2, tries = $3 WHERE id = $1";
     END = "UPDATE job SET state = $2, reason = $3, finished_ms = $4, boot_id = NULL, lease_until_ms = NULL, tries = $5 WHERE id = $1";
     OTHER_READY = "SELECT 1 FROM job WHERE only_one = $1 AND state = 'ready' LIMIT 1";
     DELAY_OTHER = "UPDATE job SET not_before_ms = CASE WHEN not_before_ms < $2 THEN $2 ELSE not_before_ms END WHERE only_one = $1 AND state = 'ready'";
     IS_LEASED = "SELECT 1 FROM job WHERE id = $1 AND state = 'leased'";
+    LOST = "UPDATE job SET losses = $2 WHERE id = $1";
     RELEASE = "SELECT run_id, only_one, tries FROM job WHERE id = $1 AND attempt = $2 AND state = 'leased'";
 }
 
@@ -47,7 +48,7 @@ pub struct Lease {
     pub kind: String,
     /// The step's settings, JSON.
     pub payload: String,
-    /// How many attempts ended badly before.
+    /// How many attempts ended badly before, not counting those whose worker was lost.
     pub tries: i64,
 }
 
@@ -123,25 +124,26 @@ pub enum Rescue {
 /// after too many attempts.
 pub fn rescue(tx: &mut Tx<'_>, which: Rescue, max: i64) -> Result<usize, DbError> {
     let now = tx.now();
-    type Orphan = (JobId, Option<RunId>, Option<String>, i64, i64);
+    type Orphan = (JobId, Option<RunId>, Option<String>, i64, i64, i64);
     let read = |row: &crate::tx::Row<'_, '_>| -> Result<Orphan, DbError> {
-        Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
+        Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?))
     };
     let orphans = match which {
         Rescue::Expired => tx.query(EXPIRED, params![now, max], read)?,
         Rescue::OtherBoots(mine) => tx.query(OLDER_BOOTS, params![mine, max], read)?,
     };
-    for (job, run, only_one, attempt, tries) in &orphans {
+    for (job, run, only_one, attempt, tries, before) in &orphans {
         end_attempt(tx, *job, *attempt, "lost", Some("its worker is gone"))?;
         // One worker's death is no sign that the job is bad: it goes on at once. A job that takes its
         // worker down each time slows down and ends; but many deaths in a row are rather the machine's
-        // fault, and nothing may rest for long because of them.
-        let wait = if *tries == 0 { Duration::ZERO } else { random_backoff(tx, *tries).min(LOST_WAIT_MAX) };
-        again(
-            tx,
-            &Again { job: *job, run: *run, only_one: only_one.as_deref(), tries: tries + 1, wait },
-            "its worker was lost too often",
-        )?;
+        // fault, and nothing may rest for long because of them. They are counted apart, so that a job
+        // which was lost often and then fails once does not wait as if it had failed often.
+        let wait = if *before == 0 { Duration::ZERO } else { random_backoff(tx, *before).min(LOST_WAIT_MAX) };
+        let losses = before + 1;
+        tx.execute(LOST, params![*job, losses])?;
+        let (only_one, tries) = (only_one.as_deref(), *tries);
+        let back = Again { job: *job, run: *run, only_one, tries, counted: losses, wait };
+        again(tx, &back, "its worker was lost too often")?;
     }
     if !orphans.is_empty() {
         tx.wake_workers();
@@ -160,6 +162,8 @@ pub(crate) struct Again<'a> {
     pub(crate) run: Option<RunId>,
     pub(crate) only_one: Option<&'a str>,
     pub(crate) tries: i64,
+    /// How many attempts ended as this one did: too many end the job.
+    pub(crate) counted: i64,
     pub(crate) wait: Duration,
 }
 
@@ -180,8 +184,8 @@ pub(crate) fn again(tx: &mut Tx<'_>, again: &Again<'_>, reason: &str) -> Result<
         finish::release_waiters(tx, again.job)?;
         return Ok(state);
     }
-    if again.tries >= ATTEMPTS_MAX {
-        let reason = format!("given up after {} attempts: {reason}", again.tries);
+    if again.counted >= ATTEMPTS_MAX {
+        let reason = format!("given up after {} attempts: {reason}", again.counted);
         tx.execute(END, params![again.job, JobState::Dead, &reason, now, again.tries])?;
         finish::after_end(tx, again.job, again.run, JobState::Dead, Some(&reason))?;
         return Ok(JobState::Dead);
@@ -198,7 +202,7 @@ pub fn release(tx: &mut Tx<'_>, job: JobId, attempt: i64) -> Result<(), DbError>
     })?;
     let Some((run, only_one, tries)) = held else { return Ok(()) };
     end_attempt(tx, job, attempt, "released", Some("the worker stopped"))?;
-    let back = Again { job, run, only_one: only_one.as_deref(), tries, wait: Duration::ZERO };
+    let back = Again { job, run, only_one: only_one.as_deref(), tries, counted: tries, wait: Duration::ZERO };
     again(tx, &back, "the worker stopped")?;
     tx.wake_workers();
     Ok(())

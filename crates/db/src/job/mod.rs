@@ -26,16 +26,16 @@ statements! {
     INSERT = "INSERT INTO job (id, run_id, project_id, kind, payload, only_one, state, deps_left, delay_ms, not_before_ms, priority, attempt, tries, created_ms) VALUES ($1, $2, $3, $4, $5, NULL, $6, $7, $8, $9, $10, 0, 0, $11)";
     INSERT_LOOK = "INSERT INTO job (id, run_id, project_id, kind, payload, only_one, state, deps_left, delay_ms, not_before_ms, priority, attempt, tries, created_ms) VALUES ($1, NULL, $2, 'look', '{}', $3, 'ready', 0, 0, $4, $5, 0, 0, $4) ON CONFLICT (only_one) WHERE state = 'ready' AND only_one IS NOT NULL DO UPDATE SET not_before_ms = CASE WHEN job.not_before_ms > $6 THEN $6 ELSE job.not_before_ms END, priority = CASE WHEN job.priority > $5 THEN $5 ELSE job.priority END WHERE job.not_before_ms > $6 OR job.priority > $5";
     INSERT_EDGE = "INSERT INTO job_edge (from_id, to_id, kind) VALUES ($1, $2, $3)";
-    SHOW = "SELECT id, run_id, project_id, kind, payload, state, attempt, tries, not_before_ms, outcome, reason, created_ms, finished_ms, deps_left FROM job WHERE id = $1";
-    OF_RUN = "SELECT id, run_id, project_id, kind, payload, state, attempt, tries, not_before_ms, outcome, reason, created_ms, finished_ms, deps_left FROM job WHERE run_id = $1 ORDER BY id LIMIT $2";
+    SHOW = "SELECT id, run_id, project_id, kind, payload, state, attempt, tries, not_before_ms, outcome, reason, created_ms, finished_ms, deps_left, losses FROM job WHERE id = $1";
+    OF_RUN = "SELECT id, run_id, project_id, kind, payload, state, attempt, tries, not_before_ms, outcome, reason, created_ms, finished_ms, deps_left, losses FROM job WHERE run_id = $1 ORDER BY id LIMIT $2";
     NEEDED = "SELECT job.kind, job.outcome FROM job_edge JOIN job ON job.id = from_id WHERE to_id = $1 AND job.outcome IS NOT NULL ORDER BY job.id";
     RUN_OUTCOME = "SELECT outcome FROM job WHERE run_id = $1 AND kind = $2 AND outcome IS NOT NULL ORDER BY id LIMIT 1";
     OPEN_OF_RUN = "SELECT id, state, attempt FROM job WHERE run_id = $1 AND state IN ('blocked', 'ready', 'leased')";
     CANCEL = "UPDATE job SET state = $2, reason = $3, finished_ms = $4, boot_id = NULL, lease_until_ms = NULL WHERE id = $1";
     ATTEMPTS = "SELECT attempt, boot_id, started_ms, ended_ms, result, reason FROM job_attempt WHERE job_id = $1 ORDER BY attempt DESC LIMIT $2";
-    DEAD = "SELECT id, run_id, project_id, kind, payload, state, attempt, tries, not_before_ms, outcome, reason, created_ms, finished_ms, deps_left FROM job WHERE state = 'dead' AND run_id IS NULL ORDER BY id DESC LIMIT $1";
+    DEAD = "SELECT id, run_id, project_id, kind, payload, state, attempt, tries, not_before_ms, outcome, reason, created_ms, finished_ms, deps_left, losses FROM job WHERE state = 'dead' AND run_id IS NULL ORDER BY id DESC LIMIT $1";
     COUNTS = "SELECT state, count(*) FROM job WHERE state IN ('blocked', 'ready', 'leased', 'dead') GROUP BY state";
-    REDRIVE = "UPDATE job SET state = 'ready', tries = 0, not_before_ms = $2, reason = NULL, finished_ms = NULL WHERE id = $1 AND state = 'dead' AND run_id IS NULL AND NOT EXISTS (SELECT 1 FROM job AS other WHERE other.state = 'ready' AND other.only_one = job.only_one)";
+    REDRIVE = "UPDATE job SET state = 'ready', tries = 0, losses = 0, not_before_ms = $2, reason = NULL, finished_ms = NULL WHERE id = $1 AND state = 'dead' AND run_id IS NULL AND NOT EXISTS (SELECT 1 FROM job AS other WHERE other.state = 'ready' AND other.only_one = job.only_one)";
     UNSEEN = "SELECT id FROM project WHERE state = 'active' AND (EXISTS (SELECT 1 FROM delivery WHERE delivery.project_id = project.id AND delivery.state = 'received') OR EXISTS (SELECT 1 FROM build_request WHERE build_request.project_id = project.id)) AND NOT EXISTS (SELECT 1 FROM job WHERE job.state = 'ready' AND job.only_one = 'look:' || project.id) AND NOT EXISTS (SELECT 1 FROM job WHERE job.state = 'leased' AND job.only_one = 'look:' || project.id) LIMIT $1";
     EXPIRE_ATTEMPTS = "DELETE FROM job_attempt WHERE job_id IN (SELECT id FROM job WHERE run_id IS NULL AND state NOT IN ('ready', 'leased', 'blocked') AND finished_ms < $1)";
     EXPIRE = "DELETE FROM job WHERE run_id IS NULL AND state NOT IN ('ready', 'leased', 'blocked') AND finished_ms < $1";
@@ -71,7 +71,7 @@ pub struct Job {
     pub state: JobState,
     /// How often it was leased.
     pub attempt: i64,
-    /// How many of those ended badly.
+    /// How many of those ended badly, not counting those whose worker was lost.
     pub tries: i64,
     /// When it may be leased.
     pub not_before: Timestamp,
@@ -85,6 +85,8 @@ pub struct Job {
     pub finished: Option<Timestamp>,
     /// How many jobs it waits for.
     pub deps_left: i64,
+    /// How many attempts were lost with their worker.
+    pub losses: i64,
 }
 
 pub(crate) fn read(row: &Row<'_, '_>) -> Result<Job, DbError> {
@@ -103,6 +105,7 @@ pub(crate) fn read(row: &Row<'_, '_>) -> Result<Job, DbError> {
         created: row.get(11)?,
         finished: row.get(12)?,
         deps_left: row.get(13)?,
+        losses: row.get(14)?,
     })
 }
 

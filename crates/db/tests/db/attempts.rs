@@ -87,13 +87,35 @@ fn a_job_that_takes_its_workers_down_is_given_up_too() {
 }
 
 #[test]
+fn losses_do_not_lengthen_the_wait_after_a_failure() {
+    let (bench, project) = Bench::with_project(5);
+    bench.run(project, &jobs(&["a"]));
+    for _ in 0..9 {
+        bench.lease_one();
+        bench.advance(20_001);
+        assert_eq!(bench.tx(|tx| job::rescue(tx, Rescue::Expired, 10)), 1);
+        bench.advance(10_000);
+    }
+    let lease = bench.lease_one();
+    let before = bench.tx(|tx| Ok(tx.now().0));
+    bench.finish(&lease, retry("no answer"));
+    let row = bench.job(lease.job);
+    assert_eq!((row.tries, row.losses), (1, 9));
+    assert!((500..=1_000).contains(&(row.not_before.0 - before)), "{:?}", row.not_before);
+}
+
+fn deferred(wait: u64) -> job::Finish {
+    job::Finish::Deferred { reason: "not its turn".to_owned(), wait: seconds(wait) }
+}
+
+#[test]
 fn deferring_costs_no_attempt() {
     let (bench, project) = Bench::with_project(5);
     bench.run(project, &jobs(&["a"]));
     for _ in 0..ATTEMPTS_MAX + 2 {
         let lease = bench.lease_one();
         let before = bench.tx(|tx| Ok(tx.now().0));
-        assert_eq!(bench.finish(&lease, job::Finish::Deferred { wait: seconds(3) }), JobState::Ready);
+        assert_eq!(bench.finish(&lease, deferred(3)), JobState::Ready);
         let row = bench.job(lease.job);
         assert_eq!((row.tries, row.not_before), (0, Timestamp(before + 3_000)));
         bench.advance(3_000);
@@ -101,4 +123,5 @@ fn deferring_costs_no_attempt() {
     let lease = bench.lease_one();
     let attempts = bench.tx(|tx| job::attempts(tx, lease.job, 2));
     assert_eq!(attempts[1].result.as_deref(), Some("deferred"));
+    assert_eq!(attempts[1].reason.as_deref(), Some("not its turn"));
 }

@@ -108,7 +108,7 @@ pub fn delivery(project: ProjectId, id: &str, body: &str) -> NewDelivery {
         remote_id: id.to_owned(),
         event: "push".to_owned(),
         verifier: "hmac".to_owned(),
-        content_type: "application/json".to_owned(),
+        digest: digest(body),
         body: body.as_bytes().to_vec(),
     }
 }

@@ -16,7 +16,7 @@ use axum::routing::post;
 use gristmill_db::DbError;
 use gristmill_db::delivery::{self, Accepted, NewDelivery};
 use gristmill_forge::{Forge, Headers, Secret, Verified, VerifyError, VerifyOptions, verify, verify_dummy};
-use gristmill_model::ProjectId;
+use gristmill_model::{Digest, ProjectId};
 use http_body_util::BodyExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -128,14 +128,13 @@ async fn receive(hooks: Arc<Hooks>, Path(project): Path<String>, request: Reques
 async fn accept(hooks: &Arc<Hooks>, project: &str, request: Request) -> Result<Accepted, Refusal> {
     let (head, body) = request.into_parts();
     let (body, _memory) = read_body(hooks, &head.headers, body).await?;
-    let (project, verified) = verify_as_configured(hooks, project, &head.headers, body).await?;
-    let content_type = head.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let (project, verified, digest) = verify_as_configured(hooks, project, &head.headers, body).await?;
     let new = NewDelivery {
         project,
         remote_id: verified.delivery_id().to_owned(),
         event: verified.event().to_owned(),
         verifier: verified.verifier().to_string(),
-        content_type: content_type.unwrap_or_default().to_owned(),
+        digest,
         body: into_body(verified),
     };
     let stored = hooks.app.db.transact(move |tx| delivery::accept(tx, &new)).await;
@@ -202,7 +201,7 @@ async fn verify_as_configured(
     project: &str,
     headers: &HeaderMap,
     body: Vec<u8>,
-) -> Result<(ProjectId, Verified), Refusal> {
+) -> Result<(ProjectId, Verified, Digest), Refusal> {
     let verified = if body.len() > HASH_HERE_MAX {
         let (hooks, project, headers) = (hooks.clone(), project.to_owned(), headers.clone());
         let verifying = move || verify_body(&hooks, &project, &headers, body);
@@ -218,13 +217,16 @@ fn verify_body(
     project: &str,
     headers: &HeaderMap,
     body: Vec<u8>,
-) -> Result<(ProjectId, Verified), VerifyError> {
+) -> Result<(ProjectId, Verified, Digest), VerifyError> {
     let live = hooks.app.live();
     let pairs = headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
     let headers = Headers::new(pairs);
     match live.hooks.get(project) {
-        Some(hook) => verify(hook.forge, &headers, body.into(), &hook.secrets, hook.options)
-            .map(|verified| (hook.project, verified)),
+        Some(hook) => {
+            let verified = verify(hook.forge, &headers, body.into(), &hook.secrets, hook.options)?;
+            let digest = Digest::of(verified.body());
+            Ok((hook.project, verified, digest))
+        }
         None => {
             Err(verify_dummy(Forge::Github, &headers, body.into(), &hooks.dummy, VerifyOptions::default()))
         }

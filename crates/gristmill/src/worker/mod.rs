@@ -286,11 +286,11 @@ impl From<DbError> for EndError {
 
 /// Writes the end of a job down, however long the database needs to take it, as long as the lease holds.
 async fn end(step: &Step, result: Result<Ending, StepError>) -> Option<JobState> {
+    let (job, attempt) = (step.lease.job, step.lease.attempt);
     let mut ending = match result {
         Ok(ending) => ending,
-        Err(error) => step::ending(error.into_finish()),
+        Err(error) => step::ending(error.into_finish(attempt)),
     };
-    let (job, attempt) = (step.lease.job, step.lease.attempt);
     loop {
         let this = ending.clone();
         let ended = step.app.db.transact(move |tx| {
@@ -311,11 +311,11 @@ async fn end(step: &Step, result: Result<Ending, StepError>) -> Option<JobState>
                 tokio::time::sleep(END_AGAIN).await;
             }
             Err(EndError::Finish(FinishError::Plan(error))) => {
-                ending = step::ending(StepError::fail(error).into_finish());
+                ending = step::ending(StepError::fail(error).into_finish(attempt));
             }
             Err(EndError::Refused(error)) => {
                 step.log.line(&error.to_string());
-                ending = step::ending(error.into_finish());
+                ending = step::ending(error.into_finish(attempt));
             }
         }
     }

@@ -13,6 +13,12 @@ use gristmill_model::{PipelineSpec, ProjectSpec};
 use crate::app::App;
 use crate::logs::JobLog;
 
+/// The wait of a step whose turn it is not, grows by this with each attempt: short for those that wait for
+/// something short, while those that wait for the first fetch of a huge repository seldom ask.
+const NOT_NOW_WAIT: Duration = Duration::from_millis(500);
+/// After this many attempts the wait stays as it is.
+const NOT_NOW_TURNS_MAX: i64 = 10;
+
 /// What a step is given.
 #[derive(Clone)]
 pub struct Step {
@@ -102,6 +108,12 @@ pub enum StepError {
         /// For people.
         reason: String,
     },
+    /// It is not its turn: not counted against it.
+    #[error("{reason}")]
+    NotNow {
+        /// For people.
+        reason: String,
+    },
     /// It does not pass by itself.
     #[error("{reason}")]
     Fail {
@@ -126,10 +138,15 @@ impl StepError {
         if is_transient { StepError::retry(reason) } else { StepError::fail(reason) }
     }
 
-    pub(super) fn into_finish(self) -> Finish {
+    /// What the end of the `attempt`-th attempt is.
+    pub(super) fn into_finish(self, attempt: i64) -> Finish {
         match self {
             StepError::Retry { reason, after } => Finish::Retry { reason, after },
             StepError::Damaged { reason } => Finish::Retry { reason, after: None },
+            StepError::NotNow { reason } => {
+                let turn = u32::try_from(attempt.clamp(1, NOT_NOW_TURNS_MAX)).expect("small");
+                Finish::Deferred { reason, wait: NOT_NOW_WAIT * turn }
+            }
             StepError::Fail { reason } => Finish::Failed { reason },
         }
     }

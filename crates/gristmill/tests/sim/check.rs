@@ -10,7 +10,7 @@ use crate::sabotage::Sabotage;
 use crate::steps::bytes_of;
 use crate::world::{Done, Fault, World, fault};
 
-/// Attempts that end badly, at most.
+/// Attempts of a job that fail, at most; as many may be lost with their workers.
 const ATTEMPTS_MAX: i64 = 40;
 
 const MISCOUNTED: &str = "SELECT id FROM run WHERE jobs_left <> (SELECT count(*) FROM job WHERE run_id = run.id AND job.state IN ('blocked', 'ready', 'leased')) LIMIT 1";
@@ -19,7 +19,7 @@ const OVER_WITH_JOBS: &str =
 const LEFT_PINS: &str =
     "SELECT run_id FROM pin JOIN run ON run.id = run_id WHERE run.state NOT IN ('queued', 'running') LIMIT 1";
 const OPEN_ATTEMPTS: &str = "SELECT job_id FROM job_attempt JOIN job ON job.id = job_id WHERE ended_ms IS NULL AND (job.state <> 'leased' OR job.attempt <> job_attempt.attempt) LIMIT 1";
-const BAD_ATTEMPTS: &str = "SELECT max(n) FROM (SELECT count(*) AS n FROM job_attempt WHERE result IN ('retry', 'lost') GROUP BY job_id)";
+const BAD_ATTEMPTS: &str = "SELECT max(n) FROM (SELECT count(*) AS n FROM job_attempt WHERE result IN ('retry', 'lost') GROUP BY job_id, result)";
 const OPEN_JOBS: &str =
     "SELECT kind, state, id FROM job WHERE state IN ('blocked', 'ready', 'leased') LIMIT 5";
 const ARTIFACT_BLOBS: &str = "SELECT digest, created_ms FROM artifact";

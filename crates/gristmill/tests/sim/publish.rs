@@ -118,7 +118,11 @@ impl World {
             Did::Yes((Some(wait), _, _)) => {
                 self.count("waits for a key");
                 let wait = wait.min(std::time::Duration::from_secs(4));
-                Some(Next::Go(State::End(Finish::Deferred { wait }), 1, 10))
+                Some(Next::Go(
+                    State::End(Finish::Deferred { reason: "its key is held".to_owned(), wait }),
+                    1,
+                    10,
+                ))
             }
             Did::Yes((None, top, until)) => Some(Next::Go(State::Put(Box::new(top), until), 1, 200)),
             other => World::ended(&other),

@@ -151,7 +151,7 @@ impl World {
         let work = |tx: &mut gristmill_db::Tx<'_>| {
             let state = job::finish(tx, job, attempt, this)?;
             if forgets_tries {
-                tx.execute("UPDATE job SET tries = 0 WHERE id = $1", gristmill_db::params![job])?;
+                tx.execute("UPDATE job SET tries = 0, losses = 0 WHERE id = $1", gristmill_db::params![job])?;
             }
             if forgets_waiters && matches!(how, Finish::WaitFor { .. }) {
                 tx.execute("UPDATE job SET deps_left = 2 WHERE id = $1", gristmill_db::params![job])?;
@@ -195,7 +195,7 @@ impl World {
         } else if self.fails(6) {
             retry("the network")
         } else if self.fails(3) {
-            Finish::Deferred { wait: Duration::from_secs(1) }
+            Finish::Deferred { reason: "the mirror is in use".to_owned(), wait: Duration::from_secs(1) }
         } else {
             let outcome = serde_json::to_string(&fetched).expect("plain data");
             let expand = self.rng.chance(10).then(|| self.fan(run));

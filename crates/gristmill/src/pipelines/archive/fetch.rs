@@ -13,8 +13,6 @@ use crate::worker::step::{Ending, Step, StepError, Subject, ending};
 
 /// How long a fetch waits for others that work on the mirror, before it gives its place up.
 const LOCK_WAIT_MAX: Duration = Duration::from_millis(500);
-/// When it asks again.
-const MIRROR_AGAIN: Duration = Duration::from_millis(500);
 
 /// What the step learnt.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -30,10 +28,7 @@ pub struct Fetched {
 /// Runs the step.
 pub async fn run(step: &Step) -> Result<Ending, StepError> {
     let subject = step.subject().await?;
-    let (mirror, fetched) = match bring(step, &subject).await? {
-        Brought::Here(mirror, fetched) => (mirror, fetched),
-        Brought::Busy => return Ok(ending(Finish::Deferred { wait: MIRROR_AGAIN })),
-    };
+    let (mirror, fetched) = bring(step, &subject).await?;
     fail::point("fetch.fetched");
     let (commit, objects) = (fetched.commit, mirror.objects().map_err(git_error)?);
     let read = tokio::task::spawn_blocking(move || objects.commit(commit)).await.map_err(StepError::retry)?;
@@ -47,16 +42,11 @@ pub async fn run(step: &Step) -> Result<Ending, StepError> {
     Ok(ending(Finish::Succeeded { outcome, cached: false, expand: None }))
 }
 
-/// What became of bringing a commit.
-pub(super) enum Brought {
-    /// It is in the mirror, and stays.
-    Here(Mirror, gristmill_git::Fetched),
-    /// Somebody else works on the mirror: waiting for it would hold a place that others can use.
-    Busy,
-}
-
-/// Brings the run's commit into the project's mirror; asks nobody where it is there.
-pub(super) async fn bring(step: &Step, subject: &Subject) -> Result<Brought, StepError> {
+/// Brings the run's commit into the project's mirror, where it stays; asks nobody where it is there.
+pub(super) async fn bring(
+    step: &Step,
+    subject: &Subject,
+) -> Result<(Mirror, gristmill_git::Fetched), StepError> {
     let live = step.app.live();
     let remote = step.app.remote(subject.run.project, &subject.spec).map_err(StepError::fail)?;
     let mirror = mirror(&step.app, subject.run.project).await?;
@@ -66,11 +56,8 @@ pub(super) async fn bring(step: &Step, subject: &Subject) -> Result<Brought, Ste
         lock_wait_max: LOCK_WAIT_MAX,
         mirror_bytes_max: live.config.worker.repository_bytes_max,
     };
-    match mirror.fetch(&remote, &wanted, limits).await {
-        Ok(fetched) => Ok(Brought::Here(mirror, fetched)),
-        Err(GitError::Locked { .. }) => Ok(Brought::Busy),
-        Err(error) => Err(git_error(error)),
-    }
+    let fetched = mirror.fetch(&remote, &wanted, limits).await.map_err(git_error)?;
+    Ok((mirror, fetched))
 }
 
 /// Makes a mirror anew that lacks what it should have; the job's next attempt fetches into it.
@@ -96,5 +83,9 @@ pub(super) async fn mirror(app: &App, project: gristmill_model::ProjectId) -> Re
 }
 
 pub(super) fn git_error(error: GitError) -> StepError {
-    StepError::when(error.is_transient(), error)
+    match error {
+        // Waiting for it would hold a place that others can use.
+        GitError::Locked { .. } => StepError::NotNow { reason: "the project's mirror is in use".to_owned() },
+        error => StepError::when(error.is_transient(), error),
+    }
 }

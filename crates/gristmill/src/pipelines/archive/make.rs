@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 use gristmill_db::job::{self, Finish};
 use gristmill_db::step::{self as steps, Begin};
@@ -70,14 +71,14 @@ pub async fn run(step: &Step) -> Result<Ending, StepError> {
         Begin::Hit(_) => {
             step.log.line("the archive of this tree is gone from the storage: it is made anew");
             step.app.db.transact(move |tx| steps::forget(tx, key)).await?;
-            Ok(ending(Finish::Deferred { wait: std::time::Duration::ZERO }))
+            Ok(ending(at_once("the archive of this tree is gone from the storage")))
         }
         Begin::Wait(other) => {
             step.log.line(&format!("job {other} is making the same archive; waiting for it"));
             // Asked again in the transaction that blocks: the other may have ended meanwhile.
             Ok(Arc::new(move |tx| match steps::begin(tx, key, job, run)? {
                 Begin::Wait(other) => Ok(Finish::WaitFor { job: other }),
-                _ => Ok(Finish::Deferred { wait: std::time::Duration::ZERO }),
+                _ => Ok(at_once("the job that made the same archive has ended")),
             }))
         }
         Begin::Make => {
@@ -94,6 +95,10 @@ pub async fn run(step: &Step) -> Result<Ending, StepError> {
             Ok(record(key, job, run, made, zipped))
         }
     }
+}
+
+fn at_once(reason: &str) -> Finish {
+    Finish::Deferred { reason: reason.to_owned(), wait: Duration::ZERO }
 }
 
 /// Whether the storage has what the step made: somebody may have lost a disk.
@@ -118,10 +123,7 @@ async fn fetched(step: &Step) -> Result<Fetched, StepError> {
 async fn make(step: &Step, subject: &Subject, fetched: &Fetched, recipe: &str) -> Result<Zipped, StepError> {
     let previous = previous(step, subject, recipe).await?;
     // The commit was fetched by the job before; here again only where the mirror had to be made anew.
-    let mirror = match fetch::bring(step, subject).await? {
-        fetch::Brought::Here(mirror, _) => mirror,
-        fetch::Brought::Busy => return Err(StepError::retry("somebody else works on the mirror")),
-    };
+    let (mirror, _) = fetch::bring(step, subject).await?;
     let objects = mirror.objects().map_err(fetch::git_error)?;
     let staged = step.app.storage.stage().await.map_err(storage_error)?;
     let (tree, this) = (fetched.tree, step.clone());

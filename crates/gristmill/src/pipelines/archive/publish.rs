@@ -212,7 +212,8 @@ async fn project(step: &Step, key: ObjectKey, seq: i64) -> Result<Ending, StepEr
     });
     let (wait, top) = held.await?;
     if let Some(wait) = wait {
-        return Ok(ending(Finish::Deferred { wait: wait.min(HELD_AGAIN) }));
+        let reason = format!("another job writes `{key}`");
+        return Ok(ending(Finish::Deferred { reason, wait: wait.min(HELD_AGAIN) }));
     }
     fail::point("publish.held");
     let Some(top) = top else { return Err(StepError::fail("the publication is gone")) };
