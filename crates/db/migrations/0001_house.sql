@@ -28,12 +28,12 @@ CREATE TABLE delivery (
     remote_id TEXT NOT NULL,            -- the forge's id of the delivery
     event TEXT NOT NULL,                -- the forge's name of the event
     verifier TEXT NOT NULL,
-    body_digest BYTEA NOT NULL,
+    body_bytes BIGINT NOT NULL,         -- before packing
     received_ms BIGINT NOT NULL,
     state TEXT NOT NULL,
     reason TEXT,
     replays BIGINT NOT NULL,
-    body BYTEA NOT NULL,                -- last: what comes behind a long value costs its pages to read
+    body BYTEA NOT NULL,                -- packed; last: what comes behind a long value costs its pages to read
     UNIQUE (project_id, remote_id)
 );
 CREATE INDEX delivery_received ON delivery (project_id, id) WHERE state = 'received';

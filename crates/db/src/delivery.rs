@@ -1,18 +1,19 @@
 //! Deliveries: webhooks as they came, and the events found in them.
 
-use gristmill_model::{DeliveryId, DeliveryState, Digest, Event, GitRef, ProjectId, Timestamp};
+use gristmill_model::{DeliveryId, DeliveryState, Event, GitRef, ProjectId, Timestamp};
 
+use crate::body;
 use crate::error::DbError;
 use crate::statements::statements;
 use crate::tx::{Row, Tx};
 use crate::{job, params};
 
 statements! {
-    INSERT = "INSERT INTO delivery (id, project_id, remote_id, event, verifier, body_digest, body, received_ms, state, replays) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'received', 0) ON CONFLICT (project_id, remote_id) DO NOTHING";
-    KNOWN = "SELECT id, body_digest FROM delivery WHERE project_id = $1 AND remote_id = $2";
-    WAITING = "SELECT id, length(body) FROM delivery WHERE project_id = $1 AND state = 'received' ORDER BY id LIMIT $2";
-    SHOW = "SELECT id, project_id, remote_id, event, verifier, body, received_ms, state, reason, replays FROM delivery WHERE id = $1";
-    LIST = "SELECT id, project_id, remote_id, event, verifier, NULL, received_ms, state, reason, replays FROM delivery WHERE ($1 IS NULL OR project_id = $1) AND id < $2 ORDER BY id DESC LIMIT $3";
+    INSERT = "INSERT INTO delivery (id, project_id, remote_id, event, verifier, body_bytes, body, received_ms, state, replays) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'received', 0) ON CONFLICT (project_id, remote_id) DO NOTHING";
+    KNOWN = "SELECT id, body_bytes, body FROM delivery WHERE project_id = $1 AND remote_id = $2";
+    WAITING = "SELECT id, body_bytes FROM delivery WHERE project_id = $1 AND state = 'received' ORDER BY id LIMIT $2";
+    SHOW = "SELECT id, project_id, remote_id, event, verifier, body_bytes, body, received_ms, state, reason, replays FROM delivery WHERE id = $1";
+    LIST = "SELECT id, project_id, remote_id, event, verifier, body_bytes, NULL, received_ms, state, reason, replays FROM delivery WHERE ($1 IS NULL OR project_id = $1) AND id < $2 ORDER BY id DESC LIMIT $3";
     SETTLE = "UPDATE delivery SET state = $2, reason = $3 WHERE id = $1";
     FORGET_EVENTS = "DELETE FROM event WHERE delivery_id = $1";
     INSERT_EVENT = "INSERT INTO event (delivery_id, n, kind, ref, before_id, after_id, reason) VALUES ($1, $2, $3, $4, $5, $6, $7)";
@@ -22,6 +23,8 @@ statements! {
     EXPIRE = "DELETE FROM delivery WHERE state <> 'received' AND received_ms < $1";
     WAITING_COUNT = "SELECT count(*) FROM delivery WHERE state = 'received'";
 }
+
+pub use crate::body::Body;
 
 /// A verified webhook on its way to the disk.
 #[derive(Clone, Debug)]
@@ -35,9 +38,7 @@ pub struct NewDelivery {
     /// How it was verified.
     pub verifier: String,
     /// The raw body.
-    pub body: Vec<u8>,
-    /// Of the body: computed by the caller, because the thread that writes is one for all.
-    pub digest: Digest,
+    pub body: Body,
 }
 
 /// What became of it.
@@ -83,11 +84,14 @@ fn read(row: &Row<'_, '_>) -> Result<Delivery, DbError> {
         remote_id: row.get(2)?,
         event: row.get(3)?,
         verifier: row.get(4)?,
-        body: row.get::<Option<Vec<u8>>>(5)?.unwrap_or_default(),
-        received: row.get(6)?,
-        state: row.get(7)?,
-        reason: row.get(8)?,
-        replays: row.get(9)?,
+        body: match row.get::<Option<Vec<u8>>>(6)? {
+            Some(packed) => body::unpack(&packed, row.get(5)?)?,
+            None => Vec::new(),
+        },
+        received: row.get(7)?,
+        state: row.get(8)?,
+        reason: row.get(9)?,
+        replays: row.get(10)?,
     })
 }
 
@@ -98,17 +102,26 @@ pub fn accept(tx: &mut Tx<'_>, new: &NewDelivery) -> Result<Accepted, DbError> {
     let id = DeliveryId::new(now, tx.random());
     let inserted = tx.execute(
         INSERT,
-        params![id, new.project, &new.remote_id, &new.event, &new.verifier, new.digest, &new.body, now],
+        params![
+            id,
+            new.project,
+            &new.remote_id,
+            &new.event,
+            &new.verifier,
+            new.body.length,
+            &new.body.packed,
+            now
+        ],
     )?;
     if inserted == 1 {
         job::ask_for_look(tx, new.project, job::PRIORITY_HOOK)?;
         return Ok(Accepted::New(id));
     }
     let known = tx.query_one(KNOWN, params![new.project, &new.remote_id], |row| {
-        Ok((row.get::<DeliveryId>(0)?, row.get::<Digest>(1)?))
+        Ok((row.get::<DeliveryId>(0)?, new.body.is(&row.get::<Vec<u8>>(2)?, row.get(1)?)?))
     })?;
-    let (id, first) = known.ok_or(DbError::Sql("a delivery vanished while it was looked up".to_owned()))?;
-    Ok(if first == new.digest { Accepted::Again(id) } else { Accepted::Conflict(id) })
+    let (id, is_same) = known.ok_or(DbError::Sql("a delivery vanished while it was looked up".to_owned()))?;
+    Ok(if is_same { Accepted::Again(id) } else { Accepted::Conflict(id) })
 }
 
 /// Deliveries of a project whose events are not handled yet, oldest first: up to `limit`, and as many as

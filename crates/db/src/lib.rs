@@ -3,6 +3,7 @@
 //! Functions take a [`Tx`] and run in the caller's transaction, so that a job, the data it guards and
 //! the jobs that follow change together. SQL stands beside the function that runs it.
 
+mod body;
 mod error;
 mod migrate;
 mod pool;

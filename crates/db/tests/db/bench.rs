@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use gristmill_db::delivery::NewDelivery;
+use gristmill_db::delivery::{Body, NewDelivery};
 use gristmill_db::job::{self, Finish, FinishError, Job, Lease};
 use gristmill_db::publication::Desire;
 use gristmill_db::run::{self, NewRun, Run};
@@ -108,8 +108,7 @@ pub fn delivery(project: ProjectId, id: &str, body: &str) -> NewDelivery {
         remote_id: id.to_owned(),
         event: "push".to_owned(),
         verifier: "hmac".to_owned(),
-        digest: digest(body),
-        body: body.as_bytes().to_vec(),
+        body: Body::pack(body.as_bytes()),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use gristmill::intake::Tip;
 use gristmill_db::delivery::{self, Accepted, NewDelivery};
-use gristmill_model::{CommitId, DeliveryId, Digest, Event as Told, EventKind, EventRepository, GitRef};
+use gristmill_model::{CommitId, DeliveryId, Event as Told, EventKind, EventRepository, GitRef};
 
 use crate::sabotage::Sabotage;
 use crate::world::{Done, Event, World, fault};
@@ -165,8 +165,7 @@ impl World {
             remote_id: one.remote_id.clone(),
             event: "push".to_owned(),
             verifier: "sim".to_owned(),
-            digest: Digest::of(&one.body),
-            body: one.body.clone(),
+            body: delivery::Body::pack(&one.body),
         };
         let answer = if self.does(Sabotage::LoseDelivery) && self.rng.chance(5) {
             Accepted::New(DeliveryId::new(
