@@ -19,8 +19,8 @@ statements! {
     INSERT_EVENT = "INSERT INTO event (delivery_id, n, kind, ref, before_id, after_id, reason) VALUES ($1, $2, $3, $4, $5, $6, $7)";
     EVENTS = "SELECT kind, ref, before_id, after_id, reason FROM event WHERE delivery_id = $1 ORDER BY n";
     REPLAY = "UPDATE delivery SET state = 'received', reason = NULL, replays = replays + 1 WHERE id = $1 RETURNING project_id";
-    EXPIRE_EVENTS = "DELETE FROM event WHERE delivery_id IN (SELECT id FROM delivery WHERE state <> 'received' AND received_ms < $1)";
-    EXPIRE = "DELETE FROM delivery WHERE state <> 'received' AND received_ms < $1";
+    EXPIRED = "SELECT id FROM delivery WHERE state <> 'received' AND received_ms < $1 LIMIT $2";
+    DELETE = "DELETE FROM delivery WHERE id = $1";
     WAITING_COUNT = "SELECT count(*) FROM delivery WHERE state = 'received'";
 }
 
@@ -230,9 +230,13 @@ pub fn replay(tx: &mut Tx<'_>, id: DeliveryId) -> Result<bool, DbError> {
     Ok(true)
 }
 
-/// Deletes deliveries received before `before`, and with them the memory that makes a late copy
-/// harmless: keep them for 30 days at least.
-pub fn expire(tx: &mut Tx<'_>, before: Timestamp) -> Result<usize, DbError> {
-    tx.execute(EXPIRE_EVENTS, params![before])?;
-    tx.execute(EXPIRE, params![before])
+/// Deletes up to `max` deliveries received before `before`, and with them the memory that makes a late
+/// copy harmless: keep them for 30 days at least. How many.
+pub fn expire(tx: &mut Tx<'_>, before: Timestamp, max: i64) -> Result<usize, DbError> {
+    let expired = tx.query(EXPIRED, params![before, max], |row| row.get::<DeliveryId>(0))?;
+    for id in &expired {
+        tx.execute(FORGET_EVENTS, params![*id])?;
+        tx.execute(DELETE, params![*id])?;
+    }
+    Ok(expired.len())
 }

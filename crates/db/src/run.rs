@@ -22,6 +22,8 @@ statements! {
     END = "UPDATE run SET state = $2, finished_ms = $3 WHERE id = $1 AND state IN ('queued', 'running')";
     STOP = "UPDATE run SET state = $2, reason = $3, finished_ms = $4, jobs_left = 0 WHERE id = $1 AND state IN ('queued', 'running')";
     UNPIN = "DELETE FROM pin WHERE run_id = $1";
+    EXPIRED = "SELECT id FROM run WHERE id > $1 AND id < $2 AND state NOT IN ('queued', 'running') AND NOT EXISTS (SELECT 1 FROM artifact WHERE artifact.run_id = run.id) AND NOT EXISTS (SELECT 1 FROM publication WHERE publication.run_id = run.id) ORDER BY id LIMIT $3";
+    DELETE = "DELETE FROM run WHERE id = $1";
     OPEN_COUNT = "SELECT count(*) FROM run WHERE state IN ('queued', 'running')";
     DESIRED = "SELECT count(*) FROM publication WHERE run_id = $1 AND state = 'desired'";
 }
@@ -183,6 +185,26 @@ pub fn open_of(tx: &mut Tx<'_>, project: ProjectId, limit: i64) -> Result<Vec<Ru
 /// How many runs are not over.
 pub fn open_count(tx: &mut Tx<'_>) -> Result<i64, DbError> {
     Ok(tx.query_one(OPEN_COUNT, params![], |row| row.get(0))?.unwrap_or(0))
+}
+
+/// Deletes up to `max` runs made before `before` that are over and left nothing: no artifact and no version
+/// of a key. `after` is the last one that the call before deleted; returns the last one of this call.
+pub fn expire(
+    tx: &mut Tx<'_>,
+    after: Option<RunId>,
+    before: Timestamp,
+    max: i64,
+) -> Result<(usize, Option<RunId>), DbError> {
+    // Ids begin with the moment they were made.
+    let from = after.map_or(String::new(), |id| id.to_string());
+    let until = RunId::new(before, 0);
+    let expired = tx.query(EXPIRED, params![from, until, max], |row| row.get::<RunId>(0))?;
+    for id in &expired {
+        job::delete_of_run(tx, *id)?;
+        tx.execute(UNPIN, params![*id])?;
+        tx.execute(DELETE, params![*id])?;
+    }
+    Ok((expired.len(), expired.last().copied()))
 }
 
 /// A job of the run has started.

@@ -21,12 +21,11 @@ statements! {
     ADD_BLOB = "INSERT INTO step_blob (step_key, digest) VALUES ($1, $2) ON CONFLICT DO NOTHING";
     DROP_BLOBS = "DELETE FROM step_blob WHERE step_key = $1";
     FORGET = "DELETE FROM step WHERE key = $1 AND state <> 'making'";
-    CONDEMN = "UPDATE step SET state = 'condemned', since_ms = $1 WHERE state = 'ready' AND used_ms < $2 AND NOT EXISTS (SELECT 1 FROM pin WHERE pin.step_key = step.key) AND NOT EXISTS (SELECT 1 FROM artifact WHERE artifact.step_key = step.key)";
+    CONDEMN = "UPDATE step SET state = 'condemned', since_ms = $1 WHERE key IN (SELECT key FROM step WHERE state = 'ready' AND used_ms < $2 AND NOT EXISTS (SELECT 1 FROM pin WHERE pin.step_key = step.key) AND NOT EXISTS (SELECT 1 FROM artifact WHERE artifact.step_key = step.key) LIMIT $3)";
     PARDON = "UPDATE step SET state = 'ready', since_ms = $1 WHERE state = 'condemned' AND (EXISTS (SELECT 1 FROM pin WHERE pin.step_key = step.key) OR EXISTS (SELECT 1 FROM artifact WHERE artifact.step_key = step.key))";
     TO_DELETE = "SELECT key FROM step WHERE state = 'condemned' AND since_ms < $1 LIMIT $2";
     DELETING = "UPDATE step SET state = 'deleting', since_ms = $2 WHERE key = $1 AND state = 'condemned'";
     GONE = "DELETE FROM step WHERE key = $1 AND state = 'deleting'";
-    WOULD_CONDEMN = "SELECT count(*) FROM step WHERE state = 'ready' AND used_ms < $1 AND NOT EXISTS (SELECT 1 FROM pin WHERE pin.step_key = step.key) AND NOT EXISTS (SELECT 1 FROM artifact WHERE artifact.step_key = step.key)";
 }
 
 /// What a job that wants a step made should do.
@@ -101,18 +100,12 @@ pub(crate) fn abandoned_by(tx: &mut Tx<'_>, job: JobId) -> Result<(), DbError> {
     tx.execute(ABANDON, params![job]).map(drop)
 }
 
-/// How many steps a collection would condemn now: not used since `idle_since`, pinned by no run and the
-/// source of no artifact.
-pub fn would_condemn(tx: &mut Tx<'_>, idle_since: Timestamp) -> Result<i64, DbError> {
-    Ok(tx.query_one(WOULD_CONDEMN, params![idle_since], |row| row.get(0))?.unwrap_or(0))
-}
-
 /// Condemns the steps that nothing refers to and that were not used since `idle_since`; pardons those
-/// that something refers to again. How many were condemned.
-pub fn condemn(tx: &mut Tx<'_>, idle_since: Timestamp) -> Result<usize, DbError> {
+/// that something refers to again. How many were condemned, at most `max`.
+pub fn condemn(tx: &mut Tx<'_>, idle_since: Timestamp, max: i64) -> Result<usize, DbError> {
     let now = tx.now();
     tx.execute(PARDON, params![now])?;
-    tx.execute(CONDEMN, params![now, idle_since])
+    tx.execute(CONDEMN, params![now, idle_since, max])
 }
 
 /// Forgets up to `max` steps condemned before `before`; how many. Their blobs go with the collection

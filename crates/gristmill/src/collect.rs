@@ -9,7 +9,7 @@
 //! 4. *Blobs* that no step and no version refers to: marked, then deleted, then forgotten. What a crash
 //!    left marked is finished first. Files in the storage that the database never heard of go too, once
 //!    they are too old for a job that is about to record them.
-//! 5. Deliveries, looks and logs whose time is over.
+//! 5. Deliveries, looks, logs, and runs that left nothing, whose time is over.
 //!
 //! [`plan`] takes the same steps in a transaction that it takes back, so that what it tells is what
 //! [`run`] does.
@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use gristmill_db::publication::{self, Extra};
-use gristmill_db::{DbError, artifact, delivery, job, step};
+use gristmill_db::{DbError, Tx, artifact, delivery, job, run, step};
 use gristmill_model::Timestamp;
 use gristmill_storage::ProjectError;
 use serde::Serialize;
@@ -64,6 +64,8 @@ pub struct Report {
     pub deliveries: u64,
     /// Looks that are over. Not planned ahead.
     pub looks: u64,
+    /// Runs that were over and left nothing. Not planned ahead.
+    pub runs: u64,
     /// Logs deleted. Not planned ahead.
     pub logs: u64,
     /// Whether there is more than was counted: the figures are the least that would go.
@@ -111,7 +113,8 @@ pub async fn plan(app: &App) -> anyhow::Result<Report> {
         for rule in &rules {
             plan_rule(tx, rule, moments, &mut report)?;
         }
-        report.steps_condemned = count(step::condemn(tx, moments.idle_since)?);
+        report.steps_condemned = count(step::condemn(tx, moments.idle_since, plan_limit())?);
+        report.is_partial |= report.steps_condemned >= PLAN_ROWS_MAX;
         report.steps = count(step::delete_condemned(tx, moments.grace_before, plan_limit())?);
         report.is_partial |= report.steps >= PLAN_ROWS_MAX;
         let blobs = blobs::plan(tx, moments)?;
@@ -149,12 +152,7 @@ fn count(rows: usize) -> u64 {
     u64::try_from(rows).unwrap_or(u64::MAX)
 }
 
-fn plan_rule(
-    tx: &mut gristmill_db::Tx<'_>,
-    rule: &Rule,
-    moments: Moments,
-    report: &mut Report,
-) -> Result<(), DbError> {
+fn plan_rule(tx: &mut Tx<'_>, rule: &Rule, moments: Moments, report: &mut Report) -> Result<(), DbError> {
     let limit = usize::try_from(PLAN_ROWS_MAX).unwrap_or(usize::MAX);
     let page = rule.extra_versions(tx, moments, limit)?;
     for extra in &page.go {
@@ -162,7 +160,7 @@ fn plan_rule(
     }
     report.versions += count(page.go.len());
     report.is_partial |= !page.is_last;
-    let artifacts = rule.old_artifacts(tx, moments, limit)?;
+    let artifacts = rule.old_artifacts(tx, moments, plan_limit())?;
     for id in &artifacts {
         artifact::delete(tx, *id)?;
     }
@@ -180,9 +178,9 @@ pub async fn run(app: &App) -> anyhow::Result<Report> {
         report.versions += delete_versions(app, &rule, moments).await?;
         report.artifacts += delete_artifacts(app, &rule, moments).await?;
     }
-    let idle_since = moments.idle_since;
-    report.steps_condemned = count(app.db.transact(move |tx| step::condemn(tx, idle_since)).await?);
-    report.steps = delete_steps(app, moments).await?;
+    let (idle_since, grace_before) = (moments.idle_since, moments.grace_before);
+    report.steps_condemned = by_page(app, move |tx, max| step::condemn(tx, idle_since, max)).await?;
+    report.steps = by_page(app, move |tx, max| step::delete_condemned(tx, grace_before, max)).await?;
     blobs::delete_unused(app, moments, &mut report).await?;
     blobs::delete_unknown(app, moments, &mut report).await?;
     expire(app, moments, &mut report).await?;
@@ -234,19 +232,26 @@ async fn delete_versions(app: &App, rule: &Rule, moments: Moments) -> anyhow::Re
     }
 }
 
-async fn delete_artifacts(app: &App, rule: &Rule, moments: Moments) -> anyhow::Result<u64> {
+async fn delete_artifacts(app: &App, rule: &Rule, moments: Moments) -> Result<u64, DbError> {
+    let rule = rule.clone();
+    by_page(app, move |tx, max| {
+        let old = rule.old_artifacts(tx, moments, max)?;
+        old.iter().try_for_each(|id| artifact::delete(tx, *id))?;
+        Ok(old.len())
+    })
+    .await
+}
+
+/// Calls `delete` in one transaction after the other, until one deletes less than it may; how many in all.
+async fn by_page<F>(app: &App, delete: F) -> Result<u64, DbError>
+where
+    F: Fn(&mut Tx<'_>, i64) -> Result<usize, DbError> + Clone + Send + 'static,
+{
+    let max = i64::try_from(PAGE).expect("a small number");
     let mut deleted = 0;
     loop {
-        let this = rule.clone();
-        let page: Result<usize, DbError> = app
-            .db
-            .transact(move |tx| {
-                let old = this.old_artifacts(tx, moments, PAGE)?;
-                old.iter().try_for_each(|id| artifact::delete(tx, *id))?;
-                Ok(old.len())
-            })
-            .await;
-        let page = page?;
+        let this = delete.clone();
+        let page = app.db.transact(move |tx| this(tx, max)).await?;
         deleted += count(page);
         if page < PAGE {
             return Ok(deleted);
@@ -254,25 +259,28 @@ async fn delete_artifacts(app: &App, rule: &Rule, moments: Moments) -> anyhow::R
     }
 }
 
-async fn delete_steps(app: &App, moments: Moments) -> anyhow::Result<u64> {
-    let (before, max) = (moments.grace_before, i64::try_from(PAGE).expect("a small number"));
-    let mut deleted = 0;
-    loop {
-        let page = app.db.transact(move |tx| step::delete_condemned(tx, before, max)).await?;
-        deleted += count(page);
-        if page < PAGE {
-            return Ok(deleted);
-        }
-    }
-}
-
+/// Deletes what is only history: deliveries, runs that left nothing, looks, logs.
 async fn expire(app: &App, moments: Moments, report: &mut Report) -> anyhow::Result<()> {
-    let before = moments.days_ago(app.live().config.server.delivery_keep_days);
-    report.deliveries = count(app.db.transact(move |tx| delivery::expire(tx, before)).await?);
+    let before = moments.days_ago(app.live().config.server.history_keep_days);
+    report.deliveries = by_page(app, move |tx, max| delivery::expire(tx, before, max)).await?;
     let looks_before = moments.now.minus(LOOK_KEEP);
-    report.looks = count(app.db.transact(move |tx| job::expire(tx, looks_before)).await?);
+    report.looks = by_page(app, move |tx, max| job::expire(tx, looks_before, max)).await?;
+    report.runs = expire_runs(app, before).await?;
     let logs = app.logs.clone();
     let expired = tokio::task::spawn_blocking(move || logs.expire(before)).await?;
     report.logs = count(expired.context("old logs could not be deleted")?);
     Ok(())
+}
+
+async fn expire_runs(app: &App, before: Timestamp) -> Result<u64, DbError> {
+    let max = i64::try_from(PAGE).expect("a small number");
+    let (mut deleted, mut after) = (0, None);
+    loop {
+        let (page, last) = app.db.transact(move |tx| run::expire(tx, after, before, max)).await?;
+        deleted += count(page);
+        if page < PAGE {
+            return Ok(deleted);
+        }
+        after = last;
+    }
 }

@@ -33,12 +33,13 @@ statements! {
     OPEN_OF_RUN = "SELECT id, state, attempt FROM job WHERE run_id = $1 AND state IN ('blocked', 'ready', 'leased')";
     CANCEL = "UPDATE job SET state = $2, reason = $3, finished_ms = $4, boot_id = NULL, lease_until_ms = NULL WHERE id = $1";
     ATTEMPTS = "SELECT attempt, boot_id, started_ms, ended_ms, result, reason FROM job_attempt WHERE job_id = $1 ORDER BY attempt DESC LIMIT $2";
-    DEAD = "SELECT id, run_id, project_id, kind, payload, state, attempt, tries, not_before_ms, outcome, reason, created_ms, finished_ms, deps_left, losses FROM job WHERE state = 'dead' AND run_id IS NULL ORDER BY id DESC LIMIT $1";
     COUNTS = "SELECT state, count(*) FROM job WHERE state IN ('blocked', 'ready', 'leased', 'dead') GROUP BY state";
-    REDRIVE = "UPDATE job SET state = 'ready', tries = 0, losses = 0, not_before_ms = $2, reason = NULL, finished_ms = NULL WHERE id = $1 AND state = 'dead' AND run_id IS NULL AND NOT EXISTS (SELECT 1 FROM job AS other WHERE other.state = 'ready' AND other.only_one = job.only_one)";
+    IDS_OF_RUN = "SELECT id FROM job WHERE run_id = $1";
+    EXPIRED = "SELECT id FROM job WHERE run_id IS NULL AND state NOT IN ('ready', 'leased', 'blocked') AND finished_ms < $1 LIMIT $2";
+    DELETE_ATTEMPTS = "DELETE FROM job_attempt WHERE job_id = $1";
+    DELETE_EDGES = "DELETE FROM job_edge WHERE from_id = $1 OR to_id = $1";
+    DELETE = "DELETE FROM job WHERE id = $1";
     UNSEEN = "SELECT id FROM project WHERE state = 'active' AND (EXISTS (SELECT 1 FROM delivery WHERE delivery.project_id = project.id AND delivery.state = 'received') OR EXISTS (SELECT 1 FROM build_request WHERE build_request.project_id = project.id)) AND NOT EXISTS (SELECT 1 FROM job WHERE job.state = 'ready' AND job.only_one = 'look:' || project.id) AND NOT EXISTS (SELECT 1 FROM job WHERE job.state = 'leased' AND job.only_one = 'look:' || project.id) LIMIT $1";
-    EXPIRE_ATTEMPTS = "DELETE FROM job_attempt WHERE job_id IN (SELECT id FROM job WHERE run_id IS NULL AND state NOT IN ('ready', 'leased', 'blocked') AND finished_ms < $1)";
-    EXPIRE = "DELETE FROM job WHERE run_id IS NULL AND state NOT IN ('ready', 'leased', 'blocked') AND finished_ms < $1";
 }
 
 /// Statements of the whole module, for the test that prepares them.
@@ -238,20 +239,6 @@ pub fn attempts(tx: &mut Tx<'_>, id: JobId, limit: i64) -> Result<Vec<Attempt>, 
     })
 }
 
-/// Jobs outside runs that were given up, newest first.
-pub fn dead(tx: &mut Tx<'_>, limit: i64) -> Result<Vec<Job>, DbError> {
-    tx.query(DEAD, params![limit], read)
-}
-
-/// Has a dead job outside runs tried again, with as many attempts as a new one. False where there is no
-/// such job, or another one waits that does its work. (A dead job of a run ended its run: that is
-/// retried as a whole.)
-pub fn redrive(tx: &mut Tx<'_>, id: JobId) -> Result<bool, DbError> {
-    let now = tx.now();
-    tx.wake_workers();
-    Ok(tx.execute(REDRIVE, params![id, now])? == 1)
-}
-
 /// Asks for a look wherever deliveries or requests wait without one, because the one they had was given
 /// up; how many. Now and then, so that what was accepted is never forgotten.
 pub fn look_where_waiting(tx: &mut Tx<'_>, limit: i64) -> Result<usize, DbError> {
@@ -285,8 +272,26 @@ pub(crate) fn cancel_all(tx: &mut Tx<'_>, run: RunId, state: JobState, reason: &
     Ok(())
 }
 
-/// Deletes jobs outside runs (looks) that were over before `before`.
-pub fn expire(tx: &mut Tx<'_>, before: Timestamp) -> Result<usize, DbError> {
-    tx.execute(EXPIRE_ATTEMPTS, params![before])?;
-    tx.execute(EXPIRE, params![before])
+/// Deletes up to `max` jobs outside runs (looks) that were over before `before`; how many.
+pub fn expire(tx: &mut Tx<'_>, before: Timestamp, max: i64) -> Result<usize, DbError> {
+    let expired = tx.query(EXPIRED, params![before, max], |row| row.get::<JobId>(0))?;
+    for id in &expired {
+        delete(tx, *id)?;
+    }
+    Ok(expired.len())
+}
+
+/// Deletes the jobs of a run that is over.
+pub(crate) fn delete_of_run(tx: &mut Tx<'_>, run: RunId) -> Result<(), DbError> {
+    for id in tx.query(IDS_OF_RUN, params![run], |row| row.get::<JobId>(0))? {
+        delete(tx, id)?;
+    }
+    Ok(())
+}
+
+fn delete(tx: &mut Tx<'_>, id: JobId) -> Result<(), DbError> {
+    for sql in [DELETE_ATTEMPTS, DELETE_EDGES, DELETE] {
+        tx.execute(sql, params![id])?;
+    }
+    Ok(())
 }

@@ -125,8 +125,8 @@ fn costs(count: usize) -> Vec<(&'static str, u64)> {
     cost("top of a key", &|tx| publication::top(tx, &key).map(drop));
     cost("versions of a key", &|tx| publication::versions(tx, &key, 50, 9).map(drop));
     cost("newest artifact", &|tx| artifact::newest(tx, full, "archive", "zip/1").map(drop));
-    cost("old looks", &|tx| job::expire(tx, Timestamp(0)).map(drop));
-    cost("old deliveries", &|tx| delivery::expire(tx, Timestamp(0)).map(drop));
+    cost("old looks", &|tx| job::expire(tx, Timestamp(0), 9).map(drop));
+    cost("old deliveries", &|tx| delivery::expire(tx, Timestamp(0), 9).map(drop));
     cost("polls", &|tx| project::poll_due(tx, 9).map(drop));
     cost("unseen", &|tx| job::look_where_waiting(tx, 9).map(drop));
     cost("retention by count", &|tx| publication::more_than(tx, full, "archive", 5, 9).map(drop));

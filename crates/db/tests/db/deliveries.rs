@@ -84,7 +84,7 @@ fn rule_6_ids_are_kept_for_thirty_days() {
         delivery::settle(tx, settled, &[Event::ignored("a star")], DeliveryState::Ignored, Some("a star"))
     });
     bench.advance(30 * DAY_MS);
-    let expire = |before| bench.tx(|tx| delivery::expire(tx, Timestamp(before)));
+    let expire = |before| bench.tx(|tx| delivery::expire(tx, Timestamp(before), 9));
     assert_eq!(expire(START), 0);
     assert_eq!(accept(&bench, project, "d1", "{}"), Accepted::Again(settled));
     assert_eq!(bench.tx(|tx| delivery::events(tx, settled)).len(), 1);

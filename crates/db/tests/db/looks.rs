@@ -3,7 +3,6 @@
 use gristmill_db::job::{self, PRIORITY_HOOK, PRIORITY_POLL};
 use gristmill_db::request::{self, BuildRequest};
 use gristmill_db::{delivery, due, project};
-use gristmill_model::retry::ATTEMPTS_MAX;
 use gristmill_model::{DeliveryState, JobState, ProjectId, Timestamp};
 
 use crate::bench::{Bench, START, delivery as webhook, failed, jobs, retry, spec, succeeded};
@@ -98,62 +97,6 @@ fn a_look_that_failed_leaves_its_work_to_the_one_that_waits() {
     assert_eq!(bench.lease(9).len(), 1, "after a second at the latest, however often it failed");
 }
 
-/// A look that was given up.
-fn dead_look(bench: &Bench, project: ProjectId) -> gristmill_model::JobId {
-    ask(bench, project, PRIORITY_HOOK);
-    let mut job = None;
-    for _ in 0..ATTEMPTS_MAX {
-        let lease = bench.lease_one();
-        bench.finish(&lease, retry("no answer"));
-        bench.advance(300_000);
-        job = Some(lease.job);
-    }
-    job.unwrap()
-}
-
-#[test]
-fn a_dead_letter_is_listed_and_driven_again() {
-    let (bench, project) = Bench::with_project(1);
-    assert_eq!(bench.tx(|tx| job::dead(tx, 9)).len(), 0);
-    let id = dead_look(&bench, project);
-    let dead = bench.tx(|tx| job::dead(tx, 9));
-    assert_eq!(dead.len(), 1);
-    assert_eq!((dead[0].id, dead[0].tries, dead[0].state), (id, 40, JobState::Dead));
-    bench.db.take_woken();
-    assert!(bench.tx(|tx| job::redrive(tx, id)));
-    assert!(bench.db.take_woken());
-    let row = bench.job(id);
-    let now = bench.tx(|tx| Ok(tx.now()));
-    assert_eq!((row.state, row.tries, row.not_before), (JobState::Ready, 0, now));
-    assert_eq!((row.reason, row.finished), (None, None));
-    assert!(!bench.tx(|tx| job::redrive(tx, id)), "it is not dead any more");
-    assert_eq!(bench.lease_one().attempt, 41);
-}
-
-#[test]
-fn a_dead_letter_stays_where_another_look_does_its_work() {
-    let (bench, project) = Bench::with_project(1);
-    let id = dead_look(&bench, project);
-    ask(&bench, project, PRIORITY_HOOK);
-    assert!(!bench.tx(|tx| job::redrive(tx, id)));
-    assert_eq!(bench.job(id).state, JobState::Dead);
-}
-
-#[test]
-fn the_dead_job_of_a_run_is_not_driven_again_alone() {
-    let (bench, project) = Bench::with_project(1);
-    bench.run(project, &jobs(&["a"]));
-    let mut lease = bench.lease_one();
-    for _ in 1..ATTEMPTS_MAX {
-        bench.finish(&lease, retry("no"));
-        bench.advance(300_000);
-        lease = bench.lease_one();
-    }
-    assert_eq!(bench.finish(&lease, retry("no")), JobState::Dead);
-    assert!(!bench.tx(|tx| job::redrive(tx, lease.job)));
-    assert_eq!(bench.tx(|tx| job::dead(tx, 9)).len(), 0, "its run has failed: that is what people see");
-}
-
 #[test]
 fn what_waits_without_a_look_gets_one() {
     let bench = Bench::new();
@@ -208,12 +151,12 @@ fn looks_that_are_over_are_forgotten_in_time() {
     ask(&bench, project, PRIORITY_HOOK);
     let running = bench.lease_one();
     ask(&bench, project, PRIORITY_HOOK);
-    assert_eq!(bench.tx(|tx| job::expire(tx, Timestamp(START))), 0);
+    assert_eq!(bench.tx(|tx| job::expire(tx, Timestamp(START), 9)), 0);
     assert_eq!(bench.tx(|tx| job::attempts(tx, over.job, 9)).len(), 1);
-    assert_eq!(bench.tx(|tx| job::expire(tx, Timestamp(START + 1))), 1);
+    assert_eq!(bench.tx(|tx| job::expire(tx, Timestamp(START + 1), 9)), 1);
     assert_eq!(bench.tx(|tx| job::attempts(tx, over.job, 9)).len(), 0);
     assert!(bench.tx(|tx| job::by_id(tx, over.job)).is_none());
-    assert_eq!(bench.tx(|tx| job::expire(tx, Timestamp(i64::MAX))), 0, "jobs of runs and open ones stay");
+    assert_eq!(bench.tx(|tx| job::expire(tx, Timestamp(i64::MAX), 9)), 0, "jobs of runs and open ones stay");
     assert!(bench.holds(&running));
     assert_eq!(bench.jobs(run).len(), 1);
 }

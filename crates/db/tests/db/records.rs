@@ -2,10 +2,12 @@
 
 use gristmill_db::artifact::{self, Artifact};
 use gristmill_db::run::{self, NewRun};
-use gristmill_db::{MemoryDb, all_statements, head, publication, token};
+use gristmill_db::{MemoryDb, all_statements, head, job, publication, token};
 use gristmill_model::{ArtifactId, ObjectId, ProjectId, RunId, Timestamp, TreeId};
 
-use crate::bench::{Bench, START, commit, desire, digest, jobs, main_branch, random, succeeded};
+use crate::bench::{
+    Bench, START, chain, commit, desire, digest, failed, jobs, main_branch, random, succeeded,
+};
 
 #[test]
 fn every_statement_can_be_prepared() {
@@ -152,4 +154,40 @@ fn tokens_count_until_they_are_revoked() {
     let list = bench.tx(token::list);
     assert_eq!((list.len(), list[0].id, list[0].name.as_str()), (1, id, "for ci"));
     assert_eq!((list[0].created, list[0].revoked), (Timestamp(START), Some(Timestamp(START + 2))));
+}
+
+#[test]
+fn runs_that_left_nothing_are_forgotten_in_time() {
+    let (bench, project) = Bench::with_project(9);
+    let end = |how: fn() -> job::Finish| {
+        let run = bench.run(project, &chain(&["a", "b"]));
+        bench.finish(&bench.lease_one(), how());
+        while let [lease] = bench.lease(1).as_slice() {
+            bench.finish(lease, how());
+        }
+        bench.advance(1);
+        run
+    };
+    let failures = [end(|| failed("no")), end(|| failed("no")), end(|| failed("no"))];
+    let with_artifact = end(succeeded);
+    bench.tx(|tx| artifact::insert(tx, &artifact(project, with_artifact, 1)));
+    let with_version = end(succeeded);
+    bench.tx(|tx| publication::desire(tx, &desire(project, with_version, 1, commit(1), "one")));
+    let open = bench.run(project, &jobs(&["a"]));
+    let jobs_before = bench.tx(|tx| job::of_run(tx, failures[0], 9));
+
+    let expire = |after, before, max| bench.tx(|tx| run::expire(tx, after, Timestamp(before), max));
+    assert_eq!(expire(None, START, 9), (0, None), "none is older");
+    assert_eq!(expire(None, START + 2, 1), (1, Some(failures[0])));
+    assert_eq!(expire(Some(failures[0]), START + 2, 9), (1, Some(failures[1])));
+    assert_eq!(expire(Some(failures[1]), i64::from(u32::MAX) << 14, 9), (1, Some(failures[2])));
+
+    let left = bench.tx(|tx| run::list(tx, None, "~", 9));
+    assert_eq!(left.iter().map(|run| run.id).collect::<Vec<_>>(), [open, with_version, with_artifact]);
+    assert_eq!(bench.tx(|tx| job::of_run(tx, failures[0], 9)).len(), 0);
+    assert_eq!(jobs_before.len(), 2);
+    assert_eq!(bench.tx(|tx| job::attempts(tx, jobs_before[0].id, 9)).len(), 0);
+    const EDGES: &str = "SELECT count(*) FROM job_edge";
+    let edges: Option<i64> = bench.tx(|tx| tx.query_one(EDGES, gristmill_db::params![], |row| row.get(0)));
+    assert_eq!(edges, Some(2), "those of the two runs that stay");
 }

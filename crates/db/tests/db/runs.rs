@@ -127,7 +127,7 @@ fn a_run_holds_its_steps_until_it_is_over() {
     let (cancelled, _) = pin("b");
     let (_, failing) = pin("c");
     bench.advance(10);
-    let condemn = || bench.tx(|tx| step::condemn(tx, Timestamp(i64::MAX)));
+    let condemn = || bench.tx(|tx| step::condemn(tx, Timestamp(i64::MAX), 9));
     assert_eq!(condemn(), 0);
     bench.finish(&finished, succeeded());
     assert_eq!(condemn(), 1);

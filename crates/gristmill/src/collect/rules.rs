@@ -89,10 +89,9 @@ impl Rule {
         &self,
         tx: &mut Tx<'_>,
         moments: Moments,
-        limit: usize,
+        limit: i64,
     ) -> Result<Vec<ArtifactId>, DbError> {
         let Some(days) = self.keep.days else { return Ok(Vec::new()) };
-        let rows = i64::try_from(limit).unwrap_or(i64::MAX);
-        artifact::old(tx, self.project, &self.pipeline, moments.days_ago(days), rows)
+        artifact::old(tx, self.project, &self.pipeline, moments.days_ago(days), limit)
     }
 }

@@ -116,8 +116,8 @@ pub struct Server {
     pub body_bytes_max: u64,
     /// The most bytes of bodies that are held at once, over all deliveries.
     pub bodies_in_flight_bytes_max: u64,
-    /// How long deliveries, and with them the ids that tell a replay, are kept.
-    pub delivery_keep_days: i64,
+    /// How long deliveries, and with them the ids that tell a replay, are kept; and other history.
+    pub history_keep_days: i64,
 }
 
 /// Where the database is.

@@ -29,7 +29,7 @@ impl Settings {
                 anonymous_read: true,
                 body_bytes_max: 25 * MIB, // the most that GitHub sends
                 bodies_in_flight_bytes_max: 64 * MIB,
-                delivery_keep_days: 90,
+                history_keep_days: 90,
             },
             database: DatabaseUrl::Sqlite(data_dir.join("gristmill.db")),
             storage: StorageUrl(format!("file:{}", data_dir.join("storage").display())),
@@ -112,8 +112,8 @@ fn read_server(mut section: Section<'_>, server: &mut Server) {
     });
     server.bodies_in_flight_bytes_max =
         in_flight.unwrap_or(server.bodies_in_flight_bytes_max.max(server.body_bytes_max));
-    let keep = section.get("delivery_keep_days").and_then(|field| field.integer(30..=36_500));
-    set(&mut server.delivery_keep_days, keep);
+    let keep = section.get("history_keep_days").and_then(|field| field.integer(30..=36_500));
+    set(&mut server.history_keep_days, keep);
     section.finish();
 }
 

@@ -40,7 +40,7 @@ impl World {
             for artifact in artifact::of_run(tx, run)? {
                 artifact::delete(tx, artifact.id)?;
             }
-            step::condemn(tx, tx.now().plus(DAY))
+            step::condemn(tx, tx.now().plus(DAY), 9)
         });
         assert_eq!(condemned.await.map_err(|error: DbError| error).unwrap(), 1, "{step}");
     }

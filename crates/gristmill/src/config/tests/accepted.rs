@@ -21,7 +21,7 @@ fn without_a_file_everything_has_its_default() {
                 anonymous_read: true,
                 body_bytes_max: 26214400,
                 bodies_in_flight_bytes_max: 67108864,
-                delivery_keep_days: 90,
+                history_keep_days: 90,
             },
             data_dir: "gristmill-data",
             database: Sqlite(
@@ -119,7 +119,7 @@ listen = "[::]:80"
 public_url = "https://mill.example.org/"
 body_max = "1KiB"
 bodies_in_flight_max = "1KiB"
-delivery_keep_days = 30
+history_keep_days = 30
 [database]
 url = "sqlite:./db/x.db"
 [storage]
@@ -143,7 +143,7 @@ archive_max = "2GiB"
                 anonymous_read: false,
                 body_bytes_max: 1024,
                 bodies_in_flight_bytes_max: 1024,
-                delivery_keep_days: 30,
+                history_keep_days: 30,
             },
             data_dir: "data",
             database: Sqlite(

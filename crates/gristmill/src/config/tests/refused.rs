@@ -21,8 +21,8 @@ fn unknown_keys_name_the_nearest_and_all_that_are_known() {
         "[servre]\nlisten = \"x\"\n[server]\nport = 1\nkey = { file = \"x\" }",
         expect![[r#"
             gristmill.toml:1: unknown key `servre` in the file; did you mean `server`? Known keys: data_dir, database, project, server, storage, worker
-            gristmill.toml:4: unknown key `port` in [server]. Known keys: anonymous_read, bodies_in_flight_max, body_max, delivery_keep_days, listen, public_url
-            gristmill.toml:5: unknown key `key` in [server]. Known keys: anonymous_read, bodies_in_flight_max, body_max, delivery_keep_days, listen, public_url"#]],
+            gristmill.toml:4: unknown key `port` in [server]. Known keys: anonymous_read, bodies_in_flight_max, body_max, history_keep_days, listen, public_url
+            gristmill.toml:5: unknown key `key` in [server]. Known keys: anonymous_read, bodies_in_flight_max, body_max, history_keep_days, listen, public_url"#]],
     );
     check(
         "[database]\nurls = 1\n[storage]\nregion = \"x\"\n[worker]\njobs = 1\n",
@@ -71,7 +71,7 @@ fn wrong_types_and_values_say_what_was_expected() {
             gristmill.toml:24: `releases` is 0; expected true or false"#]],
     );
     check(
-        "data_dir = \"\"\n[server]\nlisten = \"8484\"\npublic_url = \"mill.example.org\"\nanonymous_read = 1\nbody_max = \"25MB\"\nbodies_in_flight_max = \"1MiB\"\ndelivery_keep_days = 29\n[database]\nurl = \"postgres://u:hunter2@h/d\"\n[storage]\nurl = \"s3://bucket\"\n[worker]\njobs_max = 1979-05-27\ngit = \"\"\ngit_timeout = \"0s\"\nrepository_max = \"1KiB\"\narchive_max = []\n",
+        "data_dir = \"\"\n[server]\nlisten = \"8484\"\npublic_url = \"mill.example.org\"\nanonymous_read = 1\nbody_max = \"25MB\"\nbodies_in_flight_max = \"1MiB\"\nhistory_keep_days = 29\n[database]\nurl = \"postgres://u:hunter2@h/d\"\n[storage]\nurl = \"s3://bucket\"\n[worker]\njobs_max = 1979-05-27\ngit = \"\"\ngit_timeout = \"0s\"\nrepository_max = \"1KiB\"\narchive_max = []\n",
         expect![[r#"
             gristmill.toml:1: `data_dir` is ""; expected a path
             gristmill.toml:3: `listen` is "8484"; expected a host and a port, such as "127.0.0.1:8484"
@@ -79,7 +79,7 @@ fn wrong_types_and_values_say_what_was_expected() {
             gristmill.toml:5: `anonymous_read` is 1; expected true or false
             gristmill.toml:6: `body_max` is "25MB"; expected a size of 1024 bytes or more, such as "25MiB" (KiB, MiB, GiB, TiB)
             gristmill.toml:7: `bodies_in_flight_max` is less than `body_max`, so the largest body could never be taken
-            gristmill.toml:8: `delivery_keep_days` is 29; expected a whole number from 30 to 36500
+            gristmill.toml:8: `history_keep_days` is 29; expected a whole number from 30 to 36500
             gristmill.toml:10: PostgreSQL is not supported by this version yet; use a file, such as "sqlite:./gristmill-data/gristmill.db"
             gristmill.toml:12: S3 is not supported by this version yet; use a folder, such as "file:./gristmill-data/storage"
             gristmill.toml:14: `jobs_max` is a date; expected a whole number from 1 to 1000
