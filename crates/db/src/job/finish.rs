@@ -89,6 +89,12 @@ struct Held {
     priority: i64,
 }
 
+impl Held {
+    fn again(&self, job: JobId, tries: i64, wait: Duration) -> Again<'_> {
+        Again { job, run: self.run, only_one: self.only_one.as_deref(), tries, counted: tries, wait }
+    }
+}
+
 /// Ends an attempt: the job's state, its run's, and the jobs that waited, all in this transaction.
 /// Returns the job's new state.
 pub fn finish(tx: &mut Tx<'_>, job: JobId, attempt: i64, how: Finish) -> Result<JobState, FinishError> {
@@ -138,25 +144,17 @@ pub fn finish(tx: &mut Tx<'_>, job: JobId, attempt: i64, how: Finish) -> Result<
             lease::end_attempt(tx, job, attempt, "retry", Some(&reason))?;
             let tries = held.tries + 1;
             let wait = lease::random_backoff(tx, tries).max(after.unwrap_or_default());
-            let only_one = held.only_one.as_deref();
-            Ok(lease::again(
-                tx,
-                &Again { job, run: held.run, only_one, tries, counted: tries, wait },
-                &reason,
-            )?)
+            Ok(lease::again(tx, &held.again(job, tries, wait), &reason)?)
         }
         Finish::Deferred { reason, wait } => {
             lease::end_attempt(tx, job, attempt, "deferred", Some(&reason))?;
-            let (only_one, tries) = (held.only_one.as_deref(), held.tries);
-            let again = Again { job, run: held.run, only_one, tries, counted: tries, wait };
-            Ok(lease::again(tx, &again, &reason)?)
+            Ok(lease::again(tx, &held.again(job, held.tries, wait), &reason)?)
         }
         Finish::WaitFor { job: other } => {
             lease::end_attempt(tx, job, attempt, "deferred", Some("another job makes it"))?;
             if !lease::is_leased(tx, other)? {
                 // It ended, or lost its lease, since it was found making: nobody would wake this one.
-                let (only_one, tries, wait) = (held.only_one.as_deref(), held.tries, Duration::ZERO);
-                let again = Again { job, run: held.run, only_one, tries, counted: tries, wait };
+                let again = held.again(job, held.tries, Duration::ZERO);
                 return Ok(lease::again(tx, &again, "the job it waits for does not run")?);
             }
             tx.execute(WAIT, params![job])?;
