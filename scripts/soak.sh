@@ -1,13 +1,22 @@
 #!/usr/bin/env bash
-# Runs the simulator's tests with many more histories than `make test` does. SIM_SEEDS says how many.
+# The long campaigns: 1 000 deliveries and 300 kills, with and without the loss of what was not synced, and then
+# the simulator with many more histories than `make test` does.
+#
+# SIM_SEEDS says how many histories; GRISTMILL_SOAK_SEED chooses other kills.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 export SIM_SEEDS=${SIM_SEEDS:-1000000}
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
-cargo test --release --locked -p gristmill --test sim -- --nocapture 2>&1 </dev/null | tee "$log"
-if ! grep -qE '^test result: ok\. [1-9]' "$log"; then
-    echo "soak: no test of the simulator was run" >&2
-    exit 1
-fi
+
+# soak TESTS CARGO_ARGUMENT …: runs them, and fails where none was found.
+soak() {
+    local tests=$1
+    shift
+    cargo test --locked -p gristmill "$@" 2>&1 </dev/null | tee "$log"
+    grep -qE '^test result: ok\. [1-9]' "$log" || { echo "soak: no test of $tests was run" >&2; exit 1; }
+}
+
+GRISTMILL_SOAK=1 soak "the campaigns" --test e2e campaign:: -- --nocapture --test-threads 1
+soak "the simulator" --release --test sim -- --nocapture
