@@ -14,7 +14,7 @@ bench=$folder/gristmill-bench
 
 names=("$@")
 if [ ${#names[@]} = 0 ]; then
-    mapfile -t names < <("$bench" --help | awk '/^Commands:/ { on = 1; next } /^$/ { on = 0 } on && $1 != "help" { print $1 }')
+    mapfile -t names < <("$bench" --help | awk '/^Commands:/ { on = 1; next } /^$/ { on = 0 } on && /^  [a-z]/ && $1 != "help" { print $1 }')
 fi
 [ ${#names[@]} -gt 0 ] || { echo "bench: gristmill-bench lists no benchmark" >&2; exit 1; }
 
