@@ -1,8 +1,6 @@
 //! The bodies of deliveries as they are stored: packed, because what a sender repeats in each of them is most
 //! of what the disk would have to take before the sender is answered.
 
-use crate::error::DbError;
-
 /// The first byte: the body itself follows.
 const AS_IT_IS: u8 = 0;
 /// The first byte: one LZ4 block follows.
@@ -39,7 +37,7 @@ impl Body {
     }
 
     /// Whether `stored` is the same body. Another version of the program may have packed it otherwise.
-    pub(crate) fn is(&self, stored: &[u8], length: i64) -> Result<bool, DbError> {
+    pub(crate) fn is(&self, stored: &[u8], length: i64) -> Result<bool, DamagedBody> {
         if self.packed == stored || self.length != length {
             return Ok(self.length == length);
         }
@@ -47,10 +45,15 @@ impl Body {
     }
 }
 
+/// A stored body is not what was packed. It is not acted on; the remote is asked all the same.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the stored body is damaged: {0}; check the disk under the database")]
+pub struct DamagedBody(String);
+
 /// The body that was packed. Its length is stored beside it, so that what a damaged block claims does
 /// not matter.
-pub(crate) fn unpack(packed: &[u8], length: i64) -> Result<Vec<u8>, DbError> {
-    let fault = |fault: String| DbError::Corrupt(format!("the body of a delivery: {fault}"));
+pub(crate) fn unpack(packed: &[u8], length: i64) -> Result<Vec<u8>, DamagedBody> {
+    let fault = DamagedBody;
     let length = usize::try_from(length).map_err(|_| fault(format!("{length} bytes")))?;
     let bytes = match packed.split_at_checked(HEAD) {
         Some((&[AS_IT_IS, ..], bytes)) => bytes.to_vec(),

@@ -24,7 +24,7 @@ statements! {
     WAITING_COUNT = "SELECT count(*) FROM delivery WHERE state = 'received'";
 }
 
-pub use crate::body::Body;
+pub use crate::body::{Body, DamagedBody};
 
 /// A verified webhook on its way to the disk.
 #[derive(Clone, Debug)]
@@ -65,8 +65,8 @@ pub struct Delivery {
     pub event: String,
     /// How it was verified.
     pub verifier: String,
-    /// The raw body; empty in listings.
-    pub body: Vec<u8>,
+    /// The raw body, or how it is damaged; empty in listings.
+    pub body: Result<Vec<u8>, DamagedBody>,
     /// When it came.
     pub received: Timestamp,
     /// What became of it.
@@ -85,8 +85,8 @@ fn read(row: &Row<'_, '_>) -> Result<Delivery, DbError> {
         event: row.get(3)?,
         verifier: row.get(4)?,
         body: match row.get::<Option<Vec<u8>>>(6)? {
-            Some(packed) => body::unpack(&packed, row.get(5)?)?,
-            None => Vec::new(),
+            Some(packed) => body::unpack(&packed, row.get(5)?),
+            None => Ok(Vec::new()),
         },
         received: row.get(7)?,
         state: row.get(8)?,
@@ -118,7 +118,9 @@ pub fn accept(tx: &mut Tx<'_>, new: &NewDelivery) -> Result<Accepted, DbError> {
         return Ok(Accepted::New(id));
     }
     let known = tx.query_one(KNOWN, params![new.project, &new.remote_id], |row| {
-        Ok((row.get::<DeliveryId>(0)?, new.body.is(&row.get::<Vec<u8>>(2)?, row.get(1)?)?))
+        let first: Vec<u8> = row.get(2)?;
+        let is_same = new.body.is(&first, row.get(1)?);
+        Ok((row.get::<DeliveryId>(0)?, is_same.map_err(|fault| DbError::Corrupt(fault.to_string()))?))
     })?;
     let (id, is_same) = known.ok_or(DbError::Sql("a delivery vanished while it was looked up".to_owned()))?;
     Ok(if is_same { Accepted::Again(id) } else { Accepted::Conflict(id) })

@@ -22,8 +22,8 @@ statements! {
     END = "UPDATE run SET state = $2, finished_ms = $3 WHERE id = $1 AND state IN ('queued', 'running')";
     STOP = "UPDATE run SET state = $2, reason = $3, finished_ms = $4, jobs_left = 0 WHERE id = $1 AND state IN ('queued', 'running')";
     UNPIN = "DELETE FROM pin WHERE run_id = $1";
-    EXPIRED = "SELECT id FROM run WHERE id > $1 AND id < $2 AND state NOT IN ('queued', 'running') AND NOT EXISTS (SELECT 1 FROM artifact WHERE artifact.run_id = run.id) AND NOT EXISTS (SELECT 1 FROM publication WHERE publication.run_id = run.id) ORDER BY id LIMIT $3";
-    DELETE = "DELETE FROM run WHERE id = $1";
+    EXPIRED = "SELECT id FROM run WHERE id > $1 AND id < $2 AND finished_ms < $3 AND NOT EXISTS (SELECT 1 FROM artifact WHERE artifact.run_id = run.id) AND NOT EXISTS (SELECT 1 FROM publication WHERE publication.run_id = run.id) AND NOT EXISTS (SELECT 1 FROM ref_head WHERE ref_head.project_id = run.project_id AND ref_head.ref = run.ref AND ref_head.tip = run.commit_id) ORDER BY id LIMIT $4";
+    DELETE = "DELETE FROM run WHERE id = $1 AND NOT EXISTS (SELECT 1 FROM artifact WHERE artifact.run_id = run.id) AND NOT EXISTS (SELECT 1 FROM publication WHERE publication.run_id = run.id) AND NOT EXISTS (SELECT 1 FROM ref_head WHERE ref_head.project_id = run.project_id AND ref_head.ref = run.ref AND ref_head.tip = run.commit_id)";
     OPEN_COUNT = "SELECT count(*) FROM run WHERE state IN ('queued', 'running')";
     DESIRED = "SELECT count(*) FROM publication WHERE run_id = $1 AND state = 'desired'";
 }
@@ -187,24 +187,31 @@ pub fn open_count(tx: &mut Tx<'_>) -> Result<i64, DbError> {
     Ok(tx.query_one(OPEN_COUNT, params![], |row| row.get(0))?.unwrap_or(0))
 }
 
-/// Deletes up to `max` runs made before `before` that are over and left nothing: no artifact and no version
-/// of a key. `after` is the last one that the call before deleted; returns the last one of this call.
-pub fn expire(
+/// Runs behind `after` that ended before `before` and left nothing: no artifact, no version of a key, and
+/// not the memory of what was made of a ref's tip, which would be built again without it.
+pub fn expired(
     tx: &mut Tx<'_>,
     after: Option<RunId>,
     before: Timestamp,
     max: i64,
-) -> Result<(usize, Option<RunId>), DbError> {
-    // Ids begin with the moment they were made.
+) -> Result<Vec<RunId>, DbError> {
+    // Ids begin with the moment they were made, which bounds what is looked through.
     let from = after.map_or(String::new(), |id| id.to_string());
     let until = RunId::new(before, 0);
-    let expired = tx.query(EXPIRED, params![from, until, max], |row| row.get::<RunId>(0))?;
-    for id in &expired {
-        job::delete_of_run(tx, *id)?;
-        tx.execute(UNPIN, params![*id])?;
-        tx.execute(DELETE, params![*id])?;
+    tx.query(EXPIRED, params![from, until, before, max], |row| row.get(0))
+}
+
+/// Deletes runs that [`expired`] named, where that still holds; how many.
+pub fn delete_expired(tx: &mut Tx<'_>, ids: &[RunId]) -> Result<usize, DbError> {
+    let mut deleted = 0;
+    for id in ids {
+        if tx.execute(DELETE, params![*id])? == 1 {
+            tx.execute(UNPIN, params![*id])?;
+            job::delete_of_run(tx, *id)?;
+            deleted += 1;
+        }
     }
-    Ok((expired.len(), expired.last().copied()))
+    Ok(deleted)
 }
 
 /// A job of the run has started.

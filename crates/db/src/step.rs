@@ -100,11 +100,15 @@ pub(crate) fn abandoned_by(tx: &mut Tx<'_>, job: JobId) -> Result<(), DbError> {
     tx.execute(ABANDON, params![job]).map(drop)
 }
 
-/// Condemns the steps that nothing refers to and that were not used since `idle_since`; pardons those
-/// that something refers to again. How many were condemned, at most `max`.
+/// Takes the condemnation of steps back that something refers to again.
+pub fn pardon(tx: &mut Tx<'_>) -> Result<(), DbError> {
+    let now = tx.now();
+    tx.execute(PARDON, params![now]).map(drop)
+}
+
+/// Condemns up to `max` steps that nothing refers to and that were not used since `idle_since`; how many.
 pub fn condemn(tx: &mut Tx<'_>, idle_since: Timestamp, max: i64) -> Result<usize, DbError> {
     let now = tx.now();
-    tx.execute(PARDON, params![now])?;
     tx.execute(CONDEMN, params![now, idle_since, max])
 }
 

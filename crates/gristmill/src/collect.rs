@@ -113,6 +113,7 @@ pub async fn plan(app: &App) -> anyhow::Result<Report> {
         for rule in &rules {
             plan_rule(tx, rule, moments, &mut report)?;
         }
+        step::pardon(tx)?;
         report.steps_condemned = count(step::condemn(tx, moments.idle_since, plan_limit())?);
         report.is_partial |= report.steps_condemned >= PLAN_ROWS_MAX;
         report.steps = count(step::delete_condemned(tx, moments.grace_before, plan_limit())?);
@@ -179,6 +180,7 @@ pub async fn run(app: &App) -> anyhow::Result<Report> {
         report.artifacts += delete_artifacts(app, &rule, moments).await?;
     }
     let (idle_since, grace_before) = (moments.idle_since, moments.grace_before);
+    app.db.transact(step::pardon).await?;
     report.steps_condemned = by_page(app, move |tx, max| step::condemn(tx, idle_since, max)).await?;
     report.steps = by_page(app, move |tx, max| step::delete_condemned(tx, grace_before, max)).await?;
     blobs::delete_unused(app, moments, &mut report).await?;
@@ -276,11 +278,10 @@ async fn expire_runs(app: &App, before: Timestamp) -> Result<u64, DbError> {
     let max = i64::try_from(PAGE).expect("a small number");
     let (mut deleted, mut after) = (0, None);
     loop {
-        let (page, last) = app.db.transact(move |tx| run::expire(tx, after, before, max)).await?;
-        deleted += count(page);
-        if page < PAGE {
-            return Ok(deleted);
-        }
-        after = last;
+        // Looked for beside the writer: most runs stay, and all of them are gone through.
+        let page = app.db.read(move |tx| run::expired(tx, after, before, max)).await?;
+        let Some(last) = page.last().copied() else { return Ok(deleted) };
+        after = Some(last);
+        deleted += count(app.db.transact(move |tx| run::delete_expired(tx, &page)).await?);
     }
 }

@@ -78,6 +78,9 @@ async fn read(step: &Step, id: ProjectId) -> Result<(Project, (Vec<Delivery>, bo
 
 /// Parses a stored delivery. It was verified before it was stored.
 fn understand(project: &Project, delivery: &Delivery) -> Understood {
+    if let Err(error) = &delivery.body {
+        tracing::error!(delivery.id = %delivery.id, %error, "a delivery cannot be read; its project's remote is asked all the same");
+    }
     let events = parse(project, delivery).map_err(|error| format!("{error:#}"));
     Understood { id: delivery.id, is_replay: delivery.replays > 0, events }
 }
@@ -88,7 +91,7 @@ fn parse(project: &Project, delivery: &Delivery) -> anyhow::Result<Vec<gristmill
         verifier: delivery.verifier.parse().context("the stored verifier")?,
         event: delivery.event.clone(),
         delivery_id: delivery.remote_id.clone(),
-        body: delivery.body.clone().into(),
+        body: delivery.body.clone()?.into(),
     });
     Ok(gristmill_forge::parse(&verified)?)
 }

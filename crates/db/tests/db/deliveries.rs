@@ -36,7 +36,7 @@ fn a_delivery_is_kept_whole_and_asks_for_a_look() {
     let kept = row(&bench, id);
     assert_eq!((kept.id, kept.project, kept.remote_id.as_str()), (id, project, "d1"));
     assert_eq!((kept.event.as_str(), kept.verifier.as_str()), ("push", "hmac"));
-    assert_eq!(kept.body, b"{\"a\":1}");
+    assert_eq!(kept.body.unwrap(), b"{\"a\":1}");
     assert_eq!((kept.received, kept.state), (Timestamp(START), DeliveryState::Received));
     assert_eq!((kept.reason, kept.replays), (None, 0));
     assert_eq!(bench.kinds(9), ["look"]);
@@ -62,7 +62,7 @@ fn rule_6_another_body_under_the_same_id_is_a_conflict() {
     let (bench, project) = Bench::with_project(1);
     let id = new(accept(&bench, project, "d1", "{}"));
     assert_eq!(accept(&bench, project, "d1", "{} "), Accepted::Conflict(id));
-    assert_eq!(row(&bench, id).body, b"{}");
+    assert_eq!(row(&bench, id).body.unwrap(), b"{}");
     assert_eq!(accept(&bench, project, "d1", "{}"), Accepted::Again(id));
 }
 
@@ -139,7 +139,7 @@ fn waiting_deliveries_come_in_the_order_of_their_arrival() {
     assert_eq!(waiting(9), ids[1..]);
     let list = |project, before: &str, limit| -> Vec<DeliveryId> {
         let page = bench.tx(|tx| delivery::list(tx, project, before, limit));
-        assert!(page.iter().all(|one| one.body.is_empty()), "listings carry no bodies");
+        assert!(page.iter().all(|one| one.body == Ok(Vec::new())), "listings carry no bodies");
         page.iter().map(|one| one.id).collect()
     };
     assert_eq!(list(Some(projects[0]), "~", 9), [ids[2], ids[1], ids[0]]);
@@ -185,4 +185,18 @@ fn a_delivery_that_comes_while_a_look_runs_has_a_look_of_its_own() {
     bench.finish(&look, succeeded());
     assert_eq!(bench.kinds(9), ["look"]);
     assert_eq!(bench.tx(job::next_due), None);
+}
+
+#[test]
+fn a_damaged_body_stops_nobody_else() {
+    let (bench, project) = Bench::with_project(1);
+    let bent = new(accept(&bench, project, "d1", "{\"a\":1}"));
+    let whole = new(accept(&bench, project, "d2", "{}"));
+    const BEND: &str = "UPDATE delivery SET body_bytes = body_bytes + 1 WHERE id = $1";
+    bench.tx(|tx| tx.execute(BEND, gristmill_db::params![bent]));
+    let (waiting, _) = bench.tx(|tx| delivery::waiting(tx, project, 9, 99));
+    assert_eq!(waiting.iter().map(|one| one.id).collect::<Vec<_>>(), [bent, whole]);
+    let fault = waiting[0].body.clone().unwrap_err().to_string();
+    assert_eq!(fault, "the stored body is damaged: its checksum differs; check the disk under the database");
+    assert_eq!(waiting[1].body.as_deref(), Ok(&b"{}"[..]));
 }

@@ -176,14 +176,30 @@ fn runs_that_left_nothing_are_forgotten_in_time() {
     let open = bench.run(project, &jobs(&["a"]));
     let jobs_before = bench.tx(|tx| job::of_run(tx, failures[0], 9));
 
-    let expire = |after, before, max| bench.tx(|tx| run::expire(tx, after, Timestamp(before), max));
-    assert_eq!(expire(None, START, 9), (0, None), "none is older");
-    assert_eq!(expire(None, START + 2, 1), (1, Some(failures[0])));
-    assert_eq!(expire(Some(failures[0]), START + 2, 9), (1, Some(failures[1])));
-    assert_eq!(expire(Some(failures[1]), i64::from(u32::MAX) << 14, 9), (1, Some(failures[2])));
+    // The memory of what was made of a tip stays as long as the ref is there: it would be built again.
+    bench.advance(1);
+    let cancelled = bench.run(project, &jobs(&["a"]));
+    bench.tx(|tx| run::cancel(tx, cancelled, "enough"));
+    let tip = bench.run_row(cancelled).commit;
+    bench.tx(|tx| head::moved(tx, project, &main_branch(), Some(tip), None));
+    let expired = |after, before, max| bench.tx(|tx| run::expired(tx, after, Timestamp(before), max));
+    let never = i64::from(u32::MAX) << 14;
+    assert_eq!(expired(None, never, 9), [], "all are of the tip");
+    assert_eq!(bench.tx(|tx| head::unbuilt(tx, project, "archive")), []);
+    bench.tx(|tx| head::moved(tx, project, &main_branch(), None, None));
+    assert_eq!(expired(None, START, 9), [], "none is older");
+    assert_eq!(expired(None, START + 2, 9), failures[..2]);
+    assert_eq!(expired(None, never, 1), failures[..1]);
+    assert_eq!(expired(Some(failures[0]), never, 9), [failures[1], failures[2], cancelled]);
+    let delete = |ids: &[RunId]| bench.tx(|tx| run::delete_expired(tx, ids));
+    assert_eq!(delete(&failures), 3);
+    assert_eq!(delete(&[with_artifact, with_version, failures[0]]), 0, "what has become wanted stays");
 
     let left = bench.tx(|tx| run::list(tx, None, "~", 9));
-    assert_eq!(left.iter().map(|run| run.id).collect::<Vec<_>>(), [open, with_version, with_artifact]);
+    assert_eq!(
+        left.iter().map(|run| run.id).collect::<Vec<_>>(),
+        [cancelled, open, with_version, with_artifact]
+    );
     assert_eq!(bench.tx(|tx| job::of_run(tx, failures[0], 9)).len(), 0);
     assert_eq!(jobs_before.len(), 2);
     assert_eq!(bench.tx(|tx| job::attempts(tx, jobs_before[0].id, 9)).len(), 0);

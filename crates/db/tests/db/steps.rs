@@ -31,7 +31,10 @@ fn made(bench: &Bench, key: &str, lease: &Lease, blobs: &[Digest]) -> bool {
 }
 
 fn condemn(bench: &Bench, idle_since: i64) -> usize {
-    bench.tx(|tx| step::condemn(tx, Timestamp(idle_since), 9))
+    bench.tx(|tx| {
+        step::pardon(tx)?;
+        step::condemn(tx, Timestamp(idle_since), 9)
+    })
 }
 
 fn delete(bench: &Bench, before: i64, max: i64) -> usize {

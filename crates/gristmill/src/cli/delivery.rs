@@ -59,7 +59,7 @@ pub(super) fn run(context: &Context, command: Command) -> anyhow::Result<ExitCod
             let found = read(&db, |tx| Ok((delivery::by_id(tx, id)?, delivery::events(tx, id)?)))?;
             let (Some(delivery), events) = found else { return unknown(id) };
             if body {
-                std::io::stdout().write_all(&delivery.body).context("the body could not be written")?;
+                std::io::stdout().write_all(&delivery.body?).context("the body could not be written")?;
                 return Ok(ExitCode::SUCCESS);
             }
             let mut json = describe(&delivery);
@@ -72,7 +72,10 @@ pub(super) fn run(context: &Context, command: Command) -> anyhow::Result<ExitCod
                 ("forge's id", delivery.remote_id.clone()),
                 ("verified by", delivery.verifier.clone()),
                 ("received", rfc3339(delivery.received)),
-                ("bytes", delivery.body.len().to_string()),
+                (
+                    "bytes",
+                    delivery.body.as_ref().map_or_else(ToString::to_string, |body| body.len().to_string()),
+                ),
                 ("replays", delivery.replays.to_string()),
             ];
             output::show(context.format, &fields, &json);

@@ -15,8 +15,7 @@ use axum::response::{IntoResponse, Json, Response};
 use axum::routing::post;
 use gristmill_db::DbError;
 use gristmill_db::delivery::{self, Accepted, NewDelivery};
-use gristmill_forge::{Forge, Headers, Secret, Verified, VerifyError, VerifyOptions, verify, verify_dummy};
-use gristmill_model::ProjectId;
+use gristmill_forge::{Forge, Headers, Secret, VerifyError, VerifyOptions, verify, verify_dummy};
 use http_body_util::BodyExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -128,14 +127,7 @@ async fn receive(hooks: Arc<Hooks>, Path(project): Path<String>, request: Reques
 async fn accept(hooks: &Arc<Hooks>, project: &str, request: Request) -> Result<Accepted, Refusal> {
     let (head, body) = request.into_parts();
     let (body, _memory) = read_body(hooks, &head.headers, body).await?;
-    let (project, verified, packed) = verify_as_configured(hooks, project, &head.headers, body).await?;
-    let new = NewDelivery {
-        project,
-        remote_id: verified.delivery_id().to_owned(),
-        event: verified.event().to_owned(),
-        verifier: verified.verifier().to_string(),
-        body: packed,
-    };
+    let new = verify_as_configured(hooks, project, &head.headers, body).await?;
     let stored = hooks.app.db.transact(move |tx| delivery::accept(tx, &new)).await;
     fail::point("accept.stored");
     stored.map_err(|error: DbError| {
@@ -193,7 +185,7 @@ async fn verify_as_configured(
     project: &str,
     headers: &HeaderMap,
     body: Vec<u8>,
-) -> Result<(ProjectId, Verified, delivery::Body), Refusal> {
+) -> Result<NewDelivery, Refusal> {
     let verified = if body.len() > HASH_HERE_MAX {
         let (hooks, project, headers) = (hooks.clone(), project.to_owned(), headers.clone());
         let verifying = move || verify_body(&hooks, &project, &headers, body);
@@ -209,15 +201,21 @@ fn verify_body(
     project: &str,
     headers: &HeaderMap,
     body: Vec<u8>,
-) -> Result<(ProjectId, Verified, delivery::Body), VerifyError> {
+) -> Result<NewDelivery, VerifyError> {
     let live = hooks.app.live();
     let pairs = headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
     let headers = Headers::new(pairs);
     match live.hooks.get(project) {
         Some(hook) => {
             let verified = verify(hook.forge, &headers, body.into(), &hook.secrets, hook.options)?;
-            let packed = delivery::Body::pack(verified.body());
-            Ok((hook.project, verified, packed))
+            // From here on only the packed body is held.
+            Ok(NewDelivery {
+                project: hook.project,
+                remote_id: verified.delivery_id().to_owned(),
+                event: verified.event().to_owned(),
+                verifier: verified.verifier().to_string(),
+                body: delivery::Body::pack(verified.body()),
+            })
         }
         None => {
             Err(verify_dummy(Forge::Github, &headers, body.into(), &hooks.dummy, VerifyOptions::default()))

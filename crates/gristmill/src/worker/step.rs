@@ -16,6 +16,8 @@ use crate::logs::JobLog;
 /// The wait of a step whose turn it is not, grows by this with each attempt: short for those that wait for
 /// something short, while those that wait for the first fetch of a huge repository seldom ask.
 const NOT_NOW_WAIT: Duration = Duration::from_millis(500);
+/// After this many attempts, about half a day, not being its turn counts as failing: what waits for ever ends.
+const NOT_NOW_MAX: i64 = 10_000;
 /// After this many attempts the wait stays as it is.
 const NOT_NOW_TURNS_MAX: i64 = 10;
 
@@ -143,6 +145,7 @@ impl StepError {
         match self {
             StepError::Retry { reason, after } => Finish::Retry { reason, after },
             StepError::Damaged { reason } => Finish::Retry { reason, after: None },
+            StepError::NotNow { reason } if attempt > NOT_NOW_MAX => Finish::Retry { reason, after: None },
             StepError::NotNow { reason } => {
                 let turn = u32::try_from(attempt.clamp(1, NOT_NOW_TURNS_MAX)).expect("small");
                 Finish::Deferred { reason, wait: NOT_NOW_WAIT * turn }

@@ -26,7 +26,8 @@ pub struct Looking {
 }
 
 fn understand(delivery: &delivery::Delivery) -> Understood {
-    let events = serde_json::from_slice::<Vec<Told>>(&delivery.body).map_err(|fault| fault.to_string());
+    let events = serde_json::from_slice::<Vec<Told>>(delivery.body.as_ref().expect("nothing bends it"))
+        .map_err(|fault| fault.to_string());
     Understood { id: delivery.id, is_replay: delivery.replays > 0, events }
 }
 

@@ -228,6 +228,7 @@ impl World {
         }
         let sabotaged = self.does(Sabotage::DeleteWanted);
         let (condemned, deleted, going) = self.tx(|tx| {
+            step::pardon(tx)?;
             let condemned = step::condemn(tx, Timestamp(now - IDLE_MS), 100)?;
             let deleted = step::delete_condemned(tx, Timestamp(now - GRACE_MS), 100)?;
             blob::collect(tx, Timestamp(now - GRACE_MS), 100)?;

@@ -56,8 +56,14 @@ pub(super) async fn bring(
         lock_wait_max: LOCK_WAIT_MAX,
         mirror_bytes_max: live.config.worker.repository_bytes_max,
     };
-    let fetched = mirror.fetch(&remote, &wanted, limits).await.map_err(git_error)?;
-    Ok((mirror, fetched))
+    match mirror.fetch(&remote, &wanted, limits).await {
+        Ok(fetched) => Ok((mirror, fetched)),
+        // Waiting for it would hold a place that others can use.
+        Err(GitError::Locked { .. }) => {
+            Err(StepError::NotNow { reason: "the project's mirror is in use".to_owned() })
+        }
+        Err(error) => Err(git_error(error)),
+    }
 }
 
 /// Makes a mirror anew that lacks what it should have; the job's next attempt fetches into it.
@@ -83,9 +89,5 @@ pub(super) async fn mirror(app: &App, project: gristmill_model::ProjectId) -> Re
 }
 
 pub(super) fn git_error(error: GitError) -> StepError {
-    match error {
-        // Waiting for it would hold a place that others can use.
-        GitError::Locked { .. } => StepError::NotNow { reason: "the project's mirror is in use".to_owned() },
-        error => StepError::when(error.is_transient(), error),
-    }
+    StepError::when(error.is_transient(), error)
 }
