@@ -52,6 +52,8 @@ pub enum Finish {
         reason: String,
         /// No sooner than this; otherwise the wait grows with the number of tries.
         after: Option<Duration>,
+        /// No later than this.
+        within: Option<Duration>,
     },
     /// It is not its turn. Not counted against it.
     Deferred {
@@ -140,10 +142,11 @@ pub fn finish(tx: &mut Tx<'_>, job: JobId, attempt: i64, how: Finish) -> Result<
             after_end(tx, job, held.run, JobState::Failed, Some(&reason))?;
             Ok(JobState::Failed)
         }
-        Finish::Retry { reason, after } => {
+        Finish::Retry { reason, after, within } => {
             lease::end_attempt(tx, job, attempt, "retry", Some(&reason))?;
             let tries = held.tries + 1;
             let wait = lease::random_backoff(tx, tries).max(after.unwrap_or_default());
+            let wait = wait.min(within.unwrap_or(Duration::MAX));
             Ok(lease::again(tx, &held.again(job, tries, wait), &reason)?)
         }
         Finish::Deferred { reason, wait } => {

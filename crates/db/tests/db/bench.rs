@@ -88,7 +88,7 @@ pub fn failed(reason: &str) -> Finish {
 }
 
 pub fn retry(reason: &str) -> Finish {
-    Finish::Retry { reason: reason.to_owned(), after: None }
+    Finish::Retry { reason: reason.to_owned(), after: None, within: None }
 }
 
 /// One job of each kind, without edges.

@@ -151,6 +151,7 @@ impl Worker {
             let panicked = Finish::Retry {
                 reason: "the step ended in an unforeseen way (panic)".to_owned(),
                 after: None,
+                within: None,
             };
             let ended = self
                 .app

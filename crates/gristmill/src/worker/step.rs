@@ -13,6 +13,9 @@ use gristmill_model::{PipelineSpec, ProjectSpec};
 use crate::app::App;
 use crate::logs::JobLog;
 
+/// The longest wait after the mirror was made anew. It is whole again: who waits for it waits for nothing, but
+/// each power failure may damage it again, and counts.
+const DAMAGED_WAIT_MAX: Duration = Duration::from_secs(10);
 /// The wait of a step whose turn it is not, grows by this with each attempt: short for those that wait for
 /// something short, while those that wait for the first fetch of a huge repository seldom ask.
 const NOT_NOW_WAIT: Duration = Duration::from_millis(500);
@@ -143,9 +146,13 @@ impl StepError {
     /// What the end of the `attempt`-th attempt is.
     pub(super) fn into_finish(self, attempt: i64) -> Finish {
         match self {
-            StepError::Retry { reason, after } => Finish::Retry { reason, after },
-            StepError::Damaged { reason } => Finish::Retry { reason, after: None },
-            StepError::NotNow { reason } if attempt > NOT_NOW_MAX => Finish::Retry { reason, after: None },
+            StepError::Retry { reason, after } => Finish::Retry { reason, after, within: None },
+            StepError::Damaged { reason } => {
+                Finish::Retry { reason, after: None, within: Some(DAMAGED_WAIT_MAX) }
+            }
+            StepError::NotNow { reason } if attempt > NOT_NOW_MAX => {
+                Finish::Retry { reason, after: None, within: None }
+            }
             StepError::NotNow { reason } => {
                 let turn = u32::try_from(attempt.clamp(1, NOT_NOW_TURNS_MAX)).expect("small");
                 Finish::Deferred { reason, wait: NOT_NOW_WAIT * turn }

@@ -197,7 +197,7 @@ impl World {
 }
 
 fn retry(reason: &str) -> Finish {
-    Finish::Retry { reason: reason.to_owned(), after: None }
+    Finish::Retry { reason: reason.to_owned(), after: None, within: None }
 }
 
 fn artifact_of(

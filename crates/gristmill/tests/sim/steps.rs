@@ -84,7 +84,7 @@ pub fn succeeded(outcome: String) -> Finish {
 }
 
 fn retry(reason: &str) -> Finish {
-    Finish::Retry { reason: reason.to_owned(), after: None }
+    Finish::Retry { reason: reason.to_owned(), after: None, within: None }
 }
 
 impl World {
