@@ -8,6 +8,7 @@ use crate::tx::Tx;
 statements! {
     EXPIRED = "SELECT 1 FROM job WHERE state = 'leased' AND lease_until_ms < $1 LIMIT 1";
     POLL = "SELECT 1 FROM project WHERE state = 'active' AND next_look_ms <= $1 LIMIT 1";
+    PATIENT = "SELECT 1 FROM job WHERE state = 'ready' AND priority > 10 AND not_before_ms <= $1 LIMIT 1";
     LEASED = "SELECT 1 FROM job WHERE state = 'leased' LIMIT 1";
     READY = "SELECT 1 FROM job WHERE state = 'ready' AND (tries = 0 OR not_before_ms <= $1) LIMIT 1";
 }
@@ -20,6 +21,11 @@ fn any(tx: &mut Tx<'_>, sql: &'static str) -> Result<bool, DbError> {
 /// Whether a lease ran out.
 pub fn expired_leases(tx: &mut Tx<'_>) -> Result<bool, DbError> {
     any(tx, EXPIRED)
+}
+
+/// Whether a job that lets others go first is due.
+pub fn patient_jobs(tx: &mut Tx<'_>) -> Result<bool, DbError> {
+    any(tx, PATIENT)
 }
 
 /// Whether a remote is due to be looked at.

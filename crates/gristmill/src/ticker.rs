@@ -17,7 +17,7 @@ use crate::app::App;
 use crate::config::{Surroundings, Watch};
 use crate::upkeep;
 
-/// How often leases that ran out are looked for. With the length of a lease this bounds how long a job
+/// How often leases that ran out, and jobs that let others go first for too long, are looked for. With the length of a lease this bounds how long a job
 /// is orphaned: 25 s.
 const RESCUE: Duration = Duration::from_secs(5);
 /// How often polls and schedules are looked at.
@@ -90,6 +90,9 @@ async fn rescue(app: App) -> anyhow::Result<()> {
     if expired {
         let rescued = app.db.transact(|tx| job::rescue(tx, Rescue::Expired, ROWS_MAX)).await?;
         tracing::warn!(jobs = rescued, "leases ran out: their jobs go on elsewhere");
+    }
+    if app.db.read(due::patient_jobs).await? {
+        app.db.transact(|tx| job::raise(tx, ROWS_MAX)).await?;
     }
     Ok(())
 }

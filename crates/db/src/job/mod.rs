@@ -20,7 +20,7 @@ use crate::tx::{Row, Tx};
 pub use finish::{Finish, FinishError, finish};
 pub(crate) use lease::is_leased;
 pub use lease::{LEASE, Lease, Rescue, heartbeat, lease, lease_for, release, rescue, still_mine};
-pub use queue::{Place, next_due};
+pub use queue::{Place, next_due, raise};
 
 statements! {
     INSERT = "INSERT INTO job (id, run_id, project_id, kind, payload, only_one, state, deps_left, delay_ms, not_before_ms, priority, attempt, tries, created_ms) VALUES ($1, $2, $3, $4, $5, NULL, $6, $7, $8, $9, $10, 0, 0, $11)";
@@ -49,7 +49,7 @@ pub(crate) fn all_statements() -> impl Iterator<Item = &'static (&'static str, &
 
 /// A hook, a person or a schedule waits for it.
 pub const PRIORITY_HOOK: i64 = 10;
-/// Nobody waits for it.
+/// Nobody waits for it: others go first, for a while (see [`raise`]).
 pub const PRIORITY_POLL: i64 = 20;
 
 /// A look that failed is not repeated before this, however many hooks ask for it.

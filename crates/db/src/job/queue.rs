@@ -6,10 +6,12 @@
 //! are full, the front of each other project's queue is.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
-use gristmill_model::{ProjectId, Timestamp};
+use gristmill_model::{JobId, ProjectId, Timestamp};
 
 use super::lease::Lease;
+use super::{PRIORITY_HOOK, PRIORITY_POLL};
 use crate::error::DbError;
 use crate::params;
 use crate::statements::statements;
@@ -25,6 +27,8 @@ statements! {
     LIMIT = "SELECT jobs_max FROM project WHERE id = $1";
     FRONT_OF_ALL = "SELECT id, run_id, project_id, kind, payload, tries, not_before_ms FROM job WHERE state = 'ready' AND priority = $1 AND not_before_ms <= $2 AND (only_one IS NULL OR NOT EXISTS (SELECT 1 FROM job AS other WHERE other.state = 'leased' AND other.only_one = job.only_one)) ORDER BY not_before_ms, id LIMIT $3";
     ALONE = "SELECT id, run_id, project_id, kind, payload, tries, not_before_ms FROM job WHERE state = 'ready' AND priority = $1 AND not_before_ms <= $2 AND run_id IS NULL AND (only_one IS NULL OR NOT EXISTS (SELECT 1 FROM job AS other WHERE other.state = 'leased' AND other.only_one = job.only_one)) ORDER BY not_before_ms, id LIMIT $3";
+    WAITING_LONG = "SELECT id FROM job WHERE state = 'ready' AND priority = $1 AND not_before_ms <= $2 LIMIT $3";
+    RAISE = "UPDATE job SET priority = $2 WHERE id = $1";
     NEXT_PROJECT = "SELECT min(project_id) FROM job WHERE state = 'ready' AND run_id IS NOT NULL AND project_id > $1";
     FRONT_OF_PROJECT = "SELECT id, run_id, project_id, kind, payload, tries, not_before_ms FROM job WHERE state = 'ready' AND run_id IS NOT NULL AND project_id = $1 AND priority = $2 AND not_before_ms <= $3 ORDER BY not_before_ms, id LIMIT $4";
 }
@@ -54,6 +58,20 @@ fn read(row: &Row<'_, '_>) -> Result<Candidate, DbError> {
         tries: row.get(5)?,
     };
     Ok((row.get(6)?, lease))
+}
+
+/// How long jobs that nobody waits for let others go first.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Gives up to `max` jobs that have let others go first for long enough the same priority as those; how many.
+/// Without it, what was found by polling would never be built where hooks alone keep the workers busy.
+pub fn raise(tx: &mut Tx<'_>, max: i64) -> Result<usize, DbError> {
+    let before = tx.now().minus(PATIENCE);
+    let long = tx.query(WAITING_LONG, params![PRIORITY_POLL, before, max], |row| row.get::<JobId>(0))?;
+    for id in &long {
+        tx.execute(RAISE, params![*id, PRIORITY_HOOK])?;
+    }
+    Ok(long.len())
 }
 
 /// When the job that is due first may be leased; in the past where it waits for its project's limit.

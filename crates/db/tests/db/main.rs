@@ -11,6 +11,7 @@ mod file;
 mod graph;
 mod leases;
 mod looks;
+mod order;
 mod projects;
 mod publications;
 mod records;
