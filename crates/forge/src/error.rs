@@ -9,6 +9,9 @@ pub enum VerifyError {
     /// The project has no secret, so it has no webhook.
     #[error("the project has no secret, so it takes no webhook; add a `secret` to it")]
     NoSecret,
+    /// The project names no topic, so it has no webhook.
+    #[error("the project names no topic of Amazon SNS, so it takes no messages; add its ARN to it")]
+    NoTopic,
     /// There is nothing to verify.
     #[error("the request is not signed; expected `{header}`: enter the project's secret at the forge")]
     Unsigned {

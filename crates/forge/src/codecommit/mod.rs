@@ -57,7 +57,7 @@ pub(crate) fn verify(check: &Check<'_>, headers: &Headers<'_>, body: Bytes) -> R
     let key = check.certificate.map(|pem| certificate::public_key(pem, check.now)).transpose()?;
     let signed =
         certificate::is_signed(key.as_deref(), envelope.version(), &envelope.canonical(), &signature);
-    envelope.is_of(check.topic_arn.ok_or(VerifyError::NoSecret)?)?;
+    envelope.is_of(check.topic_arn.ok_or(VerifyError::NoTopic)?)?;
     if key.is_none() {
         return Err(VerifyError::NoCertificate);
     }
