@@ -11,8 +11,11 @@ use gristmill_model::{Event, EventKind};
 
 const GOLDEN: &str = include_str!("recorded.golden");
 
+/// Makes the event's name of the file's.
+type EventOf = fn(&str) -> String;
+
 /// Folders, who sent what is in them, and how the event's name is made of a file's.
-const FOLDERS: [(&str, Forge, fn(&str) -> String); 8] = [
+const FOLDERS: [(&str, Forge, EventOf); 8] = [
     ("azuredevops", Forge::AzureDevops, str::to_owned),
     ("bitbucket", Forge::Bitbucket, bitbucket),
     ("bitbucket-server", Forge::BitbucketServer, bitbucket_server),
