@@ -118,13 +118,15 @@ pub(crate) fn moved(
     Event { kind, repository, git_ref: Some(git_ref), before, after, reason }
 }
 
-/// One event for each change, at least one in all.
+/// One event for each change, at least one in all. Where it is of no change, it is of `repository`.
 pub(crate) fn each<T>(
     changes: Vec<T>,
+    repository: Option<&EventRepository>,
     read: impl Fn(usize, T) -> Result<Event, ParseError>,
 ) -> Result<Vec<Event>, ParseError> {
+    let ignored = |reason: &str| Event { repository: repository.cloned(), ..Event::ignored(reason) };
     if changes.is_empty() {
-        return Ok(vec![Event::ignored("the delivery tells of no change")]);
+        return Ok(vec![ignored("the delivery tells of no change")]);
     }
     let left_out = changes.len().saturating_sub(CHANGES_MAX);
     let taken = changes.into_iter().take(CHANGES_MAX).enumerate();
@@ -132,7 +134,7 @@ pub(crate) fn each<T>(
     if left_out > 0 {
         let reason =
             format!("{left_out} more changes are not told; what they left at the remote is found there");
-        events.push(Event::ignored(reason));
+        events.push(ignored(&reason));
     }
     Ok(events)
 }

@@ -107,14 +107,12 @@ impl<'a> Check<'a> {
     }
 
     fn verify_delivery(&self, headers: &Headers<'_>, body: Bytes) -> Result<Verified, VerifyError> {
-        if self.forge == Forge::Codecommit {
-            return codecommit::verify(self, headers, body);
-        }
-        if self.secrets.is_empty() {
+        if self.secrets.is_empty() && self.forge != Forge::Codecommit {
             return Err(VerifyError::NoSecret);
         }
-        // In form mode the family of Gitea signs the JSON within, not the form.
-        let body = gitea::family(self.forge).map_or(Ok(body.clone()), |_| gitea::signed_bytes(body))?;
+        // In form mode these sign the JSON within, not the form.
+        let is_gitea = matches!(self.forge, Forge::Gitea | Forge::Forgejo | Forge::Gogs);
+        let body = if is_gitea { gitea::signed_bytes(body)? } else { body };
         let proof = match self.forge {
             Forge::Github => github::verify(headers, &body, self.secrets, self.allow_sha1),
             Forge::Gitlab => gitlab::verify(headers, &body, self.secrets, self.now),
@@ -125,7 +123,8 @@ impl<'a> Check<'a> {
             Forge::Gogs => gitea::verify(&gitea::GOGS, headers, &body, self.secrets),
             Forge::AzureDevops => azure::verify(headers, self.secrets, self.header),
             Forge::Generic => generic::verify(headers, self.secrets),
-            Forge::Bare | Forge::Codecommit => bare::verify(headers, &body, self.secrets),
+            Forge::Bare => bare::verify(headers, &body, self.secrets),
+            Forge::Codecommit => return codecommit::verify(self, headers, body),
         }?;
         let (event, delivery_id) = self.names(headers, &proof, &body)?;
         let delivery_id = delivery_id.unwrap_or_else(|| Digest::of(&body).to_string());

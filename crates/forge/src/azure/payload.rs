@@ -93,7 +93,7 @@ pub(crate) fn parse(json: &str) -> Result<Vec<Event>, ParseError> {
 fn push(json: &str) -> Result<Vec<Event>, ParseError> {
     let resource = from_json::<Push>(PUSH, json)?.resource.0;
     let repository = repository(PUSH, resource.repository.0)?;
-    change::each(resource.ref_updates, |index, Object(found)| {
+    change::each(resource.ref_updates, Some(&repository), |index, Object(found)| {
         let field = |name| format!("resource.refUpdates[{index}].{name}");
         let git_ref = change::git_ref(PUSH, &field("name"), &found.name)?;
         let before = change::commit(PUSH, &field("oldObjectId"), Some(&found.old_object_id))?;

@@ -72,7 +72,7 @@ pub fn post_receive_body(repository: &str, stdin: &[u8]) -> Result<String, PostR
 pub(crate) fn parse(json: &str) -> Result<Vec<Event>, ParseError> {
     let push: Push = from_json("post-receive", json)?;
     let repository = change::repository("post-receive", "repository", push.repository, None, Parts::Some)?;
-    change::each(push.lines, |index, line| event(index, &line, &repository))
+    change::each(push.lines, Some(&repository), |index, line| event(index, &line, &repository))
 }
 
 fn event(index: usize, line: &str, repository: &EventRepository) -> Result<Event, ParseError> {

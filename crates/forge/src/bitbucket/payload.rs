@@ -73,7 +73,9 @@ pub(crate) fn parse(event: &str, json: &str) -> Result<Vec<Event>, ParseError> {
     }
     let payload: Push = from_json(PUSH, json)?;
     let repository = repository(PUSH, payload.repository.0)?;
-    change::each(payload.push.0.changes, |index, Object(found)| change(index, found, &repository))
+    change::each(payload.push.0.changes, Some(&repository), |index, Object(found)| {
+        change(index, found, &repository)
+    })
 }
 
 fn change(index: usize, change: Change, repository: &EventRepository) -> Result<Event, ParseError> {

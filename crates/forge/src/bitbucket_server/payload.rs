@@ -76,7 +76,7 @@ pub(crate) fn parse(event: &str, json: &str) -> Result<Vec<Event>, ParseError> {
 fn push(json: &str) -> Result<Vec<Event>, ParseError> {
     let payload: Push = from_json(PUSH, json)?;
     let repository = repository(PUSH, payload.repository.0)?;
-    change::each(payload.changes, |index, Object(found)| {
+    change::each(payload.changes, Some(&repository), |index, Object(found)| {
         let field = |name| format!("changes[{index}].{name}");
         let git_ref = change::git_ref(PUSH, &field("refId"), &found.ref_id)?;
         let before = change::commit(PUSH, &field("fromHash"), Some(&found.from_hash))?;

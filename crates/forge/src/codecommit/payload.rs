@@ -108,7 +108,7 @@ fn trigger(records: Vec<Object<Record>>) -> Result<Vec<Event>, ParseError> {
         references
             .extend(record.codecommit.0.references.into_iter().map(|found| (repository.clone(), found.0)));
     }
-    change::each(references, |index, (repository, found)| {
+    change::each(references, None, |index, (repository, found)| {
         let field = |name| format!("references[{index}].{name}");
         let git_ref = change::git_ref(TRIGGER, &field("ref"), &found.git_ref)?;
         // What was made or moved has its new commit here; what was deleted may have the last one.

@@ -5,12 +5,13 @@
 
 mod payload;
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use gristmill_model::hex;
 
 pub(crate) use self::payload::{parse, parse_unnamed};
 use crate::error::VerifyError;
-use crate::forge::Forge;
 use crate::form;
 use crate::headers::Headers;
 use crate::mac;
@@ -48,21 +49,11 @@ pub(crate) const GOGS: Family = Family {
     signature: "X-Gogs-Signature",
 };
 
-/// Which of the three `forge` is.
-pub(crate) fn family(forge: Forge) -> Option<&'static Family> {
-    match forge {
-        Forge::Gitea => Some(&GITEA),
-        Forge::Forgejo => Some(&FORGEJO),
-        Forge::Gogs => Some(&GOGS),
-        _ => None,
-    }
-}
-
 /// What is signed: the JSON, also where it comes within a form. A form that is none is signed by nobody.
 pub(crate) fn signed_bytes(body: Bytes) -> Result<Bytes, VerifyError> {
     match form::json_of(&body) {
-        Ok(std::borrow::Cow::Borrowed(_)) => Ok(body),
-        Ok(std::borrow::Cow::Owned(json)) => Ok(json.into()),
+        Ok(Cow::Borrowed(_)) => Ok(body),
+        Ok(Cow::Owned(json)) => Ok(json.into()),
         Err(problem) => Err(VerifyError::Form { problem }),
     }
 }

@@ -112,7 +112,7 @@ fn update(json: &str) -> Result<Vec<Event>, ParseError> {
     let event = "repository_update";
     let payload: Update = from_json(event, json)?;
     let repository = repository(event, payload.project.0, payload.project_id)?;
-    change::each(payload.changes, |index, Object(found)| {
+    change::each(payload.changes, Some(&repository), |index, Object(found)| {
         let field = |name| format!("changes[{index}].{name}");
         let git_ref = change::git_ref(event, &field("ref"), &found.git_ref)?;
         let before = change::commit(event, &field("before"), found.before.as_deref())?;

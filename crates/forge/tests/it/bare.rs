@@ -105,7 +105,7 @@ fn bodies_that_webhook_send_does_not_make() {
     let told = |body: &str| parsed_as(Forge::Bare, None, body);
     expect![[r#"
         error: the body is not a documented `post-receive` event: missing field `repository` at line 1 column 2 (at `.`)
-        ignored because the delivery tells of no change
+        ignored shop#? because the delivery tells of no change
         error: the body is not a documented `post-receive` event: `a b` is not a repository; expected parts between slashes (at `repository`)
         error: the body is not a documented `post-receive` event: `x` has less than three parts (at `lines[0]`)
         error: the body is not a documented `post-receive` event: `x` is not a ref name: a full name begins with `refs/` (at `lines[1]`)

@@ -192,7 +192,7 @@ fn while_one_way_replaces_the_other_both_are_taken() {
 }
 
 #[test]
-fn ids_of_deliveries_that_are_not_signed() {
+fn rule_6_ids_of_deliveries_that_are_not_signed() {
     let names = |headers: &[Pair<'_>]| {
         let headers = [&[("X-Gitlab-Token", "t")], headers].concat();
         check(&headers, &["t"], NOW).map(|found| (found.delivery_id().to_owned(), found.id_stands_for()))
@@ -209,6 +209,8 @@ fn ids_of_deliveries_that_are_not_signed() {
         names(&[("Idempotency-Key", "a b")]),
         Err(VerifyError::DeliveryId { header: "Idempotency-Key" })
     );
+    let longest = "u".repeat(135);
+    assert_eq!(names(&[("X-Gitlab-Event-UUID", &longest)]).unwrap().0.len(), 200);
     let long = "u".repeat(136);
     assert_eq!(
         names(&[("X-Gitlab-Event-UUID", &long)]),

@@ -21,7 +21,7 @@ pub(super) fn change(old: &str, new: &str) -> String {
 }
 
 #[test]
-fn bitbucket_tells_of_several_changes_each_possibly_a_delete() {
+fn mistake_06_bitbucket_tells_of_several_changes_each_possibly_a_delete() {
     let all = [
         change(&side("branch", "main", A), &side("branch", "main", B)),
         change("null", &side("branch", "feature/x", B)),
@@ -35,15 +35,15 @@ fn bitbucket_tells_of_several_changes_each_possibly_a_delete() {
         Forge::Bitbucket,
         &[bitbucket(&all.join(",")), bitbucket("")],
         expect![[r#"
-        push acme/shop#{673a6070-3421-46c9-9d48-90745f7bfe8e} refs/heads/main before=aaaaaaaaaaaa after=bbbbbbbbbbbb
-        push acme/shop#{673a6070-3421-46c9-9d48-90745f7bfe8e} refs/heads/feature/x after=bbbbbbbbbbbb
-        delete acme/shop#{673a6070-3421-46c9-9d48-90745f7bfe8e} refs/heads/old before=aaaaaaaaaaaa
-        tag acme/shop#{673a6070-3421-46c9-9d48-90745f7bfe8e} refs/tags/v1 after=bbbbbbbbbbbb
-        delete acme/shop#{673a6070-3421-46c9-9d48-90745f7bfe8e} refs/tags/v0 before=aaaaaaaaaaaa
-        ignored acme/shop#{673a6070-3421-46c9-9d48-90745f7bfe8e} because a `named_branch` is neither a branch nor a tag
-        ignored acme/shop#{673a6070-3421-46c9-9d48-90745f7bfe8e} because a change has neither `old` nor `new`: it tells of no ref
-        ignored because the delivery tells of no change
-    "#]],
+            push acme/shop#{673a6070-3421-46c9-9d48-90745f7bfe8e} refs/heads/main before=aaaaaaaaaaaa after=bbbbbbbbbbbb
+            push acme/shop#{673a6070-3421-46c9-9d48-90745f7bfe8e} refs/heads/feature/x after=bbbbbbbbbbbb
+            delete acme/shop#{673a6070-3421-46c9-9d48-90745f7bfe8e} refs/heads/old before=aaaaaaaaaaaa
+            tag acme/shop#{673a6070-3421-46c9-9d48-90745f7bfe8e} refs/tags/v1 after=bbbbbbbbbbbb
+            delete acme/shop#{673a6070-3421-46c9-9d48-90745f7bfe8e} refs/tags/v0 before=aaaaaaaaaaaa
+            ignored acme/shop#{673a6070-3421-46c9-9d48-90745f7bfe8e} because a `named_branch` is neither a branch nor a tag
+            ignored acme/shop#{673a6070-3421-46c9-9d48-90745f7bfe8e} because a change has neither `old` nor `new`: it tells of no ref
+            ignored acme/shop#{673a6070-3421-46c9-9d48-90745f7bfe8e} because the delivery tells of no change
+        "#]],
     );
     let unnamed = parsed_as(Forge::Bitbucket, None, bitbucket(&all.join(",")).1);
     assert_eq!(unnamed, parsed_as(Forge::Bitbucket, Some("repo:push"), bitbucket(&all.join(",")).1));
@@ -94,7 +94,7 @@ pub(super) fn server_change(git_ref: &str, from: &str, to: &str) -> String {
 }
 
 #[test]
-fn bitbucket_server_tells_of_several_changes() {
+fn mistake_06_bitbucket_server_tells_of_several_changes() {
     let all = [
         server_change("refs/heads/main", A, B),
         server_change("refs/heads/new", ZERO, B),
@@ -124,7 +124,7 @@ fn bitbucket_server_tells_of_several_changes() {
             delete ACME/shop#84 refs/heads/old before=aaaaaaaaaaaa
             tag ACME/shop#84 refs/tags/v1 after=bbbbbbbbbbbb
             ignored ACME/shop#84 refs/pull-requests/1/from before=aaaaaaaaaaaa after=bbbbbbbbbbbb because `refs/pull-requests/1/from` is neither a branch nor a tag
-            ignored because the delivery tells of no change
+            ignored ACME/shop#84 because the delivery tells of no change
             ignored ACME/shop#84 because nothing is built from `pr:opened` events
             ping ACME/shop#84
             ping

@@ -21,7 +21,7 @@ pub(super) fn update(name: &str, old: &str, new: &str) -> String {
 }
 
 #[test]
-fn azure_tells_of_several_changes() {
+fn mistake_06_azure_tells_of_several_changes() {
     let all = [
         update("refs/heads/main", A, B),
         update("refs/heads/new", ZERO, B),
@@ -52,7 +52,7 @@ fn azure_tells_of_several_changes() {
             delete Acme Tools/Web Shop#278d5cd2 refs/heads/old before=aaaaaaaaaaaa
             tag Acme Tools/Web Shop#278d5cd2 refs/tags/v1 after=bbbbbbbbbbbb
             ignored Acme Tools/Web Shop#278d5cd2 refs/pull/1/merge before=aaaaaaaaaaaa after=bbbbbbbbbbbb because `refs/pull/1/merge` is neither a branch nor a tag
-            ignored because the delivery tells of no change
+            ignored Acme Tools/Web Shop#278d5cd2 because the delivery tells of no change
             error: the body is not a documented `git.push` event: `main` is not a ref name: a full name begins with `refs/` (at `resource.refUpdates[0].name`)
             error: the body is not a documented `git.push` event: `1` is not a git object id; expected 40 or 64 lower-case hexadecimal digits, not all zero (at `resource.refUpdates[0].oldObjectId`)
             error: the body is not a documented `git.push` event: `1` is not a git object id; expected 40 or 64 lower-case hexadecimal digits, not all zero (at `resource.refUpdates[0].newObjectId`)
@@ -85,7 +85,7 @@ fn state(event: &str, rest: &str) -> (&'static str, String) {
 }
 
 #[test]
-fn codecommit_tells_by_triggers_and_by_events() {
+fn mistake_06_codecommit_tells_by_triggers_and_by_events() {
     let named = format!(r#","referenceFullName":"refs/heads/main","commitId":"{B}""#);
     check(
         Forge::Codecommit,

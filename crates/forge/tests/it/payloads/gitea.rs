@@ -11,7 +11,7 @@ fn gitea(fields: &str) -> String {
 }
 
 #[test]
-fn gitea_and_its_family_tell_what_github_tells() {
+fn rule_5_gitea_and_its_family_tell_what_github_tells() {
     let bodies = [
         ("push", gitea(moved("refs/heads/main", A, B).trim_end_matches(','))),
         ("push", gitea(moved("refs/heads/main", A, ZERO).trim_end_matches(','))),

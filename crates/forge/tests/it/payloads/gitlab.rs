@@ -12,7 +12,7 @@ pub(super) fn gitlab(kind: &str, rest: &str) -> (&'static str, String) {
 }
 
 #[test]
-fn gitlab_tells_of_pushes_tags_and_releases() {
+fn mistake_04_gitlab_tells_of_pushes_tags_and_releases() {
     let (kind, name) =
         (|kind: &str| format!(r#""object_kind":"{kind}""#), |name: &str| format!(r#""event_name":"{name}""#));
     check(
@@ -47,7 +47,7 @@ fn gitlab_tells_of_pushes_tags_and_releases() {
 }
 
 #[test]
-fn gitlab_system_hooks_sum_up() {
+fn rule_5_gitlabs_summary_of_a_push_builds_nothing_by_itself() {
     let changes = format!(
         r#""changes":[{{{}"x":1}},{{{}"x":1}},{{{}"x":1}}],"#,
         moved("refs/heads/main", A, B),
@@ -66,7 +66,7 @@ fn gitlab_system_hooks_sum_up() {
             ignored acme/tools/shop#42 refs/heads/main before=aaaaaaaaaaaa after=bbbbbbbbbbbb because `repository_update` only makes the remote be looked at; what it finds there is built
             ignored acme/tools/shop#42 refs/tags/v1 after=bbbbbbbbbbbb because `repository_update` only makes the remote be looked at; what it finds there is built
             ignored acme/tools/shop#42 refs/keep/x after=bbbbbbbbbbbb because `refs/keep/x` is neither a branch nor a tag
-            ignored because the delivery tells of no change
+            ignored acme/tools/shop#42 because the delivery tells of no change
             ignored a/b#3 because nothing is built from `project_create` events
             ignored because nothing is built from `user_create` events
         "#]],

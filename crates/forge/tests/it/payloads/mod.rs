@@ -56,3 +56,40 @@ fn a_generic_sender_may_send_any_forges_body() {
     "#]],
     );
 }
+
+#[test]
+fn rule_7_names_and_ids_of_repositories_are_checked() {
+    let told = |project: &str, id: &str| {
+        let body = azure(&update("refs/heads/x", A, B)).1;
+        parsed_as(Forge::AzureDevops, None, body.replace("Acme Tools", project).replace("278d5cd2", id))
+    };
+    let longest = "p".repeat(200 - "/Web Shop".len());
+    for project in ["p", "Two Words", "é", &longest] {
+        assert!(told(project, "1").starts_with(&format!("push {project}/Web Shop#1 ")), "{project}");
+    }
+    for project in ["", " ", "a/b", "a\\tb", "a\\u00a0b", &format!("{longest}p")] {
+        assert!(told(project, "1").contains("is not a repository; expected `project/name`"), "{project}");
+    }
+    for id in ["1", "{6ce954b1-ce1f-45d1-b94d-e6bf2464ba2c}", &"1".repeat(100)] {
+        assert!(told("p", id).starts_with(&format!("push p/Web Shop#{id} ")), "{id}");
+    }
+    for id in ["", " ", "a b", "é", &"1".repeat(101)] {
+        assert!(told("p", id).contains("is not the id of a repository"), "{id}");
+    }
+    // Nested groups are GitLab's alone.
+    let nested = |name: &str| {
+        parsed_as(
+            Forge::Gitlab,
+            None,
+            gitlab(r#""object_kind":"push""#, &moved("refs/heads/x", A, B))
+                .1
+                .replace("acme/tools/shop", name),
+        )
+    };
+    for name in ["a/b", "a/b/c/d/e", &format!("a/{}", "b".repeat(998))] {
+        assert!(nested(name).starts_with(&format!("push {name}#42 ")), "{name}");
+    }
+    for name in ["a", "", "a//b", "a/b ", &format!("a/{}", "b".repeat(999))] {
+        assert!(nested(name).contains("expected `group/name`"), "{name}");
+    }
+}

@@ -276,7 +276,7 @@ fn malformed_proofs_for_every_sender() {
 }
 
 #[test]
-fn replays_have_the_same_id_and_other_deliveries_another() {
+fn rule_6_replays_have_the_same_id() {
     for way in WAYS.iter().filter(|way| !matches!(way.forge, Forge::Generic)) {
         let sent = way.send(way.secret, BODY);
         let again = |_| way.check(&sent, BODY, &[way.secret]).unwrap().delivery_id().to_owned();
@@ -287,7 +287,7 @@ fn replays_have_the_same_id_and_other_deliveries_another() {
 }
 
 #[test]
-fn without_the_forges_id_the_bodys_digest_stands_for_ten_minutes() {
+fn rule_6_without_the_forges_id_the_bodys_digest_stands_for_ten_minutes() {
     let body = b"{}";
     for way in &WAYS {
         let id_header = if way.secret == SIGNING { "webhook-id" } else { way.forge.delivery_header() };

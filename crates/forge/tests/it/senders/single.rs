@@ -44,7 +44,7 @@ fn bare_deliveries_have_a_ulid() {
 }
 
 #[test]
-fn in_form_mode_gitea_and_its_family_sign_the_json() {
+fn rule_4_in_form_mode_gitea_and_its_family_sign_the_json() {
     let form = b"payload=%7B%22a%22%3A+1%7D";
     for way in &WAYS[6..9] {
         let sent = way.send(way.secret, br#"{"a": 1}"#);
@@ -96,7 +96,7 @@ fn passwords() {
 }
 
 #[test]
-fn a_project_with_a_header_of_its_own_takes_no_password() {
+fn rule_1_a_project_with_a_header_of_its_own_takes_no_password() {
     let mut own = WAYS[11].send("right", BODY);
     assert_eq!(own, [("X-My-Token".to_owned(), "right".to_owned())]);
     own[0].1 = "Right".to_owned();
@@ -137,7 +137,7 @@ fn github_enterprise_says_more_than_is_needed() {
 }
 
 #[test]
-fn forgejo_also_sends_the_names_of_the_others() {
+fn rule_1_forgejo_also_sends_the_names_of_the_others() {
     let forgejo = &WAYS[7];
     let mut sent = forgejo.send("right", BODY);
     // All of them right, were they asked: but each project asks for its own.
