@@ -39,7 +39,9 @@ mod verifier;
 mod verify;
 
 pub use bare::{PostReceiveError, post_receive_body};
-pub use codecommit::{certificate_url as sns_certificate_url, subscription_url as sns_subscription_url};
+pub use codecommit::{
+    TopicArn, TopicArnError, certificate_url as sns_certificate_url, subscription_url as sns_subscription_url,
+};
 pub use error::VerifyError;
 pub use forge::{Forge, UnknownForge};
 pub use headers::{DuplicateHeader, HeaderName, HeaderNameError, Headers};

@@ -61,7 +61,8 @@ impl Secret {
     }
 
     /// Whether `forge` can use the secret. One that it cannot use lets nobody in; this says so when the
-    /// configuration is read. `basic` is [`crate::Check::basic`].
+    /// configuration is read. `basic` says that it is a password: [`crate::Check::basic`], or Azure DevOps
+    /// without a header of the project's own.
     ///
     /// # Errors
     /// [`SecretError`] for a `whsec_…` of GitLab that cannot be decoded, and for a user without a password.

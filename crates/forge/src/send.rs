@@ -39,12 +39,11 @@ impl Sending<'_> {
         };
         let names =
             [(self.forge.event_header(), self.event), (self.forge.delivery_header(), self.delivery_id)];
-        headers.extend(
-            names
-                .iter()
-                .filter(|(name, value)| !name.is_empty() && *value != UNNAMED)
-                .map(|(n, v)| (*n, (*v).to_owned())),
-        );
+        for (name, value) in names {
+            if !name.is_empty() && value != UNNAMED {
+                headers.push((name, value.to_owned()));
+            }
+        }
         let mut headers: Vec<(String, String)> =
             headers.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
         if let (Forge::AzureDevops, Some(header)) = (self.forge, self.header) {

@@ -5,6 +5,7 @@ use std::slice;
 use bytes::Bytes;
 use gristmill_model::{Digest, Timestamp};
 
+use crate::codecommit::TopicArn;
 use crate::error::VerifyError;
 use crate::forge::Forge;
 use crate::headers::{HeaderName, Headers};
@@ -38,9 +39,8 @@ pub struct Check<'a> {
     pub basic: bool,
     /// Azure DevOps: expects the secret in this header instead of as a password.
     pub header: Option<&'a HeaderName>,
-    /// CodeCommit: the one topic whose messages are taken, such as
-    /// `arn:aws:sns:eu-west-1:123456789012:pushes`.
-    pub topic_arn: Option<&'a str>,
+    /// CodeCommit: the one topic whose messages are taken.
+    pub topic_arn: Option<&'a TopicArn>,
     /// CodeCommit: what stands at the address that [`crate::sns_certificate_url`] gave, in PEM.
     pub certificate: Option<&'a [u8]>,
 }
@@ -96,10 +96,10 @@ impl<'a> Check<'a> {
     /// # Errors
     /// Always, but for a probe.
     pub fn verify_dummy(&self, headers: &Headers<'_>, body: Bytes) -> Result<Outcome, VerifyError> {
-        // No topic is the one of nobody's project.
-        let check = Check { topic_arn: self.topic_arn.or(Some("")), ..*self };
-        match check.verify(headers, body) {
+        match self.verify(headers, body) {
             Ok(Outcome::Probe) => Ok(Outcome::Probe),
+            // Nobody's project names no topic; that is nothing to be told apart by.
+            Err(VerifyError::NoTopic) => Err(VerifyError::Mismatch),
             Err(error) if !error.is_authenticated() => Err(error),
             // Somebody knows the dummy secret. Still nobody's project.
             Ok(Outcome::Delivery(_)) | Err(_) => Err(VerifyError::Mismatch),

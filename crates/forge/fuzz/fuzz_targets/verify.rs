@@ -2,7 +2,7 @@
 #![no_main]
 
 use bytes::Bytes;
-use gristmill_forge::{Check, Forge, Headers, Outcome, Secret, sns_certificate_url};
+use gristmill_forge::{Check, Forge, Headers, Outcome, Secret, TopicArn, sns_certificate_url};
 use gristmill_model::Timestamp;
 use libfuzzer_sys::fuzz_target;
 
@@ -32,9 +32,10 @@ fuzz_target!(|input: (u8, Vec<(u8, &[u8])>, &[u8], bool, bool)| {
     let text = if signing { "whsec_bm8gaW5wdXQgY2FuIGd1ZXNzIHRoaXM=" } else { "no input can guess this" };
     let secrets = [Secret::new(text).expect("it is not empty")];
     let forge = Forge::ALL[usize::from(forge) % Forge::ALL.len()];
+    let topic: TopicArn = TOPIC.parse().expect("it is a topic");
     let check = Check {
         allow_sha1,
-        topic_arn: Some(TOPIC),
+        topic_arn: Some(&topic),
         certificate: Some(include_bytes!("../../tests/it/sns/rsa.pem")),
         ..Check::new(forge, &secrets, Timestamp(1_800_000_000_000))
     };
@@ -48,7 +49,7 @@ fuzz_target!(|input: (u8, Vec<(u8, &[u8])>, &[u8], bool, bool)| {
         (Ok(Outcome::Probe), Ok(Outcome::Probe)) => {}
         other => panic!("{other:?}"),
     }
-    if let Ok(url) = sns_certificate_url(&headers, &body, TOPIC) {
+    if let Ok(url) = sns_certificate_url(&headers, &body, &topic) {
         assert!(url.starts_with("https://sns.") && url.ends_with(".pem"), "{url}");
     }
 });

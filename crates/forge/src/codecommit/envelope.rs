@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 
-use super::url;
+use super::{TopicArn, url};
 use crate::error::VerifyError;
 use crate::parse::from_json;
 use crate::text::shown;
@@ -91,8 +91,8 @@ impl Envelope {
     }
 
     /// Whether the message is of the topic; the error names the other one.
-    pub(super) fn is_of(&self, topic_arn: &str) -> Result<(), VerifyError> {
-        if self.topic_arn != topic_arn {
+    pub(super) fn is_of(&self, topic_arn: &TopicArn) -> Result<(), VerifyError> {
+        if self.topic_arn != topic_arn.as_str() {
             return Err(VerifyError::OtherTopic { topic: shown(&self.topic_arn) });
         }
         Ok(())

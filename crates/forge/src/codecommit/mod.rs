@@ -12,12 +12,14 @@
 mod certificate;
 mod envelope;
 mod payload;
+mod topic;
 mod url;
 
 use bytes::Bytes;
 
 use self::envelope::{Envelope, SignatureVersion};
 pub(crate) use self::payload::parse;
+pub use self::topic::{TopicArn, TopicArnError};
 use crate::error::VerifyError;
 use crate::forge::Forge;
 use crate::headers::Headers;
@@ -36,7 +38,11 @@ const RAW: &str = "x-amz-sns-rawdelivery";
 /// # Errors
 /// [`VerifyError`] where the message is none, or names another topic or a foreign host. Nobody is
 /// authenticated by it.
-pub fn certificate_url(headers: &Headers<'_>, body: &[u8], topic_arn: &str) -> Result<String, VerifyError> {
+pub fn certificate_url(
+    headers: &Headers<'_>,
+    body: &[u8],
+    topic_arn: &TopicArn,
+) -> Result<String, VerifyError> {
     let envelope = open(headers, body)?;
     envelope.is_of(topic_arn)?;
     envelope.certificate_url().map(str::to_owned)

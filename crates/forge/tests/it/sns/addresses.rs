@@ -12,7 +12,7 @@ use super::{TOPIC, check, message};
 fn addresses_of_certificates() {
     let url = |text: &str| {
         let body = message("notification-2", &[("SigningCertURL", Some(text))]);
-        sns_certificate_url(&Headers::default(), &body, TOPIC)
+        sns_certificate_url(&Headers::default(), &body, &TOPIC)
     };
     for good in [
         "https://sns.eu-west-1.amazonaws.com/SimpleNotificationService-0123456789abcdef.pem",

@@ -4,11 +4,13 @@
 mod addresses;
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use bytes::Bytes;
 use expect_test::expect;
 use gristmill_forge::{
-    Check, Forge, Headers, Verified, Verifier, VerifyError, parse, sns_certificate_url, sns_subscription_url,
+    Check, Forge, Headers, TopicArn, Verified, Verifier, VerifyError, parse, sns_certificate_url,
+    sns_subscription_url,
 };
 use gristmill_model::Timestamp;
 use serde_json::{Map, Value};
@@ -16,11 +18,16 @@ use serde_json::{Map, Value};
 use crate::senders::verified;
 use crate::{secret, shown};
 
-const TOPIC: &str = "arn:aws:sns:eu-west-1:123456789012:pushes";
+const TOPIC_TEXT: &str = "arn:aws:sns:eu-west-1:123456789012:pushes";
+static TOPIC: LazyLock<TopicArn> = LazyLock::new(|| topic(TOPIC_TEXT));
 const CERTIFICATE: &[u8] = include_bytes!("rsa.pem");
 const FROM: i64 = 1_795_194_913_000;
 const UNTIL: i64 = 2_110_554_913_000;
 const NOW: Timestamp = Timestamp(FROM + 1000);
+
+fn topic(text: &str) -> TopicArn {
+    text.parse().unwrap()
+}
 
 fn messages() -> BTreeMap<String, Map<String, Value>> {
     serde_json::from_str(include_str!("messages.json")).unwrap()
@@ -43,7 +50,7 @@ fn check(body: Bytes) -> Result<Verified, VerifyError> {
 }
 
 fn plain() -> Check<'static> {
-    Check { topic_arn: Some(TOPIC), ..Check::new(Forge::Codecommit, &[], NOW) }
+    Check { topic_arn: Some(&TOPIC), ..Check::new(Forge::Codecommit, &[], NOW) }
 }
 
 fn check_with(body: Bytes, check: Check<'_>) -> Result<Verified, VerifyError> {
@@ -132,16 +139,22 @@ fn rule_1_only_the_projects_topic_is_taken() {
     let refused = VerifyError::OtherTopic { topic: other.to_owned() };
     assert_eq!(check(message("other-topic-2", &[])).unwrap_err(), refused);
     assert!(!refused.is_authenticated());
-    let its_own = Check { topic_arn: Some(other), certificate: Some(CERTIFICATE), ..plain() };
+    let its_own = Check { topic_arn: Some(&topic(other)), certificate: Some(CERTIFICATE), ..plain() };
     assert!(check_with(message("other-topic-2", &[]), its_own).is_ok());
     let none = Check { topic_arn: None, certificate: Some(CERTIFICATE), ..plain() };
     assert_eq!(check_with(message("notification-2", &[]), none).unwrap_err(), VerifyError::NoTopic);
     expect!["the message is of the topic `arn:aws:sns:eu-west-1:999999999999:pushes`; expected the one that the project names"]
         .assert_eq(&refused.to_string());
-    for near in [&TOPIC[1..], &format!("{TOPIC} "), &TOPIC.to_uppercase(), ""] {
+    for near in [
+        "arn:aws:sns:eu-west-1:123456789012:Pushes",
+        "arn:aws:sns:eu-west-2:123456789012:pushes",
+        "arn:aws-cn:sns:eu-west-1:123456789012:pushes",
+        "arn:aws:sns:eu-west-1:123456789012:pushes2",
+    ] {
+        let near = &topic(near);
         let check = Check { topic_arn: Some(near), certificate: Some(CERTIFICATE), ..plain() };
         let error = check_with(message("notification-2", &[]), check).unwrap_err();
-        assert_eq!(error, VerifyError::OtherTopic { topic: TOPIC.to_owned() }, "{near}");
+        assert_eq!(error, VerifyError::OtherTopic { topic: TOPIC_TEXT.to_owned() }, "{near}");
     }
 }
 
@@ -191,10 +204,10 @@ fn certificates_that_cannot_be_used() {
 
 #[test]
 fn nothing_is_fetched_for_a_message_of_another_topic() {
-    let ask = |name| sns_certificate_url(&Headers::default(), &message(name, &[]), TOPIC);
+    let ask = |name| sns_certificate_url(&Headers::default(), &message(name, &[]), &TOPIC);
     assert_eq!(
         ask("other-topic-2"),
-        Err(VerifyError::OtherTopic { topic: TOPIC.replace("123456789012", "999999999999") })
+        Err(VerifyError::OtherTopic { topic: TOPIC_TEXT.replace("123456789012", "999999999999") })
     );
     let expected = "https://sns.eu-west-1.amazonaws.com/SimpleNotificationService-0123456789abcdef.pem";
     assert_eq!(ask("confirmation-1").as_deref(), Ok(expected));
@@ -232,7 +245,7 @@ fn raw_delivery_is_refused() {
     assert_eq!(raw("True"), Err(VerifyError::RawDelivery));
     assert_eq!(raw("false"), Ok(()));
     let headers = Headers::new([("x-amz-sns-rawdelivery", b"true".as_slice())]);
-    assert_eq!(sns_certificate_url(&headers, b"{}", TOPIC), Err(VerifyError::RawDelivery));
+    assert_eq!(sns_certificate_url(&headers, b"{}", &TOPIC), Err(VerifyError::RawDelivery));
     expect!["the message came without SNS's envelope, so it is not signed; turn raw message delivery off for this subscription"]
         .assert_eq(&VerifyError::RawDelivery.to_string());
 }
@@ -281,12 +294,15 @@ fn messages_that_are_none() {
 }
 
 #[test]
-fn rule_2_an_unknown_project_gets_the_error_of_another_topic() {
+fn rule_2_an_unknown_project_gets_the_error_of_a_bad_signature_from_sns() {
     let secrets = [secret("random")];
     let dummy = Check::new(Forge::Codecommit, &secrets, NOW);
     for name in ["notification-1", "notification-2", "confirmation-2"] {
         let error = dummy.verify_dummy(&Headers::default(), message(name, &[])).unwrap_err();
-        assert_eq!(error, VerifyError::OtherTopic { topic: TOPIC.to_owned() }, "{name}");
+        assert_eq!(error, VerifyError::Mismatch, "{name}");
+        let foreign = message(name, &[("SigningCertURL", Some("https://evil.invalid/a.pem"))]);
+        let known = check(foreign.clone()).unwrap_err();
+        assert_eq!(dummy.verify_dummy(&Headers::default(), foreign).unwrap_err(), known);
     }
     // Not even one for which everything is right.
     let right = Check { certificate: Some(CERTIFICATE), ..plain() };
@@ -316,4 +332,32 @@ fn what_the_messages_tell_of() {
         ignored because nothing is built from `UnsubscribeConfirmation` events
     "#]]
     .assert_eq(&told("unsubscribe-2"));
+}
+
+#[test]
+fn a_topic_is_named_in_full() {
+    let longest = format!("arn:aws:sns:eu-west-1:123456789012:{}", "n".repeat(256));
+    for good in [TOPIC_TEXT, "arn:aws-us-gov:sns:us-gov-west-1:123456789012:A_b-9", &longest] {
+        let topic: TopicArn = good.parse().unwrap();
+        assert_eq!((topic.as_str(), topic.to_string().as_str()), (good, good));
+    }
+    for bad in [
+        "",
+        "pushes",
+        "arn:aws:sqs:eu-west-1:123456789012:pushes",
+        "urn:aws:sns:eu-west-1:123456789012:pushes",
+        "arn::sns:eu-west-1:123456789012:pushes",
+        "arn:aws:sns::123456789012:pushes",
+        "arn:aws:sns:EU:123456789012:pushes",
+        "arn:aws:sns:eu-west-1:12345678901:pushes",
+        "arn:aws:sns:eu-west-1:12345678901x:pushes",
+        "arn:aws:sns:eu-west-1:123456789012:",
+        "arn:aws:sns:eu-west-1:123456789012:a b",
+        "arn:aws:sns:eu-west-1:123456789012:pushes:2bcfbf39",
+        &format!("{longest}n"),
+    ] {
+        assert!(bad.parse::<TopicArn>().is_err(), "{bad}");
+    }
+    expect!["`pushes` is not the ARN of a topic of Amazon SNS; expected one such as `arn:aws:sns:eu-west-1:123456789012:pushes`"]
+        .assert_eq(&"pushes".parse::<TopicArn>().unwrap_err().to_string());
 }
