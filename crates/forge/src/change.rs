@@ -26,7 +26,7 @@ pub(crate) enum Parts {
     /// Two or more, between slashes.
     Nested,
     /// One or more.
-    Some,
+    Any,
     /// Two, in which spaces are allowed.
     TwoWithSpaces,
 }
@@ -36,7 +36,7 @@ impl Parts {
         match self {
             Parts::Two => "`owner/name`",
             Parts::Nested => "`group/name`, with more slashes for nested groups",
-            Parts::Some => "parts between slashes",
+            Parts::Any => "parts between slashes",
             Parts::TwoWithSpaces => "`project/name`",
         }
     }
@@ -53,7 +53,7 @@ pub(crate) fn is_full_name(text: &str, parts: Parts) -> bool {
     let (fits, bytes_max) = match parts {
         Parts::Two | Parts::TwoWithSpaces => (count == 2, PAIR_BYTES_MAX),
         Parts::Nested => (count >= 2, NESTED_BYTES_MAX),
-        Parts::Some => (true, NESTED_BYTES_MAX),
+        Parts::Any => (true, NESTED_BYTES_MAX),
     };
     fits && text.len() <= bytes_max && text.split('/').all(is_part)
 }

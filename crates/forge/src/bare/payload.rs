@@ -47,7 +47,7 @@ pub enum PostReceiveError {
 /// # Errors
 /// [`PostReceiveError`] where one of the two is not what it should be.
 pub fn post_receive_body(repository: &str, stdin: &[u8]) -> Result<String, PostReceiveError> {
-    if !change::is_full_name(repository, Parts::Some) {
+    if !change::is_full_name(repository, Parts::Any) {
         return Err(PostReceiveError::Repository { name: shown(repository) });
     }
     let mut lines = Vec::new();
@@ -71,7 +71,7 @@ pub fn post_receive_body(repository: &str, stdin: &[u8]) -> Result<String, PostR
 /// What the body of a delivery tells of: one event for each line.
 pub(crate) fn parse(json: &str) -> Result<Vec<Event>, ParseError> {
     let push: Push = from_json("post-receive", json)?;
-    let repository = change::repository("post-receive", "repository", push.repository, None, Parts::Some)?;
+    let repository = change::repository("post-receive", "repository", push.repository, None, Parts::Any)?;
     change::each(push.lines, Some(&repository), |index, line| event(index, &line, &repository))
 }
 
