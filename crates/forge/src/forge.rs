@@ -5,13 +5,33 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::{github, text};
+use crate::{bare, bitbucket, bitbucket_server, codecommit, gitea, github, gitlab, text};
 
 /// A kind of server that sends webhooks. A project's configuration says which.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Forge {
     /// github.com and GitHub Enterprise Server.
     Github,
+    /// gitlab.com and GitLab on a server of one's own: webhooks of projects and groups, and system hooks.
+    Gitlab,
+    /// Bitbucket Cloud.
+    Bitbucket,
+    /// Bitbucket Server and Data Center.
+    BitbucketServer,
+    /// Gitea.
+    Gitea,
+    /// Forgejo.
+    Forgejo,
+    /// Gogs.
+    Gogs,
+    /// Azure DevOps: the service hook "Web Hooks".
+    AzureDevops,
+    /// AWS CodeCommit, through a topic of Amazon SNS.
+    Codecommit,
+    /// Anything that can send a fixed token in a header.
+    Generic,
+    /// A bare repository, whose `post-receive` hook calls `gristmill webhook send`.
+    Bare,
 }
 
 /// The text names no forge that is known here.
@@ -27,26 +47,65 @@ fn known() -> String {
 
 impl Forge {
     /// Every forge, in the order in which people are told of them.
-    pub const ALL: [Forge; 1] = [Forge::Github];
+    pub const ALL: [Forge; 11] = [
+        Forge::Github,
+        Forge::Gitlab,
+        Forge::Bitbucket,
+        Forge::BitbucketServer,
+        Forge::Gitea,
+        Forge::Forgejo,
+        Forge::Gogs,
+        Forge::AzureDevops,
+        Forge::Codecommit,
+        Forge::Generic,
+        Forge::Bare,
+    ];
 
     /// The name used in the configuration and the database.
     pub const fn name(self) -> &'static str {
         match self {
             Forge::Github => "github",
+            Forge::Gitlab => "gitlab",
+            Forge::Bitbucket => "bitbucket",
+            Forge::BitbucketServer => "bitbucket-server",
+            Forge::Gitea => "gitea",
+            Forge::Forgejo => "forgejo",
+            Forge::Gogs => "gogs",
+            Forge::AzureDevops => "azure-devops",
+            Forge::Codecommit => "codecommit",
+            Forge::Generic => "generic",
+            Forge::Bare => "bare",
         }
     }
 
-    /// The request header that names the event.
+    /// The request header that names the event. Empty where the body alone names it.
     pub const fn event_header(self) -> &'static str {
         match self {
             Forge::Github => github::EVENT_HEADER,
+            Forge::Gitlab => gitlab::EVENT_HEADER,
+            Forge::Bitbucket => bitbucket::EVENT_HEADER,
+            Forge::BitbucketServer => bitbucket_server::EVENT_HEADER,
+            Forge::Gitea => gitea::GITEA.event_header,
+            Forge::Forgejo => gitea::FORGEJO.event_header,
+            Forge::Gogs => gitea::GOGS.event_header,
+            Forge::Codecommit => codecommit::EVENT_HEADER,
+            Forge::AzureDevops | Forge::Generic | Forge::Bare => "",
         }
     }
 
-    /// The request header with the delivery's id, which stays the same when it is sent again.
+    /// The request header with the delivery's id, which stays the same when it is sent again. Empty
+    /// where the body has it, or nothing. (A delivery of GitLab's that is signed has it in `webhook-id`.)
     pub const fn delivery_header(self) -> &'static str {
         match self {
             Forge::Github => github::DELIVERY_HEADER,
+            Forge::Gitlab => gitlab::DELIVERY_HEADER,
+            Forge::Bitbucket => bitbucket::DELIVERY_HEADER,
+            Forge::BitbucketServer => bitbucket_server::DELIVERY_HEADER,
+            Forge::Gitea => gitea::GITEA.delivery_header,
+            Forge::Forgejo => gitea::FORGEJO.delivery_header,
+            Forge::Gogs => gitea::GOGS.delivery_header,
+            Forge::Bare => bare::DELIVERY_HEADER,
+            Forge::AzureDevops | Forge::Codecommit | Forge::Generic => "",
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `application/x-www-form-urlencoded` as GitHub sends it: one field, `payload`, that holds the JSON.
+//! `application/x-www-form-urlencoded` as GitHub, Gitea, Forgejo and Gogs send it: one field, `payload`, that holds the JSON.
 
 use std::borrow::Cow;
 

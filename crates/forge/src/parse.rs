@@ -10,8 +10,9 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 
 use crate::forge::Forge;
 use crate::text::shown;
-use crate::verify::Verified;
-use crate::{form, github};
+use crate::verified::Verified;
+use crate::verify::UNNAMED;
+use crate::{azure, bare, bitbucket, bitbucket_server, codecommit, form, generic, gitea, github, gitlab};
 
 /// A body is not what the forge documents. Such a delivery is recorded as ignored, with this text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -73,9 +74,21 @@ pub fn parse_unverified(forge: Forge, event: Option<&str>, body: &[u8]) -> Resul
 fn read(forge: Forge, event: Option<&str>, body: &[u8]) -> Result<Vec<Event>, ParseError> {
     let json = form::json_of(body).map_err(|problem| ParseError::Form { problem })?;
     let json = str::from_utf8(&json).map_err(|error| ParseError::Utf8 { offset: error.valid_up_to() })?;
-    match (forge, event) {
+    // What the body names counts, where it does: a header is signed by nobody.
+    match (forge, event.filter(|event| *event != UNNAMED)) {
         (Forge::Github, Some(event)) => github::parse(event, json),
         (Forge::Github, None) => github::parse_unnamed(json),
+        (Forge::Bitbucket, Some(event)) => bitbucket::parse(event, json),
+        (Forge::Bitbucket, None) => bitbucket::parse_unnamed(json),
+        (Forge::BitbucketServer, Some(event)) => bitbucket_server::parse(event, json),
+        (Forge::BitbucketServer, None) => bitbucket_server::parse_unnamed(json),
+        (Forge::Gitea | Forge::Forgejo | Forge::Gogs, Some(event)) => gitea::parse(event, json),
+        (Forge::Gitea | Forge::Forgejo | Forge::Gogs, None) => gitea::parse_unnamed(json),
+        (Forge::Gitlab, _) => gitlab::parse(json),
+        (Forge::AzureDevops, _) => azure::parse(json),
+        (Forge::Codecommit, _) => codecommit::parse(json),
+        (Forge::Generic, _) => generic::parse(json),
+        (Forge::Bare, _) => bare::parse(json),
     }
 }
 

@@ -1,15 +1,18 @@
-//! [`verify`]: from raw bytes to [`Verified`].
+//! [`Check`]: from raw bytes to [`Verified`].
 
-use std::fmt;
-use std::str::FromStr;
+use std::slice;
 
 use bytes::Bytes;
-use gristmill_model::Digest;
+use gristmill_model::{Digest, Timestamp};
 
+use crate::codecommit::TopicArn;
+use crate::error::VerifyError;
 use crate::forge::Forge;
-use crate::headers::{DuplicateHeader, Headers};
+use crate::headers::{HeaderName, Headers};
 use crate::secret::Secret;
-use crate::{github, text};
+use crate::verified::Verified;
+use crate::verifier::Verifier;
+use crate::{azure, bare, bitbucket, bitbucket_server, codecommit, generic, gitea, github, gitlab};
 
 /// The longest delivery id taken, in bytes. Forges send UUIDs (36); the bound keeps rows small.
 const DELIVERY_ID_BYTES_MAX: usize = 200;
@@ -17,197 +20,156 @@ const DELIVERY_ID_BYTES_MAX: usize = 200;
 /// The longest event name taken, in bytes. The longest in use has about 40.
 const EVENT_BYTES_MAX: usize = 100;
 
-/// How the sender showed that it knows a secret.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Verifier {
-    /// GitHub's `X-Hub-Signature-256`.
-    GithubHmacSha256,
-    /// GitHub's legacy `X-Hub-Signature`, for projects that opted in.
-    GithubHmacSha1,
+/// The event's name where neither headers nor body have one.
+pub(crate) const UNNAMED: &str = "unnamed";
+
+/// What a request is checked against: what the project's configuration says, and the present moment.
+#[derive(Clone, Copy, Debug)]
+pub struct Check<'a> {
+    /// Who sends. It alone decides what is looked at, never the headers that happen to be there.
+    pub forge: Forge,
+    /// The project's secrets. Several may be valid at once, while one replaces another; all are tried,
+    /// in constant time. CodeCommit has none.
+    pub secrets: &'a [Secret],
+    /// The present moment.
+    pub now: Timestamp,
+    /// GitHub: takes a legacy SHA-1 signature where no SHA-256 one came.
+    pub allow_sha1: bool,
+    /// Bitbucket Server: expects a password by HTTP's Basic scheme instead of a signature.
+    pub basic: bool,
+    /// Azure DevOps: expects the secret in this header instead of as a password.
+    pub header: Option<&'a HeaderName>,
+    /// CodeCommit: the one topic whose messages are taken.
+    pub topic_arn: Option<&'a TopicArn>,
+    /// CodeCommit: what stands at the address that [`crate::sns_certificate_url`] gave, in PEM.
+    pub certificate: Option<&'a [u8]>,
 }
 
-/// The text names no verifier.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not the name of a verifier; expected one of: {known}", known = Verifier::ALL.map(Verifier::name).join(", "))]
-pub struct UnknownVerifier(String);
+/// What a request turned out to be.
+#[derive(Clone, Debug)]
+pub enum Outcome {
+    /// A delivery whose sender is known.
+    Delivery(Verified),
+    /// Bitbucket Server tries whether anybody answers, which it does not sign. To be answered with 200
+    /// and a fixed body, whatever the path; nothing of it is kept.
+    Probe,
+}
 
-impl Verifier {
-    const ALL: [Verifier; 2] = [Verifier::GithubHmacSha256, Verifier::GithubHmacSha1];
+/// What a forge's module found.
+pub(crate) struct Proof {
+    pub(crate) verifier: Verifier,
+    pub(crate) secret_index: Option<usize>,
+}
 
-    /// The name that is stored with a delivery.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Verifier::GithubHmacSha256 => "github-hmac-sha256",
-            Verifier::GithubHmacSha1 => "github-hmac-sha1",
+impl<'a> Check<'a> {
+    /// A check without anything that is peculiar to one forge.
+    pub fn new(forge: Forge, secrets: &'a [Secret], now: Timestamp) -> Check<'a> {
+        Check {
+            forge,
+            secrets,
+            now,
+            allow_sha1: false,
+            basic: false,
+            header: None,
+            topic_arn: None,
+            certificate: None,
         }
     }
-}
 
-impl fmt::Display for Verifier {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
+    /// Checks that the sender of `body` is whom the project's configuration names.
+    ///
+    /// # Errors
+    /// [`VerifyError`]; see [`VerifyError::is_authenticated`] for what the sender may be told.
+    pub fn verify(&self, headers: &Headers<'_>, body: Bytes) -> Result<Outcome, VerifyError> {
+        if bitbucket_server::is_probe(headers) {
+            return Ok(Outcome::Probe);
+        }
+        self.verify_delivery(headers, body).map(Outcome::Delivery)
     }
-}
 
-impl FromStr for Verifier {
-    type Err = UnknownVerifier;
+    /// Does the work of [`Check::verify`] for a project that does not exist, so that neither the answer
+    /// nor its time tells that. [`Outcome::Probe`] where that would give it too, else the error of a bad
+    /// signature, and never anything else.
+    ///
+    /// The secret is made of the caller's randomness at its start and known to nobody.
+    ///
+    /// # Errors
+    /// Always, but for a probe.
+    pub fn verify_dummy(&self, headers: &Headers<'_>, body: Bytes) -> Result<Outcome, VerifyError> {
+        match self.verify(headers, body) {
+            Ok(Outcome::Probe) => Ok(Outcome::Probe),
+            // Nobody's project names no topic; that is nothing to be told apart by.
+            Err(VerifyError::NoTopic) => Err(VerifyError::Mismatch),
+            Err(error) if !error.is_authenticated() => Err(error),
+            // Somebody knows the dummy secret. Still nobody's project.
+            Ok(Outcome::Delivery(_)) | Err(_) => Err(VerifyError::Mismatch),
+        }
+    }
 
-    fn from_str(name: &str) -> Result<Verifier, UnknownVerifier> {
-        let found = Verifier::ALL.into_iter().find(|verifier| verifier.name() == name);
-        found.ok_or_else(|| UnknownVerifier(text::shown(name)))
+    fn verify_delivery(&self, headers: &Headers<'_>, body: Bytes) -> Result<Verified, VerifyError> {
+        if self.secrets.is_empty() && self.forge != Forge::Codecommit {
+            return Err(VerifyError::NoSecret);
+        }
+        // In form mode these sign the JSON within, not the form.
+        let is_gitea = matches!(self.forge, Forge::Gitea | Forge::Forgejo | Forge::Gogs);
+        let body = if is_gitea { gitea::signed_bytes(body)? } else { body };
+        let proof = match self.forge {
+            Forge::Github => github::verify(headers, &body, self.secrets, self.allow_sha1),
+            Forge::Gitlab => gitlab::verify(headers, &body, self.secrets, self.now),
+            Forge::Bitbucket => bitbucket::verify(headers, &body, self.secrets),
+            Forge::BitbucketServer => bitbucket_server::verify(headers, &body, self.secrets, self.basic),
+            Forge::Gitea => gitea::verify(&gitea::GITEA, headers, &body, self.secrets),
+            Forge::Forgejo => gitea::verify(&gitea::FORGEJO, headers, &body, self.secrets),
+            Forge::Gogs => gitea::verify(&gitea::GOGS, headers, &body, self.secrets),
+            Forge::AzureDevops => azure::verify(headers, self.secrets, self.header),
+            Forge::Generic => generic::verify(headers, self.secrets),
+            Forge::Bare => bare::verify(headers, &body, self.secrets),
+            Forge::Codecommit => return codecommit::verify(self, headers, body),
+        }?;
+        let (event, delivery_id) = self.names(headers, &proof, &body)?;
+        let delivery_id = delivery_id.unwrap_or_else(|| Digest::of(&body).to_string());
+        let Proof { verifier, secret_index } = proof;
+        Ok(Verified { forge: self.forge, verifier, secret_index, event, delivery_id, body })
+    }
+
+    /// The event's name and the delivery's id, once the sender is known.
+    fn names(
+        &self,
+        headers: &Headers<'_>,
+        proof: &Proof,
+        body: &[u8],
+    ) -> Result<(String, Option<String>), VerifyError> {
+        match self.forge {
+            Forge::Gitlab => gitlab::names(headers, proof.verifier, body),
+            Forge::AzureDevops => Ok(azure::names(body)),
+            Forge::Generic => Ok((UNNAMED.to_owned(), None)),
+            Forge::Bare => bare::names(headers),
+            other => {
+                let event = event_of(headers, other.event_header())?;
+                Ok((event, delivery_id_of(headers, other.delivery_header())?))
+            }
+        }
     }
 }
 
 /// What a project allows beyond the default.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct VerifyOptions {
-    /// Takes a legacy SHA-1 signature where no SHA-256 one came.
+    /// [`Check::allow_sha1`].
     pub allow_sha1: bool,
 }
 
-/// Why a delivery was refused. The text is for the log of whoever runs the server; it never holds
-/// a secret or an expected signature.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum VerifyError {
-    /// The project has no secret, so it has no webhook.
-    #[error("the project has no secret, so it takes no webhook; add a `secret` to it")]
-    NoSecret,
-    /// There is nothing to verify.
-    #[error("the request is not signed; expected `{header}`: enter the project's secret at the forge")]
-    Unsigned {
-        /// The header that was looked for.
-        header: &'static str,
-    },
-    /// A header came more than once.
-    #[error(transparent)]
-    Duplicate(#[from] DuplicateHeader),
-    /// The signature's text is not of the documented form.
-    #[error("`{header}` is malformed; expected {expected}")]
-    MalformedSignature {
-        /// The header it came in.
-        header: &'static str,
-        /// The documented form.
-        expected: &'static str,
-    },
-    /// Only the legacy signature came, and the project did not opt in.
-    #[error(
-        "only the legacy SHA-1 signature came; expected `X-Hub-Signature-256`: \
-         a sender that cannot send it is let in by `allow_sha1` in the project"
-    )]
-    Sha1Refused,
-    /// No secret of the project made this signature.
-    #[error("the signature fits none of the project's secrets; compare the one entered at the forge")]
-    Mismatch,
-    /// The signature is right, but the event's name is missing or not one.
-    #[error("`{header}` is missing or malformed; expected the name of an event")]
-    Event {
-        /// The header it should have come in.
-        header: &'static str,
-    },
-    /// The signature is right, but the delivery's id is not one.
-    #[error("`{header}` is malformed; expected 1 to 200 printable ASCII characters")]
-    DeliveryId {
-        /// The header it came in.
-        header: &'static str,
-    },
-}
-
-impl VerifyError {
-    /// Whether the sender did show that it knows a secret. Only such a sender may be told what was
-    /// wrong. All others get one and the same answer, whether the project exists or not.
-    pub fn is_authenticated(&self) -> bool {
-        matches!(self, VerifyError::Event { .. } | VerifyError::DeliveryId { .. })
+impl VerifyOptions {
+    fn check(self, forge: Forge, secrets: &[Secret]) -> Check<'_> {
+        Check { allow_sha1: self.allow_sha1, ..Check::new(forge, secrets, Timestamp::default()) }
     }
 }
 
-/// A delivery whose sender knew a secret of the project. Only [`verify`] makes one, and
-/// [`Verified::from_store`] brings one back.
-#[derive(Clone)]
-pub struct Verified {
-    forge: Forge,
-    verifier: Verifier,
-    secret_index: Option<usize>,
-    event: String,
-    delivery_id: String,
-    body: Bytes,
-}
-
-/// A delivery as it lies in the database.
-#[derive(Clone)]
-pub struct StoredDelivery {
-    /// [`Verified::forge`].
-    pub forge: Forge,
-    /// [`Verified::verifier`].
-    pub verifier: Verifier,
-    /// [`Verified::event`].
-    pub event: String,
-    /// [`Verified::delivery_id`].
-    pub delivery_id: String,
-    /// [`Verified::body`].
-    pub body: Bytes,
-}
-
-impl Verified {
-    /// Brings back a delivery that was stored. **Nothing is checked**: only for what [`verify`] let
-    /// through before, read from a database that lies inside the border of trust. Never for bytes
-    /// that came by any other way.
-    pub fn from_store(stored: StoredDelivery) -> Verified {
-        let StoredDelivery { forge, verifier, event, delivery_id, body } = stored;
-        Verified { forge, verifier, secret_index: None, event, delivery_id, body }
-    }
-
-    /// Who sent it, by the project's configuration.
-    pub fn forge(&self) -> Forge {
-        self.forge
-    }
-
-    /// How it was verified.
-    pub fn verifier(&self) -> Verifier {
-        self.verifier
-    }
-
-    /// Which of the secrets given to [`verify`] signed it, counted from 0: after a rotation, whether
-    /// the old one is still in use. `None` for a delivery from the store.
-    pub fn secret_index(&self) -> Option<usize> {
-        self.secret_index
-    }
-
-    /// The event's name as the forge sent it; printable ASCII, 1 to 100 characters. No forge signs it.
-    pub fn event(&self) -> &str {
-        &self.event
-    }
-
-    /// The delivery's id: the forge's, the same when it sends again; printable ASCII, 1 to 200
-    /// characters. Where none came, the body's digest.
-    pub fn delivery_id(&self) -> &str {
-        &self.delivery_id
-    }
-
-    /// The bytes that were signed.
-    pub fn body(&self) -> &Bytes {
-        &self.body
-    }
-}
-
-/// Everything but the body, which may be private and long.
-impl fmt::Debug for Verified {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Verified")
-            .field("forge", &self.forge)
-            .field("verifier", &self.verifier)
-            .field("secret_index", &self.secret_index)
-            .field("event", &self.event)
-            .field("delivery_id", &self.delivery_id)
-            .field("body_bytes", &self.body.len())
-            .finish()
-    }
-}
-
-/// Checks that the sender of `body` knows one of the project's `secrets`. Several may be valid at
-/// once, while one replaces another; all are tried, in constant time.
+/// [`Check::verify`] for a project of which nothing more than this is configured. It knows neither the
+/// time nor probes: what is signed with a time is stale, and a probe is unsigned.
 ///
 /// # Errors
-/// [`VerifyError`]; see [`VerifyError::is_authenticated`] for what the sender may be told.
+/// As [`Check::verify`].
 pub fn verify(
     forge: Forge,
     headers: &Headers<'_>,
@@ -215,24 +177,10 @@ pub fn verify(
     secrets: &[Secret],
     options: VerifyOptions,
 ) -> Result<Verified, VerifyError> {
-    if secrets.is_empty() {
-        return Err(VerifyError::NoSecret);
-    }
-    let (verifier, secret_index) = match forge {
-        Forge::Github => github::verify(headers, &body, secrets, options)?,
-    };
-    let event = event_of(headers, forge.event_header())?;
-    let delivery_id = match delivery_id_of(headers, forge.delivery_header())? {
-        Some(id) => id,
-        None => Digest::of(&body).to_string(),
-    };
-    Ok(Verified { forge, verifier, secret_index: Some(secret_index), event, delivery_id, body })
+    options.check(forge, secrets).verify_delivery(headers, body)
 }
 
-/// Does the work of [`verify`] for a project that does not exist, so that neither the answer nor
-/// its time tells that. Gives the error that a bad signature would give, and never anything else.
-///
-/// `dummy` is a secret made of the caller's randomness at its start and known to nobody.
+/// [`Check::verify_dummy`] beside [`verify`]. Gives the error that a bad signature would give.
 pub fn verify_dummy(
     forge: Forge,
     headers: &Headers<'_>,
@@ -240,30 +188,35 @@ pub fn verify_dummy(
     dummy: &Secret,
     options: VerifyOptions,
 ) -> VerifyError {
-    match verify(forge, headers, body, std::slice::from_ref(dummy), options) {
+    match options.check(forge, slice::from_ref(dummy)).verify_delivery(headers, body) {
         Err(error) if !error.is_authenticated() => error,
-        // Somebody knows the dummy secret. Still nobody's project.
         Ok(_) | Err(_) => VerifyError::Mismatch,
     }
 }
 
-/// Signs `body` as the forge would: the header's name and value. For `webhook send` and the demo.
-pub fn sign(forge: Forge, secret: &Secret, body: &[u8]) -> (&'static str, String) {
-    match forge {
-        Forge::Github => github::sign(secret, body),
-    }
-}
-
-fn event_of(headers: &Headers<'_>, header: &'static str) -> Result<String, VerifyError> {
+pub(crate) fn event_of(headers: &Headers<'_>, header: &'static str) -> Result<String, VerifyError> {
     let value = headers.one(header)?.unwrap_or_default();
-    printable(value, EVENT_BYTES_MAX).ok_or(VerifyError::Event { header })
+    event_name(value).ok_or(VerifyError::Event { header })
 }
 
-fn delivery_id_of(headers: &Headers<'_>, header: &'static str) -> Result<Option<String>, VerifyError> {
+/// The name of an event where it is one: printable ASCII without spaces, 1 to 100 characters.
+pub(crate) fn event_name(value: &[u8]) -> Option<String> {
+    printable(value, EVENT_BYTES_MAX)
+}
+
+/// The id of a delivery where it is one.
+pub(crate) fn delivery_id(value: &[u8]) -> Option<String> {
+    printable(value, DELIVERY_ID_BYTES_MAX)
+}
+
+pub(crate) fn delivery_id_of(
+    headers: &Headers<'_>,
+    header: &'static str,
+) -> Result<Option<String>, VerifyError> {
     let Some(value) = headers.one(header)? else {
         return Ok(None);
     };
-    printable(value, DELIVERY_ID_BYTES_MAX).map(Some).ok_or(VerifyError::DeliveryId { header })
+    delivery_id(value).map(Some).ok_or(VerifyError::DeliveryId { header })
 }
 
 /// The value as text where it is 1 to `bytes_max` characters of printable ASCII without spaces.

@@ -1,16 +1,15 @@
-//! GitHub's payloads: the few fields that are needed of each.
+//! GitHub's payloads: the few fields that are needed of each. Those of Gitea and its family are alike.
 
 use std::collections::BTreeMap;
+use std::str::FromStr;
 
-use gristmill_model::{CommitId, Event, EventKind, EventRepository, GitRef};
+use gristmill_model::{Event, EventKind, EventRepository, GitRef};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
+use crate::change::{self, Parts};
 use crate::parse::{Object, ParseError, from_json};
 use crate::text::shown;
-
-/// The longest `owner/name` taken, in bytes. GitHub allows 39 and 100.
-const FULL_NAME_BYTES_MAX: usize = 200;
 
 #[derive(Deserialize)]
 struct Repository {
@@ -55,6 +54,29 @@ struct Other {
     repository: Option<Object<Repository>>,
 }
 
+/// Why a name is none.
+pub(crate) type BadRef = <GitRef as FromStr>::Err;
+
+/// Makes a full name of the one in `create` and `delete`.
+pub(crate) type FullName = fn(kind: RefKind, name: &str) -> Result<GitRef, BadRef>;
+
+/// What a short name is the name of.
+#[derive(Clone, Copy)]
+pub(crate) enum RefKind {
+    Branch,
+    Tag,
+}
+
+impl RefKind {
+    /// The full name of a short one.
+    pub(crate) fn full(self, name: &str) -> Result<GitRef, BadRef> {
+        match self {
+            RefKind::Branch => GitRef::from_branch(name),
+            RefKind::Tag => GitRef::from_tag(name),
+        }
+    }
+}
+
 /// The event that a payload without a name is of, where its fields tell; else what it tells of then.
 pub(crate) fn parse_unnamed(json: &str) -> Result<Vec<Event>, ParseError> {
     let fields: BTreeMap<String, IgnoredAny> = from_json("webhook", json)?;
@@ -70,19 +92,29 @@ pub(crate) fn parse_unnamed(json: &str) -> Result<Vec<Event>, ParseError> {
     } else if has(&["release", "action"]) {
         "release"
     } else {
-        let names = fields.into_keys().collect::<Vec<_>>().join(", ");
-        let reason = format!("the body is of no event that moves a ref; its fields are: {}", shown(&names));
-        return Ok(vec![Event { reason: Some(reason), ..other("webhook", json)? }]);
+        return unknown(fields.into_keys(), json);
     };
     parse(event, json)
 }
 
+/// What a payload tells of whose fields say nothing.
+pub(crate) fn unknown(fields: impl Iterator<Item = String>, json: &str) -> Result<Vec<Event>, ParseError> {
+    let names = fields.collect::<Vec<_>>().join(", ");
+    let reason = format!("the body is of no event that moves a ref; its fields are: {}", shown(&names));
+    Ok(vec![Event { reason: Some(reason), ..other("webhook", json)? }])
+}
+
 /// What the payload of `event` tells of.
 pub(crate) fn parse(event: &str, json: &str) -> Result<Vec<Event>, ParseError> {
+    parse_with(event, json, RefKind::full)
+}
+
+/// The same for a forge whose `create` and `delete` name refs in its own way.
+pub(crate) fn parse_with(event: &str, json: &str, full_name: FullName) -> Result<Vec<Event>, ParseError> {
     let found = match event {
         "push" => push(json)?,
-        "create" => create(json)?,
-        "delete" => delete(json)?,
+        "create" => create(json, full_name)?,
+        "delete" => short_ref("delete", json, full_name, EventKind::Delete, None)?,
         "release" => release(json)?,
         "ping" => Event { kind: EventKind::Ping, reason: None, ..other("ping", json)? },
         name => other(name, json)?,
@@ -92,47 +124,36 @@ pub(crate) fn parse(event: &str, json: &str) -> Result<Vec<Event>, ParseError> {
 
 fn push(json: &str) -> Result<Event, ParseError> {
     let payload: Push = from_json("push", json)?;
-    let git_ref: GitRef = payload.git_ref.parse().map_err(|error| ParseError::shape("push", "ref", error))?;
-    let before = commit("before", payload.before.as_deref())?;
-    let after = commit("after", payload.after.as_deref())?;
+    let git_ref = change::git_ref("push", "ref", &payload.git_ref)?;
+    let before = change::commit("push", "before", payload.before.as_deref())?;
+    let after = change::commit("push", "after", payload.after.as_deref())?;
     let deleted = payload.deleted == Some(true);
     if payload.after.is_none() && !deleted {
         return Err(ParseError::shape("push", ".", "missing field `after`"));
     }
-    let (kind, reason) = if git_ref.branch().is_none() && git_ref.tag().is_none() {
-        (
-            EventKind::Ignored,
-            Some(format!("`{git_ref}` is neither a branch nor a tag", git_ref = shown(git_ref.as_str()))),
-        )
-    } else if deleted || after.is_none() {
-        (EventKind::Delete, None)
-    } else if git_ref.tag().is_some() {
-        (EventKind::Tag, None)
-    } else {
-        (EventKind::Push, None)
-    };
     let repository = Some(repository("push", payload.repository.0)?);
-    let after = after.filter(|_| !deleted);
-    Ok(Event { kind, repository, git_ref: Some(git_ref), before, after, reason })
+    Ok(change::moved(repository, git_ref, before, after.filter(|_| !deleted)))
 }
 
 /// A branch or tag was made. Its `push` is another delivery, or (with more than three tags at once)
 /// there is none: so the remote is looked at, and nothing is built from this alone.
-fn create(json: &str) -> Result<Event, ParseError> {
+fn create(json: &str, full_name: FullName) -> Result<Event, ParseError> {
     let reason = "`create` only makes the remote be looked at; what it finds there is built";
-    short_ref("create", json, EventKind::Ignored, Some(reason))
+    short_ref("create", json, full_name, EventKind::Ignored, Some(reason))
 }
 
-fn delete(json: &str) -> Result<Event, ParseError> {
-    short_ref("delete", json, EventKind::Delete, None)
-}
-
-fn short_ref(event: &str, json: &str, kind: EventKind, reason: Option<&str>) -> Result<Event, ParseError> {
+fn short_ref(
+    event: &str,
+    json: &str,
+    full_name: FullName,
+    kind: EventKind,
+    reason: Option<&str>,
+) -> Result<Event, ParseError> {
     let payload: ShortRef = from_json(event, json)?;
     let repository = Some(repository(event, payload.repository.0)?);
-    let full_name: fn(&str) -> _ = match payload.ref_type.as_str() {
-        "branch" => GitRef::from_branch,
-        "tag" => GitRef::from_tag,
+    let ref_kind = match payload.ref_type.as_str() {
+        "branch" => RefKind::Branch,
+        "tag" => RefKind::Tag,
         // Old servers also send it for a whole repository.
         other => {
             let reason = format!("`{event}` of a `{}` is neither of a branch nor of a tag", shown(other));
@@ -140,7 +161,7 @@ fn short_ref(event: &str, json: &str, kind: EventKind, reason: Option<&str>) -> 
         }
     };
     let name = payload.name.ok_or_else(|| ParseError::shape(event, ".", "missing field `ref`"))?;
-    let git_ref = full_name(&name).map_err(|error| ParseError::shape(event, "ref", error))?;
+    let git_ref = full_name(ref_kind, &name).map_err(|error| ParseError::shape(event, "ref", error))?;
     let reason = reason.map(str::to_owned);
     Ok(Event { kind, repository, git_ref: Some(git_ref), before: None, after: None, reason })
 }
@@ -148,24 +169,8 @@ fn short_ref(event: &str, json: &str, kind: EventKind, reason: Option<&str>) -> 
 fn release(json: &str) -> Result<Event, ParseError> {
     let payload: ReleaseEvent = from_json("release", json)?;
     let repository = Some(repository("release", payload.repository.0)?);
-    let git_ref = GitRef::from_tag(&payload.release.0.tag_name);
-    if payload.action != "published" {
-        let reason = format!(
-            "a release that was `{}` builds nothing; one that is `published` does",
-            shown(&payload.action)
-        );
-        // A draft may have a name that is no tag's yet.
-        return Ok(Event { repository, git_ref: git_ref.ok(), ..Event::ignored(reason) });
-    }
-    let git_ref = git_ref.map_err(|error| ParseError::shape("release", "release.tag_name", error))?;
-    Ok(Event {
-        kind: EventKind::Release,
-        repository,
-        git_ref: Some(git_ref),
-        before: None,
-        after: None,
-        reason: None,
-    })
+    let found = change::Release { action: &payload.action, publishes: "published" };
+    found.event(repository, "release.tag_name", &payload.release.0.tag_name)
 }
 
 /// An event that nothing follows from. Its body need not be of a shape that we know.
@@ -175,29 +180,10 @@ fn other(event: &str, json: &str) -> Result<Event, ParseError> {
         Err(ParseError::Shape { .. }) => None,
         Err(error) => return Err(error),
     };
-    Ok(Event {
-        repository: found,
-        ..Event::ignored(format!("nothing is built from `{}` events", shown(event)))
-    })
+    Ok(Event { repository: found, ..Event::ignored(change::uninteresting(event)) })
 }
 
 fn repository(event: &str, payload: Repository) -> Result<EventRepository, ParseError> {
-    let full_name = payload.full_name;
-    let part = |text: &str| {
-        !text.is_empty() && text.chars().all(|c| !c.is_control() && !c.is_whitespace() && c != '/')
-    };
-    let fits = full_name.len() <= FULL_NAME_BYTES_MAX
-        && full_name.split_once('/').is_some_and(|(owner, name)| part(owner) && part(name));
-    if !fits {
-        let problem = format!("`{}` is not a repository; expected `owner/name`", shown(&full_name));
-        return Err(ParseError::shape(event, "repository.full_name", problem));
-    }
-    Ok(EventRepository { full_name, id: payload.id.map(|id| id.to_string()) })
-}
-
-/// A commit's id in a push; all zeros, in either length, stand for "none".
-fn commit(field: &str, text: Option<&str>) -> Result<Option<CommitId>, ParseError> {
-    let is_zero = |text: &&str| matches!(text.len(), 40 | 64) && text.bytes().all(|digit| digit == b'0');
-    let id = text.filter(|text| !is_zero(text)).map(str::parse).transpose();
-    id.map_err(|error| ParseError::shape("push", field, error))
+    let id = payload.id.map(|id| id.to_string());
+    change::repository(event, "repository.full_name", payload.full_name, id, Parts::Two)
 }

@@ -1,12 +1,17 @@
 //! The crate's tests, one program so that they link once.
 #![expect(clippy::unwrap_used, reason = "helpers of tests, too, stop at what cannot be")]
 
+mod bare;
 mod forge;
+mod gitlab;
 mod mistakes;
 mod mutations;
 mod parse;
+mod payloads;
 mod recorded;
 mod rules;
+mod senders;
+mod sns;
 mod verify;
 
 use std::fmt::Write as _;
@@ -79,4 +84,9 @@ fn line(event: &Event) -> String {
 /// What `body` tells of, as an event of that name.
 fn parsed(event: &str, body: impl AsRef<[u8]>) -> String {
     shown(parse_unverified(Forge::Github, Some(event), body.as_ref()))
+}
+
+/// The same from another forge.
+fn parsed_as(forge: Forge, event: Option<&str>, body: impl AsRef<[u8]>) -> String {
+    shown(parse_unverified(forge, event, body.as_ref()))
 }
