@@ -1,0 +1,9 @@
+//! Formats other than zip, and what makes the content of an archive other than the blobs.
+
+#![expect(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
+
+mod hostile;
+mod write;
+
+#[path = "../common/mod.rs"]
+mod common;
