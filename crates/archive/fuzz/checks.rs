@@ -5,6 +5,7 @@ use std::fs;
 use std::io::{Cursor, Read};
 use std::path::Path;
 
+use gristmill_archive::attributes::{Attributes, Commit, apply};
 use gristmill_archive::{
     ArchiveWriter, Compressor, ExtractError, FileEntry, FileMode, Format, Index, Kind, Limits, Packing,
     Summary, TarReader, WriteError, ZipReader, ZipWriter, check_member_name, extract_tar, extract_zip,
@@ -216,4 +217,27 @@ fn clashes(kept: &[Made], new: &Made) -> bool {
 
 fn above(name: &[u8]) -> impl Iterator<Item = &[u8]> {
     (0..name.len()).filter(|&at| name[at] == b'/').map(|at| &name[..at])
+}
+
+/// Takes any bytes, cut at their zeros, as a tree's rules, those of a folder, a commit, and a file: no panic, no
+/// more than is allowed, and nothing changes where nothing is said. Returns whether the file was changed.
+pub(crate) fn attributes(bytes: &[u8]) -> bool {
+    const BYTES_MAX: usize = 2000;
+    let mut parts = bytes.splitn(4, |&byte| byte == 0);
+    let mut next = || parts.next().unwrap_or_default();
+    let (root, folder, commit, content) = (next(), next(), next(), next());
+    let Ok(rules) = Attributes::new([(&b""[..], root), (b"dir", folder)]) else { return false };
+    let id = "0123456789012345678901234567890123456789";
+    let commit = Commit::new(id, commit, 7, "main").ok();
+    let mut is_changed = false;
+    for path in [&b"a"[..], b"dir/a.c", b"dir/sub/a", b"\xff"] {
+        rules.of(path, true);
+        let found = rules.of(path, false);
+        if let Ok(converted) = apply(content, &found, id, commit.as_ref(), BYTES_MAX) {
+            assert!(found.is_changed() || converted == content);
+            assert!(converted == content || converted.len() <= BYTES_MAX);
+            is_changed |= converted != content;
+        }
+    }
+    is_changed
 }

@@ -1,7 +1,8 @@
 //! Deterministic writing and safe extraction of archives that nobody vouches for: zip and tar.
 //!
-//! The crate is synchronous, needs only [`std::io`], and knows nothing of git: names, symbolic link
-//! targets and member keys are bytes.
+//! The crate is synchronous, needs only [`std::io`], and reads no repository: names, symbolic link
+//! targets and member keys are bytes, and what git's attributes make of a content is a function of bytes too,
+//! see [`attributes`].
 //!
 //! Writing: [`ZipWriter`] puts members one after another; equal members in equal order give equal bytes,
 //! on every machine and whether a member was compressed now or copied from an earlier archive. The
@@ -17,6 +18,7 @@
 //! The zip format is PKWARE's APPNOTE.TXT 6.3.10, with unix modes in the external attributes as Info-ZIP
 //! writes them; tar files are POSIX's.
 
+pub mod attributes;
 mod extract;
 mod fault;
 mod format;

@@ -167,6 +167,71 @@ fn changed_bits_are_refused_or_harmless() {
 }
 
 #[test]
+fn arbitrary_rules_and_contents_are_harmless() {
+    let words = [
+        "a",
+        "*",
+        "**/",
+        "dir/",
+        "sub",
+        "[",
+        "!",
+        "\"",
+        "\\",
+        "[attr]x ",
+        "x",
+        " text",
+        " -text",
+        " eol=crlf",
+        "=auto",
+        " ident",
+        " export-subst",
+        " working-tree-encoding=UTF-16",
+        "\n",
+        "\r\n",
+        "\0",
+        "$Id$",
+        "$Id: ",
+        "$Format:",
+        "%H",
+        "%s",
+        "%b",
+        "%+",
+        "%x0a",
+        "%ad",
+        "%",
+        "$",
+        "tree 4b825dc642cb6eb9a060e54bf8d69288fbee4904\n",
+        "author A <a@b> 1112911993 +0200\n",
+        "committer A <a@b> 99999999999999 -9999\n",
+        "\n\n",
+        "\u{e4}",
+        "line\n",
+    ];
+    // A good start, so that not everything stops at the first part.
+    let good = "* export-subst ident\n\0a eol=crlf\n\0tree 4b825dc642cb6eb9a060e54bf8d69288fbee4904\n\
+        author A <a@b> 1 +0000\ncommitter A <a@b> 1 +0000\n\nsubject\n\nbody\n\0$Format:%h %s$\n";
+    assert!(checks::attributes(good.as_bytes()));
+    let mut random = Random(19);
+    let mut changed = 0;
+    for _ in 0..3000 {
+        let mut text = good.to_owned();
+        for _ in 0..1 + random.below(12) {
+            let word = words[random.below(words.len())];
+            let at =
+                (0..text.len()).cycle().skip(random.below(text.len())).find(|&at| text.is_char_boundary(at));
+            text.insert_str(at.expect("the start is one"), word);
+        }
+        let mut bytes = text.into_bytes();
+        if random.below(3) == 0 {
+            mutate(&mut bytes, &mut random);
+        }
+        changed += usize::from(checks::attributes(&bytes));
+    }
+    assert!((500..2950).contains(&changed), "{changed} of 3000: the inputs miss the point");
+}
+
+#[test]
 fn mutated_indexes_are_refused() {
     let mut zip = ZipWriter::new(Vec::new());
     for number in 0..20_u8 {

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
 
+mod attributes;
+mod git;
 mod hostile;
 mod write;
 
