@@ -19,6 +19,7 @@
 //! writes them; tar files are POSIX's.
 
 pub mod attributes;
+pub mod changes;
 mod extract;
 mod fault;
 mod format;
