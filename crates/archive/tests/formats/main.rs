@@ -5,6 +5,7 @@
 mod attributes;
 mod git;
 mod hostile;
+mod interop;
 mod write;
 
 #[path = "../common/mod.rs"]
