@@ -5,9 +5,10 @@ use std::fs;
 use std::io::{Cursor, Read};
 use std::path::Path;
 
+use gristmill_archive::attributes::{Attributes, Commit, apply};
 use gristmill_archive::{
-    FileEntry, FileMode, Index, Kind, Limits, WriteError, ZipReader, ZipWriter, check_member_name,
-    extract_zip,
+    ArchiveWriter, Compressor, ExtractError, FileEntry, FileMode, Format, Index, Kind, Limits, Packing,
+    Summary, TarReader, WriteError, ZipReader, ZipWriter, check_member_name, extract_tar, extract_zip,
 };
 
 /// Small, so that hostile input meets them.
@@ -18,9 +19,20 @@ pub(crate) fn limits() -> Limits {
 /// Extracts any bytes. Whatever they are: no panic, nothing beside the destination, no link that leads out,
 /// no more than the limits allow, and nothing at all after an error. Returns whether they were extracted.
 pub(crate) fn extract(bytes: &[u8]) -> bool {
+    extract_by(|out| extract_zip(Cursor::new(bytes), out, &limits()))
+}
+
+/// The same for tar files, bare and compressed.
+pub(crate) fn extract_any_tar(bytes: &[u8]) -> bool {
+    let as_is = [Packing::None, Packing::Gzip, Packing::Zstd]
+        .map(|packing| extract_by(|out| extract_tar(bytes, packing, out, &limits())));
+    as_is.contains(&true)
+}
+
+fn extract_by(run: impl FnOnce(&Path) -> Result<Summary, ExtractError>) -> bool {
     let home = tempfile::tempdir().expect("a temporary folder");
     let out = home.path().join("out");
-    let done = extract_zip(Cursor::new(bytes), &out, &limits());
+    let done = run(&out);
     let beside: Vec<_> =
         fs::read_dir(home.path()).expect("readable").map(|e| e.expect("readable").file_name()).collect();
     match &done {
@@ -149,7 +161,49 @@ pub(crate) fn round_trip(bytes: &[u8]) -> usize {
         assert!(member.kind == Kind::Directory || content == member.content);
     }
     extract(&done.inner);
+    for (format, packing) in
+        [(Format::Tar, Packing::None), (Format::TarGz, Packing::Gzip), (Format::TarZst, Packing::Zstd)]
+    {
+        round_trip_tar(&kept, format, packing);
+    }
     kept.len()
+}
+
+/// The same members through a tar file, which takes all that a zip takes, but for odd targets of links.
+fn round_trip_tar(members: &[Made], format: Format, packing: Packing) {
+    let mut tar = ArchiveWriter::new(format, Vec::new()).expect("there is memory");
+    let mut kept = Vec::new();
+    for member in members {
+        let Made { name, kind, content } = member;
+        let mode = if *kind == Kind::Executable { FileMode::Executable } else { FileMode::Regular };
+        let entry = FileEntry { name, mode, key: None };
+        let written = match kind {
+            Kind::Symlink => tar.symlink(name, content),
+            Kind::Directory => tar.directory(name),
+            Kind::File | Kind::Executable => tar.file(&entry, content, &mut Compressor::new()),
+        };
+        match written {
+            Ok(()) => kept.push(member),
+            Err(WriteError::SymlinkTarget(_)) => assert!(content.is_empty() || content.contains(&0)),
+            Err(other) => panic!("{other}"),
+        }
+    }
+    let done = tar.finish().expect("memory can be written");
+    let limits = Limits { ratio_max: u64::MAX, ..Limits::default() };
+    let mut reader = TarReader::new(&done.inner[..], packing, &limits).expect("there is memory");
+    for member in kept {
+        let entry = reader.next_entry().expect("our own archive").expect("it was written");
+        assert_eq!((entry.name(), entry.kind()), (&member.name[..], member.kind));
+        let mut content = Vec::new();
+        reader.copy(&mut content).expect("our own content");
+        match member.kind {
+            Kind::Symlink => assert_eq!(entry.target(), member.content),
+            Kind::Directory => assert!(content.is_empty()),
+            Kind::File | Kind::Executable => assert_eq!(content, member.content),
+        }
+    }
+    assert_eq!(reader.next_entry().expect("our own archive"), None);
+    extract_any_tar(&done.inner);
 }
 
 /// Whether a name is taken, or is a file and a folder at once; by the plainest way there is.
@@ -163,4 +217,27 @@ fn clashes(kept: &[Made], new: &Made) -> bool {
 
 fn above(name: &[u8]) -> impl Iterator<Item = &[u8]> {
     (0..name.len()).filter(|&at| name[at] == b'/').map(|at| &name[..at])
+}
+
+/// Takes any bytes, cut at their zeros, as a tree's rules, those of a folder, a commit, and a file: no panic, no
+/// more than is allowed, and nothing changes where nothing is said. Returns whether the file was changed.
+pub(crate) fn attributes(bytes: &[u8]) -> bool {
+    const BYTES_MAX: usize = 2000;
+    let mut parts = bytes.splitn(4, |&byte| byte == 0);
+    let mut next = || parts.next().unwrap_or_default();
+    let (root, folder, commit, content) = (next(), next(), next(), next());
+    let Ok(rules) = Attributes::new([(&b""[..], root), (b"dir", folder)]) else { return false };
+    let id = "0123456789012345678901234567890123456789";
+    let commit = Commit::new(id, commit, 7, "main").ok();
+    let mut is_changed = false;
+    for path in [&b"a"[..], b"dir/a.c", b"dir/sub/a", b"\xff"] {
+        rules.of(path, true);
+        let found = rules.of(path, false);
+        if let Ok(converted) = apply(content, &found, id, commit.as_ref(), BYTES_MAX) {
+            assert!(found.is_changed() || converted == content);
+            assert!(converted == content || converted.len() <= BYTES_MAX);
+            is_changed |= converted != content;
+        }
+    }
+    is_changed
 }

@@ -1,12 +1,54 @@
-//! A zip file into a folder.
+//! An archive into a folder.
 
 use std::io::{Read, Seek};
 use std::path::Path;
 
 use crate::fault::{ExtractError, LinkFault};
+use crate::format::Format;
 use crate::limits::Limits;
 use crate::read::{ArchiveEntry, Kind, ZipReader};
 use crate::sink::{Sink, Summary};
+use crate::tar::{Packing, TarReader};
+
+/// Extracts an archive of a known format, see [`extract_zip`] and [`extract_tar`]. One that is of another
+/// format is refused.
+pub fn extract<R: Read + Seek>(
+    format: Format,
+    reader: R,
+    destination: &Path,
+    limits: &Limits,
+) -> Result<Summary, ExtractError> {
+    match format {
+        Format::Zip => extract_zip(reader, destination, limits),
+        Format::Tar => extract_tar(reader, Packing::None, destination, limits),
+        Format::TarGz => extract_tar(reader, Packing::Gzip, destination, limits),
+        Format::TarZst => extract_tar(reader, Packing::Zstd, destination, limits),
+    }
+}
+
+/// Extracts a tar file that nobody vouches for, from where the reader stands to its end, by the rules of
+/// [`extract_zip`]. Refused are hard links, devices, sparse files and whatever else git does not know; what
+/// else is refused is said at [`TarReader`]'s faults, [`crate::TarFault`] and [`crate::TarEntryFault`].
+pub fn extract_tar<R: Read>(
+    reader: R,
+    packing: Packing,
+    destination: &Path,
+    limits: &Limits,
+) -> Result<Summary, ExtractError> {
+    let mut tar = TarReader::new(reader, packing, limits)?;
+    let mut sink = Sink::new(destination, limits)?;
+    while let Some(entry) = tar.next_entry()? {
+        match entry.kind() {
+            Kind::File | Kind::Executable => {
+                let mut file = sink.file(entry.name(), entry.kind() == Kind::Executable)?;
+                tar.pieces(|piece| file.write(piece))?;
+            }
+            Kind::Symlink => sink.symlink(entry.name(), entry.target())?,
+            Kind::Directory => sink.directory(entry.name())?,
+        }
+    }
+    sink.finish()
+}
 
 /// Extracts a zip file that nobody vouches for into `destination`, which must not exist or be an empty
 /// folder; the folder above it must exist.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::member::ContentFault;
 use crate::name::{NameError, shown};
+use crate::tar::{TarEntryFault, TarFault};
 
 /// Why an archive could not be read or extracted. Nothing of it is left at the destination.
 #[derive(Debug, thiserror::Error)]
@@ -12,6 +13,9 @@ pub enum ExtractError {
     /// The file as a whole is not a zip file that can be read in one way only.
     #[error("not an acceptable zip file: {0}")]
     Container(#[from] ContainerFault),
+    /// The file as a whole is not a tar file that can be read in one way only.
+    #[error("not an acceptable tar file: {0}")]
+    Tar(#[from] TarFault),
     /// One member is not acceptable.
     #[error("{name}: {fault}")]
     Member {
@@ -111,6 +115,9 @@ pub enum EntryFault {
     /// The content is not what the headers say.
     #[error(transparent)]
     Content(#[from] ContentFault),
+    /// Something that only tar files have.
+    #[error(transparent)]
+    Tar(#[from] TarEntryFault),
     /// The content is encrypted.
     #[error("it is encrypted")]
     Encrypted,

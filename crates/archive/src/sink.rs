@@ -76,11 +76,11 @@ impl<'a> Sink<'a> {
     }
 
     /// Creates a file and gives its way in.
-    pub(crate) fn file(
-        &mut self,
-        name: &'a [u8],
+    pub(crate) fn file<'s>(
+        &'s mut self,
+        name: &'s [u8],
         is_executable: bool,
-    ) -> Result<SinkFile<'a, '_>, ExtractError> {
+    ) -> Result<SinkFile<'s>, ExtractError> {
         self.take_name(name, false)?;
         let path = self.stage.path_of(name);
         let file = OpenOptions::new()
@@ -156,16 +156,16 @@ impl<'a> Sink<'a> {
 
 /// A file being written, within the limits.
 #[derive(Debug)]
-pub(crate) struct SinkFile<'a, 's> {
-    name: &'a [u8],
+pub(crate) struct SinkFile<'s> {
+    name: &'s [u8],
     path: PathBuf,
     file: File,
     bytes: u64,
-    limits: &'a Limits,
+    limits: &'s Limits,
     total: &'s mut u64,
 }
 
-impl SinkFile<'_, '_> {
+impl SinkFile<'_> {
     /// Appends a piece of content.
     pub(crate) fn write(&mut self, piece: &[u8]) -> Result<(), ExtractError> {
         self.bytes += piece.len() as u64;

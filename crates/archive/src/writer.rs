@@ -70,6 +70,11 @@ pub enum WriteError {
     /// The symbolic link's target is longer than [`SYMLINK_BYTES_MAX`].
     #[error("{0}: the symbolic link's target is longer than {SYMLINK_BYTES_MAX} bytes")]
     SymlinkTooLong(String),
+    /// The symbolic link's target is empty or holds a NUL byte, which a tar file cannot say.
+    #[error(
+        "{0}: the symbolic link's target is empty or holds a NUL byte; no tar file can hold it, a zip can"
+    )]
+    SymlinkTarget(String),
     /// The key is empty or longer than [`KEY_BYTES_MAX`].
     #[error("a member key has {0} bytes, 1 to {KEY_BYTES_MAX} were expected")]
     Key(usize),
@@ -314,11 +319,7 @@ impl<W: Write> ZipWriter<W> {
         if let Some(length) = key.map(<[u8]>::len).filter(|length| !(1..=KEY_BYTES_MAX).contains(length)) {
             return Err(WriteError::Key(length));
         }
-        check_member_name(name).map_err(|fault| WriteError::Name { name: shown(name), fault })?;
-        self.names.add(name, entry.is_folder()).map_err(|clash| match clash {
-            Clash::FileAndFolder => WriteError::FileAndFolder(shown(name)),
-            Clash::Duplicate | Clash::Folded => WriteError::Duplicate(shown(name)),
-        })?;
+        take_name(&mut self.names, name, entry.is_folder())?;
         self.is_broken = true;
         let mut begun = Begun { entry, header_offset: self.out.position(), data_offset: 0 };
         begun.header(&entry.header_name(), info).put_local(self.out.buffer());
@@ -340,6 +341,16 @@ impl<W: Write> ZipWriter<W> {
     }
 }
 
+/// Checks a name by itself and against those before it, and takes it.
+pub(crate) fn take_name(names: &mut NameSet, name: &[u8], is_folder: bool) -> Result<(), WriteError> {
+    check_member_name(name).map_err(|fault| WriteError::Name { name: shown(name), fault })?;
+    names.add(name, is_folder).map_err(|clash| match clash {
+        Clash::FileAndFolder => WriteError::FileAndFolder(shown(name)),
+        Clash::Duplicate | Clash::Folded => WriteError::Duplicate(shown(name)),
+    })?;
+    Ok(())
+}
+
 fn stored(bytes: &[u8]) -> MemberInfo {
     let size = bytes.len() as u64;
     MemberInfo { method: Method::Stored, crc32: crc32fast::hash(bytes), size, compressed: size }
@@ -356,7 +367,8 @@ fn tail_for(size: u64) -> Tail {
     }
 }
 
-fn has_more<R: Read + ?Sized>(reader: &mut R) -> io::Result<bool> {
+/// Whether a reader that gave all it should has more.
+pub(crate) fn has_more<R: Read + ?Sized>(reader: &mut R) -> io::Result<bool> {
     Ok(Read::take(&mut *reader, 1).read_to_end(&mut Vec::new())? > 0)
 }
 

@@ -5,6 +5,7 @@ mod common;
 #[path = "../fuzz/checks.rs"]
 mod checks;
 
+use common::tar::{Block, gnu_long, gzip, pax, tar};
 use common::{FILE, FOLDER, LINK, Part, Whole, a, b, file, zip, zip64};
 use gristmill_archive::{Compressor, FileEntry, FileMode, ZipWriter, compress};
 use proptest::prelude::*;
@@ -60,6 +61,59 @@ fn seeds() -> Vec<Vec<u8>> {
     ]
 }
 
+/// Valid tar files of different shapes, bare and compressed.
+fn tar_seeds() -> Vec<Vec<u8>> {
+    let plain = tar(&[
+        pax(b'g', &[(b"comment", b"0123456789")]),
+        Block::folder(b"d/").bytes(),
+        Block::file(b"d/file", &b"text ".repeat(150)).bytes(),
+        Block::link(b"d/up", b"../here").bytes(),
+        Block::link(b"here", b".").bytes(),
+        pax(b'x', &[(b"path", b"from/pax"), (b"size", b"3")]),
+        Block::file(b"cut", b"abc").bytes(),
+        gnu_long(b'L', b"long name\0"),
+        gnu_long(b'K', b"d/file"),
+        Block::link(b"cut", b"cut").bytes(),
+    ]);
+    let packed = zstd::stream::encode_all(&plain[..], 3).expect("memory can be written");
+    vec![gzip(&plain), packed, tar(&[]), plain]
+}
+
+/// Changes what a header says and makes its checksum right again, which no blind change would.
+fn lie(bytes: &mut [u8], random: &mut Random) {
+    let blocks = bytes.len() / 512;
+    if blocks == 0 {
+        return;
+    }
+    let block = &mut bytes[512 * random.below(blocks)..][..512];
+    let fields = [0, 1, 100, 107, 124, 130, 134, 135, 156, 157, 158, 257, 262, 263, 345, 346];
+    let values = b"\0/.0123457LKxgSab \x80\xff\\";
+    for _ in 0..1 + random.below(3) {
+        block[fields[random.below(fields.len())]] = values[random.below(values.len())];
+    }
+    block[148..156].fill(b' ');
+    let sum: u32 = block.iter().map(|&byte| u32::from(byte)).sum();
+    block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+}
+
+#[test]
+fn mutated_tar_files_never_leave_the_folder_nor_the_limits() {
+    let seeds = tar_seeds();
+    assert!(seeds.iter().all(|seed| checks::extract_any_tar(seed)), "the seeds themselves are good");
+    let mut random = Random(17);
+    let (mut extracted, mut lied) = (0, 0);
+    for round in 0..800 {
+        let mut bytes = seeds[round % seeds.len()].clone();
+        mutate(&mut bytes, &mut random);
+        extracted += usize::from(checks::extract_any_tar(&bytes));
+        let mut bytes = seeds[3].clone();
+        lie(&mut bytes, &mut random);
+        lied += usize::from(checks::extract_any_tar(&bytes));
+    }
+    assert!((20..500).contains(&extracted), "{extracted} of 800: the mutations miss the point");
+    assert!((80..700).contains(&lied), "{lied} of 800: the lies miss the point");
+}
+
 /// Values that fields lie with.
 const ODD: [u32; 10] = [0, 1, 2, 22, 46, 0x7fff_ffff, 0xffff, 0x1_0000, 0xffff_fffe, 0xffff_ffff];
 
@@ -110,6 +164,71 @@ fn changed_bits_are_refused_or_harmless() {
             checks::extract(&bytes);
         }
     }
+}
+
+#[test]
+fn arbitrary_rules_and_contents_are_harmless() {
+    let words = [
+        "a",
+        "*",
+        "**/",
+        "dir/",
+        "sub",
+        "[",
+        "!",
+        "\"",
+        "\\",
+        "[attr]x ",
+        "x",
+        " text",
+        " -text",
+        " eol=crlf",
+        "=auto",
+        " ident",
+        " export-subst",
+        " working-tree-encoding=UTF-16",
+        "\n",
+        "\r\n",
+        "\0",
+        "$Id$",
+        "$Id: ",
+        "$Format:",
+        "%H",
+        "%s",
+        "%b",
+        "%+",
+        "%x0a",
+        "%ad",
+        "%",
+        "$",
+        "tree 4b825dc642cb6eb9a060e54bf8d69288fbee4904\n",
+        "author A <a@b> 1112911993 +0200\n",
+        "committer A <a@b> 99999999999999 -9999\n",
+        "\n\n",
+        "\u{e4}",
+        "line\n",
+    ];
+    // A good start, so that not everything stops at the first part.
+    let good = "* export-subst ident\n\0a eol=crlf\n\0tree 4b825dc642cb6eb9a060e54bf8d69288fbee4904\n\
+        author A <a@b> 1 +0000\ncommitter A <a@b> 1 +0000\n\nsubject\n\nbody\n\0$Format:%h %s$\n";
+    assert!(checks::attributes(good.as_bytes()));
+    let mut random = Random(19);
+    let mut changed = 0;
+    for _ in 0..3000 {
+        let mut text = good.to_owned();
+        for _ in 0..1 + random.below(12) {
+            let word = words[random.below(words.len())];
+            let at =
+                (0..text.len()).cycle().skip(random.below(text.len())).find(|&at| text.is_char_boundary(at));
+            text.insert_str(at.expect("the start is one"), word);
+        }
+        let mut bytes = text.into_bytes();
+        if random.below(3) == 0 {
+            mutate(&mut bytes, &mut random);
+        }
+        changed += usize::from(checks::attributes(&bytes));
+    }
+    assert!((500..2950).contains(&changed), "{changed} of 3000: the inputs miss the point");
 }
 
 #[test]

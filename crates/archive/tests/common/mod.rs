@@ -1,6 +1,8 @@
 //! A zip file built field by field, so that any field can lie, and helpers around it.
 #![expect(dead_code, reason = "each test program uses its own part")]
 
+pub(crate) mod tar;
+
 use std::ffi::OsString;
 use std::fs;
 use std::io::Cursor;
