@@ -23,6 +23,8 @@ pub(crate) enum Fault {
     Unreachable,
     Certificate,
     Auth,
+    HostKey,
+    Proxy,
     NotFound,
     Moved,
     NoSuchRef,
@@ -51,11 +53,16 @@ const MESSAGES: &[(&str, Fault)] = &[
     ("returned error: 307", Fault::Moved),
     ("returned error: 308", Fault::Moved),
     ("unable to update url base from redirection", Fault::Moved),
+    ("407 from proxy", Fault::Proxy),
+    ("returned error: 407", Fault::Proxy),
+    ("Host key verification failed", Fault::HostKey),
     ("certificate", Fault::Certificate),
     ("Authentication failed", Fault::Auth),
     ("could not read Username", Fault::Auth),
     ("could not read Password", Fault::Auth),
     ("unable to get password", Fault::Auth),
+    ("Permission denied (", Fault::Auth),
+    ("Too many authentication failures", Fault::Auth),
     ("returned error: 401", Fault::Auth),
     ("returned error: 403", Fault::Auth),
     ("returned error: 404", Fault::NotFound),
@@ -122,12 +129,44 @@ pub(crate) fn fault(stderr: &str) -> Fault {
         .map_or(Fault::Unknown, |(_, fault)| *fault)
 }
 
-/// The error for a command that ended with `status` after writing `detail`.
-pub(crate) fn failure(subject: Subject<'_>, status: &str, detail: String) -> GitError {
+/// What ssh said, apart from what is of no use in an error.
+#[derive(Default)]
+pub(crate) struct SshSaid {
+    text: String,
+    /// `<kind> SHA256:…` of the key that the server showed.
+    host_key: Option<String>,
+}
+
+impl SshSaid {
+    /// Splits the end of ssh's log into its messages and the server's key. With `LogLevel DEBUG1` ssh says
+    /// `debug1: Server host key: ssh-ed25519 SHA256:…` before it decides about the key.
+    pub(crate) fn new(log: &str) -> SshSaid {
+        const CHATTER: &[&str] =
+            &["debug1: ", "OpenSSH_", "Authenticated to ", "Transferred: sent ", "Bytes per second: "];
+        let host_key = log.lines().find_map(|line| line.trim_end().strip_prefix("debug1: Server host key: "));
+        let worth = |line: &&str| !line.is_empty() && !CHATTER.iter().any(|start| line.starts_with(start));
+        let lines: Vec<&str> =
+            log.lines().map(|line| line.trim_end_matches(['\r', '\u{fffd}'])).filter(worth).collect();
+        SshSaid {
+            text: lines.join("\n"),
+            host_key: host_key.map(|key| key.trim_end_matches('\u{fffd}').to_owned()),
+        }
+    }
+}
+
+/// The error for a command that ended with `status` after writing `detail`. `ssh` is empty for other transports.
+pub(crate) fn failure(subject: Subject<'_>, status: &str, detail: String, ssh: &SshSaid) -> GitError {
     let remote = subject.remote.to_owned();
     // Without the address, whose words are not git's: a repository may be called `certificate`.
-    let words = if remote.is_empty() { detail.clone() } else { detail.replace(&remote, "") };
-    match (fault(&words), subject.commit) {
+    let words = |text: &str| if remote.is_empty() { text.to_owned() } else { text.replace(&remote, "") };
+    // A server's words say nothing of our files, and git itself only says that it could not read.
+    let fault = match fault(&words(&ssh.text)) {
+        Fault::Unknown | Fault::Damaged | Fault::DiskFull => fault(&words(&detail)),
+        fault => fault,
+    };
+    let detail = if ssh.text.is_empty() { detail } else { format!("{}\n{detail}", ssh.text) };
+    let failed = |detail| GitError::Failed { command: subject.command, status: status.to_owned(), detail };
+    match (fault, subject.commit) {
         (Fault::DiskFull, _) => GitError::DiskFull { detail },
         (Fault::Damaged, _) if !subject.mirror.as_os_str().is_empty() => {
             GitError::Damaged { dir: subject.mirror.to_owned(), detail }
@@ -135,19 +174,24 @@ pub(crate) fn failure(subject: Subject<'_>, status: &str, detail: String) -> Git
         (Fault::CommitUnavailable | Fault::NoSuchRef, Some(commit)) => {
             GitError::CommitUnavailable { remote, commit, detail }
         }
-        _ if remote.is_empty() => {
-            GitError::Failed { command: subject.command, status: status.to_owned(), detail }
-        }
+        _ if remote.is_empty() => failed(detail),
         (Fault::Unreachable, _) => GitError::Unreachable { remote, detail },
         (Fault::Certificate, _) => GitError::Certificate { remote, detail },
         (Fault::Auth, _) => GitError::Auth { remote, detail },
+        (Fault::HostKey, _) => {
+            let fingerprint = ssh.host_key.clone().unwrap_or("of an unknown kind".to_owned());
+            GitError::HostKey {
+                remote,
+                fingerprint,
+                changed: ssh.text.contains("HOST IDENTIFICATION HAS CHANGED"),
+            }
+        }
+        (Fault::Proxy, _) => GitError::Proxy { remote, detail },
         (Fault::NotFound, _) => GitError::NotFound { remote, detail },
         (Fault::Moved, _) => GitError::Moved { remote, detail },
         (Fault::ObjectFormat, _) => GitError::ObjectFormat { remote },
         (Fault::Protocol, _) => GitError::Protocol { remote, detail },
-        (Fault::Unknown | Fault::Damaged | Fault::NoSuchRef | Fault::CommitUnavailable, _) => {
-            GitError::Failed { command: subject.command, status: status.to_owned(), detail }
-        }
+        (Fault::Unknown | Fault::Damaged | Fault::NoSuchRef | Fault::CommitUnavailable, _) => failed(detail),
     }
 }
 
@@ -213,7 +257,9 @@ mod tests {
             mirror: Path::new("/m"),
             commit: Some(commit),
         };
-        let error = |subject, detail: &str| failure(subject, "exit status: 128", detail.to_owned());
+        let error = |subject, detail: &str| {
+            failure(subject, "exit status: 128", detail.to_owned(), &SshSaid::default())
+        };
         let by_id = error(subject, "fatal: couldn't find remote ref 1111");
         assert!(matches!(by_id, GitError::CommitUnavailable { commit: found, .. } if found == commit));
         let by_ref =

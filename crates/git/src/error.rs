@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use gristmill_model::{CommitId, GitRef, ObjectId};
 
-use crate::program::Protocol;
+use crate::protocol::Protocol;
 use crate::url::UrlError;
 use crate::version::{VERSION_MIN, Version};
 
@@ -48,12 +48,49 @@ pub enum GitError {
     },
     /// The remote wants a token, or refused the one it got.
     #[error(
-        "{remote} did not let us in; check that its token is set, valid and may read this repository: {detail}"
+        "{remote} did not let us in; check that its token or deploy key is set, valid and may read this repository: {detail}"
     )]
     Auth {
         /// The address.
         remote: String,
         /// What git said.
+        detail: String,
+    },
+    /// An ssh address without a key.
+    #[error(
+        "{remote} is reached by ssh, which needs a key; configure one, and add its public line to the forge"
+    )]
+    NoKey {
+        /// The address.
+        remote: String,
+    },
+    /// The server is not the one that is pinned, or none is pinned.
+    #[error(
+        "{remote} showed the ssh host key {fingerprint}, but {}; compare it with what the server's owner publishes, and only where it is the same put its line (of `ssh-keyscan`) among the host keys of the configuration",
+        if *.changed { "another one is pinned: the server has a new key, or somebody stands between" } else { "none is pinned for that server" }
+    )]
+    HostKey {
+        /// The address.
+        remote: String,
+        /// `<kind> SHA256:…` of the key that came.
+        fingerprint: String,
+        /// Whether another key was expected; else the server is not known at all.
+        changed: bool,
+    },
+    /// The proxy refused, or wants a user and a password.
+    #[error("the proxy did not let us through to {remote}; check its address, user and password: {detail}")]
+    Proxy {
+        /// The address.
+        remote: String,
+        /// What git said.
+        detail: String,
+    },
+    /// The program that should know the token does not.
+    #[error("the credential helper {program} gave no token: {detail}")]
+    Helper {
+        /// The program.
+        program: String,
+        /// Why not.
         detail: String,
     },
     /// There is no such repository. Forges answer the same where a token is missing.
@@ -100,8 +137,8 @@ pub enum GitError {
         /// What it is.
         kind: &'static str,
     },
-    /// The repository names its objects with SHA-256.
-    #[error("{remote} is a SHA-256 repository; only SHA-1 repositories are supported yet")]
+    /// The repository names its objects by another hash than what was asked for.
+    #[error("{remote} names its objects by another hash (SHA-1, SHA-256) than the commit that was asked for")]
     ObjectFormat {
         /// The address.
         remote: String,
@@ -214,12 +251,16 @@ impl GitError {
             | GitError::DiskFull { .. }
             | GitError::Protocol { .. }
             | GitError::Io { .. }
+            | GitError::Helper { .. }
             | GitError::Failed { .. } => true,
             GitError::Object(error) => error.is_transient(),
             GitError::Url(_)
             | GitError::NotAllowed { .. }
             | GitError::Certificate { .. }
             | GitError::Auth { .. }
+            | GitError::NoKey { .. }
+            | GitError::HostKey { .. }
+            | GitError::Proxy { .. }
             | GitError::NotFound { .. }
             | GitError::Moved { .. }
             | GitError::RefGone { .. }
@@ -286,8 +327,8 @@ pub enum ObjectError {
         /// What the object database said.
         detail: String,
     },
-    /// A SHA-256 id was asked of a SHA-1 mirror.
-    #[error("object {0} has a SHA-256 name; only SHA-1 repositories are supported yet")]
+    /// A SHA-256 id was asked of a SHA-1 mirror, or the other way round.
+    #[error("object {0} is named by another hash than the objects of its mirror")]
     Format(ObjectId),
     /// Writing an object's bytes to where the caller wants them failed.
     #[error("object {id} could not be copied")]

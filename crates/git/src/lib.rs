@@ -24,28 +24,43 @@
 //! the served repository's configuration names: `uploadpack.packObjectsHook` counts only in protected
 //! configuration, and it neither uses an index (fsmonitor) nor runs hooks.
 
+mod access;
 mod classify;
 mod credentials;
+mod deploykey;
 mod error;
 mod fetch;
+mod helper;
+mod hostkeys;
 mod lock;
 mod mirror;
 mod objects;
 mod orphan;
 mod process;
 mod program;
+mod protocol;
+mod proxy;
 mod refs;
+mod remote;
 mod repair;
+mod settings;
 mod url;
+mod vault;
 mod version;
 mod walk;
 
 pub use credentials::Credentials;
+pub use deploykey::{DeployKey, DeployKeyError};
 pub use error::{GitError, ObjectError};
+pub use helper::CredentialHelper;
+pub use hostkeys::{HostKeyError, HostKeys};
 pub use mirror::{FetchLimits, Fetched, Maintained, Mirror, Reachability, Wanted};
 pub use objects::{CommitInfo, Objects};
-pub use program::{Git, GitOptions, PASSED_ENV, Protocol};
+pub use program::{Git, GitOptions, PASSED_ENV};
+pub use protocol::Protocol;
+pub use proxy::{Proxy, ProxyError};
 pub use refs::{ListLimits, RemoteRef, RemoteRefs};
-pub use url::{Host, Remote, RemoteUrl, UrlError};
+pub use remote::{Host, Remote, SshAccess};
+pub use url::{RemoteUrl, UrlError};
 pub use version::{VERSION_MIN, Version};
 pub use walk::{Entry, EntryMode, WalkLimits};
