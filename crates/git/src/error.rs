@@ -151,6 +151,27 @@ pub enum GitError {
         /// What was wrong.
         detail: String,
     },
+    /// A commit's submodules are refused.
+    #[error("the submodules of {commit} are refused: {why}")]
+    Submodules {
+        /// The commit.
+        commit: CommitId,
+        /// What is wrong.
+        why: String,
+    },
+    /// The program `git-lfs` is missing.
+    #[error("git-lfs is needed for the large files of this repository; install it (`apt install git-lfs`)")]
+    LfsProgram,
+    /// A large file did not come, or is not what its pointer says.
+    #[error("the large file {oid} of {remote} cannot be had: {detail}")]
+    LfsObject {
+        /// Its SHA-256.
+        oid: String,
+        /// The address.
+        remote: String,
+        /// What happened.
+        detail: String,
+    },
     /// More than the caller wanted to take.
     #[error("{what} is more than the limit of {max}")]
     TooLarge {
@@ -252,6 +273,7 @@ impl GitError {
             | GitError::Protocol { .. }
             | GitError::Io { .. }
             | GitError::Helper { .. }
+            | GitError::LfsObject { .. }
             | GitError::Failed { .. } => true,
             GitError::Object(error) => error.is_transient(),
             GitError::Url(_)
@@ -259,6 +281,8 @@ impl GitError {
             | GitError::Certificate { .. }
             | GitError::Auth { .. }
             | GitError::NoKey { .. }
+            | GitError::Submodules { .. }
+            | GitError::LfsProgram
             | GitError::HostKey { .. }
             | GitError::Proxy { .. }
             | GitError::NotFound { .. }

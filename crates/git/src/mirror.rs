@@ -4,6 +4,7 @@
 //! <dir>/lock        flock, held while anything is written
 //! <dir>/repo.git/   the repository; refs/gristmill/<id> pins each commit that was asked for,
 //!                   refs/gristmill-tip/<digest of the name> is where a remote's ref was last seen
+//! <dir>/lfs/        large files of git-lfs by their SHA-256; lfs.git is where they are fetched
 //! <dir>/damaged/    the last repository that turned out broken, for a look at it
 //! ```
 //!
@@ -169,7 +170,7 @@ impl Mirror {
         repair::make_anew(&self.dir, &self.repo, format)
     }
 
-    async fn lock(&self, wait_max: Duration) -> Result<File, GitError> {
+    pub(crate) async fn lock(&self, wait_max: Duration) -> Result<File, GitError> {
         lock(&self.dir.join("lock"), wait_max).await
     }
 
@@ -284,6 +285,7 @@ impl Mirror {
             mirror: Some(&self.repo),
             remote: None,
             lock,
+            input: None,
             time_max,
             stdout_bytes_max: 64 * 1024,
             commit: None,

@@ -156,6 +156,7 @@ impl Objects {
             mirror: Some(&self.repo),
             remote: None,
             lock: None,
+            input: None,
             time_max: Duration::MAX,
             stdout_bytes_max: 0,
             commit: None,

@@ -102,6 +102,8 @@ pub(crate) struct Call<'a> {
     pub(crate) remote: Option<&'a Remote>,
     /// Becomes standard input, so that the mirror stays locked while git runs even where we are killed.
     pub(crate) lock: Option<&'a File>,
+    /// Becomes standard input, read from where it stands.
+    pub(crate) input: Option<File>,
     /// How long it may take.
     pub(crate) time_max: Duration,
     /// How much it may write to standard output.
@@ -148,6 +150,7 @@ impl Git {
             mirror: None,
             remote: None,
             lock: None,
+            input: None,
             time_max: VERSION_TIME_MAX,
             stdout_bytes_max: 1000,
             commit: None,
@@ -347,7 +350,7 @@ impl Git {
             git_dir.push(mirror);
             command.arg(git_dir);
         }
-        command.stdin(match call.lock {
+        command.stdin(match call.input.as_ref().or(call.lock) {
             Some(lock) => {
                 let lock =
                     lock.try_clone().map_err(|error| GitError::io("lock", Path::new("a mirror"), error))?;

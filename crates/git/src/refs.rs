@@ -112,6 +112,7 @@ impl Git {
             mirror: None,
             remote: Some(remote),
             lock: None,
+            input: None,
             time_max: limits.time_max,
             stdout_bytes_max: limits.bytes_max,
             commit: None,

@@ -65,14 +65,7 @@ pub(crate) fn make_anew(dir: &Path, repo: &Path, format: ObjectFormat) -> Result
     for leftover in [&aside, &new] {
         remove_tree(leftover).map_err(|error| GitError::io("remove", leftover, error))?;
     }
-    let make = || {
-        for folder in ["objects/info", "objects/pack", "refs/gristmill", "refs/gristmill-tip", "refs/heads"] {
-            fs::create_dir_all(new.join(folder))?;
-        }
-        fs::write(new.join("config"), config(format))?;
-        fs::write(new.join("HEAD"), HEAD)
-    };
-    make().map_err(|error| GitError::io("make", &new, error))?;
+    make_at(&new, format)?;
     match fs::rename(repo, &aside) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             return Err(GitError::io("move aside", repo, error));
@@ -82,7 +75,20 @@ pub(crate) fn make_anew(dir: &Path, repo: &Path, format: ObjectFormat) -> Result
     fs::rename(&new, repo).map_err(|error| GitError::io("put in place", repo, error))
 }
 
-fn remove_tree(path: &Path) -> io::Result<()> {
+/// Makes an empty repository at `repo`, in place of what is there.
+pub(crate) fn make_at(repo: &Path, format: ObjectFormat) -> Result<(), GitError> {
+    let make = || {
+        remove_tree(repo)?;
+        for folder in ["objects/info", "objects/pack", "refs/gristmill", "refs/gristmill-tip", "refs/heads"] {
+            fs::create_dir_all(repo.join(folder))?;
+        }
+        fs::write(repo.join("config"), config(format))?;
+        fs::write(repo.join("HEAD"), HEAD)
+    };
+    make().map_err(|error| GitError::io("make", repo, error))
+}
+
+pub(crate) fn remove_tree(path: &Path) -> io::Result<()> {
     match fs::symlink_metadata(path) {
         Ok(found) if found.is_dir() => fs::remove_dir_all(path),
         Ok(_) => fs::remove_file(path),

@@ -123,6 +123,48 @@ impl RemoteUrl {
         }
     }
 
+    /// The address that a relative one (`./x`, `../x`) of a `.gitmodules` means: `..` takes the last part of the
+    /// path away, as git has it. The server stays the same.
+    ///
+    /// # Errors
+    ///
+    /// Refuses what leads above the root, and what no address may have.
+    pub fn join(&self, relative: &str) -> Result<RemoteUrl, UrlError> {
+        check_text(relative)?;
+        let mut base = self.path().trim_end_matches('/');
+        let mut rest = relative;
+        loop {
+            if let Some(after) = rest.strip_prefix("./") {
+                rest = after;
+            } else if let Some(after) = rest.strip_prefix("../") {
+                if base.is_empty() {
+                    return Err(UrlError::Path("a relative address leads above the server's root"));
+                }
+                base = base.rsplit_once('/').map_or("", |(before, _)| before);
+                rest = after;
+            } else {
+                break;
+            }
+        }
+        let short = !self.path().starts_with('/');
+        let path = if short && base.is_empty() { rest.to_owned() } else { format!("{base}/{rest}") };
+        check_path(rest)?;
+        match &self.kind {
+            Kind::File(_) => RemoteUrl::from_path(path),
+            // What begins with `/` would be shown, and read again, as the long form.
+            Kind::Network { .. } if short && path.starts_with('/') => {
+                Err(UrlError::Path("a relative address leads above the server's root"))
+            }
+            Kind::Network { protocol, user, host, port, .. } => {
+                if *protocol == Protocol::Ssh {
+                    check_ssh_path(&percent_decode_str(&path).decode_utf8_lossy())?;
+                }
+                let (protocol, user, host, port) = (*protocol, user.clone(), host.clone(), *port);
+                Ok(RemoteUrl { kind: Kind::Network { protocol, user, host, port, path } })
+            }
+        }
+    }
+
     /// What git is given: the address as displayed, a bare path for a directory.
     pub(crate) fn argument(&self) -> std::ffi::OsString {
         match &self.kind {
