@@ -185,7 +185,9 @@ impl FromStr for RemoteUrl {
         if text.starts_with('/') {
             return RemoteUrl::from_path(text);
         }
-        if let Some((helper, _)) = text.split_once("::") {
+        if let Some((helper, _)) = text.split_once("::")
+            && !helper.contains('[')
+        {
             return Err(UrlError::Helper(helper.chars().take(20).collect()));
         }
         parse_scp(text)

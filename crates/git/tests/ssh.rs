@@ -129,8 +129,7 @@ async fn ssh_gets_our_configuration_and_nothing_else() {
          echo ---; stat -c %a . key; }} > '{}'\nexit 1\n",
         seen.display()
     );
-    fs::write(&script, text).expect("written");
-    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("executable");
+    common::script(&script, &text);
     let mut options = GitOptions::new(folder.join("git"));
     options.protocols = vec![Protocol::Ssh];
     options.ssh_program = script;
@@ -191,8 +190,7 @@ async fn ssh_itself_understands_our_configuration() {
     // `ssh -G` prints what a configuration comes to. Our script hands it our file.
     let (script, seen) = (folder.join("ssh"), folder.join("seen"));
     let text = format!("#!/bin/sh\nssh -G \"$@\" > '{}' 2>&1\nexit 1\n", seen.display());
-    fs::write(&script, text).expect("written");
-    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("executable");
+    common::script(&script, &text);
     let mut options = GitOptions::new(folder.join("git"));
     options.protocols = vec![Protocol::Ssh];
     options.ssh_program = script;
