@@ -7,7 +7,7 @@ use std::time::Duration;
 use gristmill_model::{CommitId, GitRef, ObjectId};
 
 use crate::protocol::Protocol;
-use crate::url::UrlError;
+use crate::url_error::UrlError;
 use crate::version::{VERSION_MIN, Version};
 
 /// A git command that did not do what it was asked for. [`GitError::is_transient`] says whether to try again.

@@ -65,7 +65,7 @@ impl LfsPointer {
         if u64::try_from(content.len()).is_ok_and(|bytes| bytes > POINTER_BYTES_MAX) {
             return None;
         }
-        if OLD_VERSIONS.iter().any(|version| begins(&version)) {
+        if OLD_VERSIONS.iter().any(begins) {
             return Some(Err(PointerFault::Old));
         }
         begins(&VERSION).then(|| parse_rest(&content[VERSION.len()..]))

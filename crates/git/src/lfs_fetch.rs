@@ -1,7 +1,7 @@
 //! Bringing the large files of git-lfs, by its program.
 //!
-//! The program, because it speaks what forges speak: its HTTP interface with tokens and actions, and
-//! `git-lfs-authenticate` by ssh. It is called in a repository made for the purpose, `<mirror>/lfs.git`, which holds
+//! The program, because it speaks what forges speak: its HTTP interface with tokens and actions, and by ssh
+//! `git-lfs-transfer` or `git-lfs-authenticate`, whichever the server has. It is called in a repository made for the purpose, `<mirror>/lfs.git`, which holds
 //! one commit with the pointers that are wanted and missing. So it reads nothing of a stranger's: no
 //! `.lfsconfig` that leads to another server, no `.gitattributes`, and no pointers that nobody asked for. It also
 //! writes into its repository's configuration, which a mirror would take for damage.
@@ -37,8 +37,7 @@ const SLACK_BYTES: u64 = 16 << 20;
 
 /// Settings for git-lfs; see git-lfs-config(5).
 const SETTINGS: &[&str] = &[
-    // Over ssh: ask for an address and a token, then HTTP. One connection each, nothing shared.
-    "lfs.sshtransfer=never",
+    // No connection of ssh is shared.
     "lfs.ssh.automultiplex=false",
     // No other transfer than plain downloads, no program of somebody's.
     "lfs.basictransfersonly=true",

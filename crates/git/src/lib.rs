@@ -3,13 +3,15 @@
 //! * [`Git`] is the configured program. It runs each command in an environment of its own, in a process
 //!   group of its own, with bounded time and output; dropping the future ends the whole group.
 //! * [`RemoteUrl`] is an address that was checked at the edge; [`Remote`] adds what is needed to be let in.
+//! * [`DeployKey`] and [`HostKeys`] are for ssh, [`Credentials`] and [`CredentialHelper`] for https, [`Proxy`] for the way.
 //! * [`Mirror`] is a bare repository per project. It brings exact commits and keeps them.
 //! * [`Objects`] reads commits, trees and blobs of a mirror without starting a process.
+//! * [`LfsPointer`] and [`Mirror::fetch_lfs`] are for large files, [`Mirror::submodules`] for other repositories.
 //!
 //! # What keeps a stranger's repository from running anything here
 //!
-//! Nothing is ever checked out and nothing goes through a shell except git's own `git-upload-pack` for
-//! repositories on this machine. The environment is emptied; neither system nor user configuration is read;
+//! Nothing is ever checked out. A shell sees two texts, both constant but for a quoted path of ours: git's own start
+//! of `git-upload-pack` for repositories on this machine, and how ssh and the store of tokens are named. The environment is emptied; neither system nor user configuration is read;
 //! hooks, fsmonitor, maintenance and submodules are off; exactly the one transport that the address names is
 //! allowed (`GIT_ALLOW_PROTOCOL`), so `ext::` and remote helpers cannot be reached. Values that come from
 //! outside are parsed into types first and stand behind `--`. Redirects are not followed.
@@ -48,6 +50,7 @@ mod repair;
 mod settings;
 mod submodules;
 mod url;
+mod url_error;
 mod vault;
 mod version;
 mod walk;
@@ -67,6 +70,7 @@ pub use proxy::{Proxy, ProxyError};
 pub use refs::{ListLimits, RemoteRef, RemoteRefs};
 pub use remote::{Host, Remote, SshAccess};
 pub use submodules::{Submodule, SubmoduleLimits, Submodules};
-pub use url::{RemoteUrl, UrlError};
+pub use url::RemoteUrl;
+pub use url_error::UrlError;
 pub use version::{VERSION_MIN, Version};
 pub use walk::{Entry, EntryMode, WalkLimits};

@@ -8,6 +8,25 @@
 //! <dir>/damaged/    the last repository that turned out broken, for a look at it
 //! ```
 //!
+//! # Why a mirror begins with the whole history
+//!
+//! Two ways to a shorter first fetch were considered and not taken:
+//!
+//! * `--filter=blob:none` brings commits and trees alone. [`Objects`] reads every blob of the wanted tree, in process
+//!   and without the network; each would be missing. Git would bring them one request after another, by a lazy
+//!   fetch in the middle of a read, which is turned off here (`GIT_NO_LAZY_FETCH`) because it would talk to a remote that
+//!   the mirror's own configuration names.
+//! * `--depth=1` of the wanted commit brings all that its archive needs. But a shallow repository gives wrong answers to
+//!   whether one commit is in the history of another, without an error, and [`Reachability`] rests on that. Each
+//!   later fetch would have to complete the history first, which is the same transfer plus the tip's once more, and
+//!   many servers compute packs for shallow clients from nothing, while a whole clone is copied from packs they have.
+//!   A second, shallow repository beside the mirror would keep both answers right, at the price of that double transfer
+//!   and of two places where a commit may be.
+//!
+//! The first fetch happens once in a project's life; each later one brings what is new.
+//!
+//! # Names
+//!
 //! The remote's refs are kept under digests of their names because names may collide as files and folders once
 //! branches come and go (`a`, then `a/b`).
 

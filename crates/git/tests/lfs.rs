@@ -9,6 +9,7 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use common::sshd::{Sshd, key};
 use common::{Setup, by_id, commit, limits, remote, remote_with_token};
 use gristmill_git::{
     GitError, LfsLimits, LfsOid, LfsPointer, ObjectError, PointerFault, Protocol, WalkLimits,
@@ -249,6 +250,36 @@ async fn what_does_not_come_or_is_something_else_is_told() {
     assert_eq!(ask(&[], exact).await.expect("nothing"), 0);
     assert_eq!(server.requests(), Vec::<String>::new());
     assert!(matches!(ask(&pointers, exact).await, Err(GitError::LfsObject { .. })));
+}
+
+#[tokio::test]
+async fn by_ssh_the_server_names_the_address_and_the_token() {
+    let test = "by_ssh_the_server_names_the_address_and_the_token";
+    let Some(setup) = setup(test).await else { return };
+    let (key, server) = (key(1), Server::start());
+    server.state.lock().expect("not poisoned").token = true;
+    let content = b"brought by two protocols";
+    server.put(pointer(content).oid, content);
+    // docs/api/server-discovery.md of git-lfs.
+    let answer = serde_json::json!({
+        "href": format!("{}/info/lfs", server.url()), "header": { "Authorization": BASIC }, "expires_in": 600,
+    });
+    let said = setup.folder.path().join("answer");
+    fs::write(&said, answer.to_string()).expect("written");
+    let asked = setup.folder.path().join("asked");
+    let options =
+        format!("command=\"echo $SSH_ORIGINAL_COMMAND >> {}; cat {}\"", asked.display(), said.display());
+    let Some(sshd) = Sshd::start(test, &key, &options) else { return };
+    let remote = sshd.remote(std::path::Path::new("/acme/shop.git"), &key);
+    let ssh = Setup::with_protocols(&[Protocol::Ssh]);
+    let brought = ssh.mirror().await.fetch_lfs(&remote, &[pointer(content)], LfsLimits::default()).await;
+    assert_eq!(brought.expect("brought").len(), 1);
+    let asked = fs::read_to_string(asked).expect("it was asked");
+    // It first asks for a transfer by ssh, which this server does not have.
+    assert_eq!(asked.lines().last(), Some("git-lfs-authenticate /acme/shop.git download"));
+    let stranger = sshd.remote(std::path::Path::new("/acme/shop.git"), &common::sshd::key(2));
+    let result = ssh.mirror().await.fetch_lfs(&stranger, &[pointer(b"x")], LfsLimits::default()).await;
+    assert!(matches!(result, Err(GitError::Auth { .. })), "{result:?}");
 }
 
 #[tokio::test]

@@ -134,7 +134,7 @@ fn host_keys_that_pin_nothing_are_refused() {
     let key = key(1).public_line();
     let key = key.trim_end_matches(" test");
     let base64 = key.trim_start_matches("ssh-ed25519 ");
-    let small_rsa = "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAAAgQCxO38tKAJXIs9ivPxt7AYdfybgtAR1ow3Qkb9GPQ6wkFHQqcFDe6faKCxH6iDRteo4D8L8BxwzN42uZSB0nfmjkIxFTcEU3mFSXEbWByg78aoddMrAAjatyrhH1pON6P0=";
+    let small_rsa = String::from_utf8(made(&["-t", "rsa", "-b", "1024", "-N", ""], ".pub")).expect("a line");
     let cases = [
         (format!("@cert-authority *.example.org {key}"), "markers"),
         (format!("@revoked host {key}"), "markers"),
@@ -171,7 +171,7 @@ fn host_keys_that_pin_nothing_are_refused() {
         ("host ssh-ed25519 !!!!".to_owned(), "not a public key"),
         ("host ssh-ed25519 AAAA".to_owned(), "not a public key"),
         (format!("host ssh-ed25519 {base64}AAAA"), "not a public key"),
-        (format!("host {small_rsa}"), ""),
+        (format!("host {small_rsa}"), "less than 2048"),
         (format!("host 2048 65537 {base64}"), "not a public key"),
         (format!("host ssh-dss {base64}"), "not a public key"),
         (format!("host x-unknown {base64}"), "not a public key"),
@@ -200,14 +200,14 @@ fn host_keys_that_pin_nothing_are_refused() {
     }
 }
 
-/// A private key that ssh-keygen makes.
-fn made(args: &[&str]) -> Vec<u8> {
+/// A key that ssh-keygen makes: the private one, or with `.pub` the public one.
+fn made(args: &[&str], ending: &str) -> Vec<u8> {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("key");
     let status =
         std::process::Command::new("ssh-keygen").args(["-q", "-C", "x", "-f"]).arg(&path).args(args).status();
     assert!(status.expect("ssh-keygen starts").success());
-    std::fs::read(&path).expect("a key")
+    std::fs::read(folder.path().join(format!("key{ending}"))).expect("a key")
 }
 
 #[test]
@@ -235,11 +235,11 @@ fn keys_that_cannot_be_used_are_refused_without_being_shown() {
         (format!("x{good}").into_bytes(), Format),
         (format!("{good}{good}").into_bytes(), Format),
         (b"PuTTY-User-Key-File-3: ssh-ed25519".to_vec(), Format),
-        (made(&["-t", "ed25519", "-N", "a passphrase"]), Encrypted),
-        (made(&["-t", "ecdsa", "-N", ""]), Algorithm),
-        (made(&["-t", "rsa", "-b", "2048", "-N", ""]), Algorithm),
-        (made(&["-t", "rsa", "-b", "2048", "-m", "PEM", "-N", ""]), Format),
-        (made(&["-t", "ed25519", "-N", "", "-C", &"c".repeat(201)]), Comment),
+        (made(&["-t", "ed25519", "-N", "a passphrase"], ""), Encrypted),
+        (made(&["-t", "ecdsa", "-N", ""], ""), Algorithm),
+        (made(&["-t", "rsa", "-b", "2048", "-N", ""], ""), Algorithm),
+        (made(&["-t", "rsa", "-b", "2048", "-m", "PEM", "-N", ""], ""), Format),
+        (made(&["-t", "ed25519", "-N", "", "-C", &"c".repeat(201)], ""), Comment),
     ];
     for (bytes, expected) in cases {
         let error = DeployKey::from_openssh(&bytes).expect_err("it cannot be used");

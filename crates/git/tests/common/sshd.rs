@@ -117,6 +117,10 @@ fn free_port() -> u16 {
 }
 
 /// Waits until somebody listens; `false` where the program ended first.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "nothing tells when another program listens; this asks again and again"
+)]
 fn listens(child: &mut Child, port: u16) -> bool {
     while child.try_wait().expect("a child").is_none() {
         if TcpStream::connect(("127.0.0.1", port)).is_ok() {
