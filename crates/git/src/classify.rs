@@ -210,6 +210,11 @@ mod tests {
                 "fatal: unable to access 'https://x/': server certificate verification failed. CAfile: none",
                 Fault::Certificate,
             ),
+            (
+                "fatal: unable to access 'https://x/': Received HTTP code 407 from proxy after CONNECT",
+                Fault::Proxy,
+            ),
+            ("fatal: unable to access 'https://x/': The requested URL returned error: 407", Fault::Proxy),
             ("fatal: unable to access 'https://x/': SSL certificate problem: expired", Fault::Certificate),
             ("fatal: unable to access 'https://x/': The requested URL returned error: 301", Fault::Moved),
             ("fatal: unable to access 'https://x/': The requested URL returned error: 308", Fault::Moved),
@@ -284,5 +289,42 @@ mod tests {
         let unknown = error(subject, "what?");
         assert_eq!(unknown.to_string(), "git fetch failed (exit status: 128): what?");
         assert!(unknown.is_transient());
+    }
+
+    #[test]
+    fn what_ssh_says_is_told_from_what_git_says() {
+        let commit: CommitId = "1".repeat(40).parse().expect("an id");
+        let git = "fatal: Could not read from remote repository.\n\nPlease make sure you have the correct access rights";
+        let of = |log: &str| {
+            let subject = Subject {
+                command: "fetch",
+                remote: "git@x.org:a",
+                mirror: Path::new("/m"),
+                commit: Some(commit),
+            };
+            failure(subject, "exit status: 128", git.to_owned(), &SshSaid::new(log))
+        };
+        let key = "debug1: Connecting to x.org\ndebug1: Server host key: ssh-ed25519 SHA256:abc\r\n";
+        let failed = "Host key verification failed.\r\n";
+        let unknown = of(&format!("{key}No ED25519 host key is known for x.org\r\n{failed}"));
+        assert!(
+            matches!(&unknown, GitError::HostKey { fingerprint, changed: false, .. } if fingerprint == "ssh-ed25519 SHA256:abc"),
+            "{unknown:?}"
+        );
+        let changed = of(&format!("{key}@  WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!  @\r\n{failed}"));
+        assert!(matches!(changed, GitError::HostKey { changed: true, .. }), "{changed:?}");
+        let auth = of("debug1: Trying private key: key\ngit@x.org: Permission denied (publickey).\r\n");
+        let GitError::Auth { detail, .. } = &auth else { panic!("{auth:?}") };
+        assert_eq!(*detail, format!("git@x.org: Permission denied (publickey).\n{git}"));
+        assert!(matches!(of("ERROR: Repository not found.\n"), GitError::NotFound { .. }));
+        assert!(matches!(of("fatal: git upload-pack: not our ref 1\n"), GitError::CommitUnavailable { .. }));
+        for log in [
+            "",
+            "fatal: bad object x\n",
+            "No space left on device\n",
+            "ssh: connect to host x.org port 22: Connection refused\n",
+        ] {
+            assert!(matches!(of(log), GitError::Unreachable { .. }), "{log}");
+        }
     }
 }
