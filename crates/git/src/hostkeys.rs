@@ -57,7 +57,9 @@ pub struct HostKeyError {
 /// Bitbucket: Atlassian's notice of 2023-05-15 of its new ECDSA and Ed25519 keys. Its RSA key is left out.
 /// Codeberg: docs.codeberg.org, "Verifying you're connected to Codeberg using SSH fingerprints".
 /// Azure DevOps: Microsoft's "Use SSH key authentication", which shows the fingerprint; it has an RSA key alone.
-/// For ssh on port 443 GitHub documents `ssh.github.com` and GitLab `altssh.gitlab.com`, with the same keys.
+/// For ssh on port 443 GitHub documents `ssh.github.com` and GitLab `altssh.gitlab.com`. That the keys are the same
+/// there could not be checked in their documentation; where they are not, we refuse. Of sourcehut's keys no
+/// documentation could be had, so it is not listed.
 const PUBLISHED: &[(&str, &[&str])] = &[
     (
         "github.com,[ssh.github.com]:443",

@@ -33,6 +33,9 @@ struct State {
     objects: HashMap<String, Vec<u8>>,
     requests: Vec<String>,
     token: bool,
+    /// Where batches are redirected to, and where downloads are said to lie.
+    redirect: Option<String>,
+    elsewhere: Option<String>,
 }
 
 /// The batch interface (docs/api/batch.md of git-lfs) and the downloads that it names.
@@ -91,19 +94,29 @@ fn answer(stream: TcpStream, address: &str, state: &mut State) -> std::io::Resul
     state.requests.push(format!("{} {authorization}", first.trim_end()));
     let (status, kind, content) = if let Some(oid) = target.strip_prefix("/objects/") {
         match state.objects.get(oid) {
+            _ if state.token && authorization != BASIC && state.objects.is_empty() => {
+                ("401 Unauthorized", "text/plain", Vec::new())
+            }
             Some(content) => ("200 OK", "application/octet-stream", content.clone()),
             None => ("404 Not Found", "text/plain", Vec::new()),
         }
     } else if state.token && authorization != BASIC {
         ("401 Unauthorized", "application/vnd.git-lfs+json", b"{\"message\":\"who are you?\"}".to_vec())
+    } else if state.redirect.is_some() {
+        ("307 Temporary Redirect", "text/plain", Vec::new())
     } else {
+        let address = state.elsewhere.as_deref().unwrap_or(address);
         ("200 OK", "application/vnd.git-lfs+json", batch(&body, address, state))
     };
     let mut stream = stream;
-    let challenge = if status.starts_with("401") { "WWW-Authenticate: Basic realm=\"x\"\r\n" } else { "" };
+    let header = match &state.redirect {
+        _ if status.starts_with("401") => "WWW-Authenticate: Basic realm=\"x\"\r\n".to_owned(),
+        Some(to) if status.starts_with("307") => format!("Location: http://{to}{target}\r\n"),
+        _ => String::new(),
+    };
     write!(
         stream,
-        "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\n{challenge}Content-Length: {}\r\nConnection: close\r\n\r\n",
+        "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\n{header}Content-Length: {}\r\nConnection: close\r\n\r\n",
         content.len()
     )?;
     stream.write_all(&content)
@@ -280,6 +293,30 @@ async fn by_ssh_the_server_names_the_address_and_the_token() {
     let stranger = sshd.remote(std::path::Path::new("/acme/shop.git"), &common::sshd::key(2));
     let result = ssh.mirror().await.fetch_lfs(&stranger, &[pointer(b"x")], LfsLimits::default()).await;
     assert!(matches!(result, Err(GitError::Auth { .. })), "{result:?}");
+}
+
+#[tokio::test]
+async fn another_server_gets_no_token() {
+    let Some(setup) = setup("another_server_gets_no_token").await else { return };
+    let mirror = setup.mirror().await;
+    for redirects in [true, false] {
+        let (server, thief) = (Server::start(), Server::start());
+        thief.state.lock().expect("not poisoned").token = true;
+        server.put(pointer(b"bait").oid, b"bait");
+        {
+            let mut state = server.state.lock().expect("not poisoned");
+            state.token = true;
+            let to = Some(thief.address.clone());
+            if redirects { state.redirect = to } else { state.elsewhere = to }
+        }
+        let remote = remote_with_token(&server.url(), TOKEN);
+        let result = mirror.fetch_lfs(&remote, &[pointer(b"bait")], LfsLimits::default()).await;
+        let error = result.expect_err("it was led to another server").to_string();
+        // It is asked without a token, or not at all because there is none for it.
+        assert!(!thief.requests().is_empty() || error.contains(&thief.address), "{error}");
+        assert!(server.requests().iter().any(|line| line.contains(BASIC)), "the right one got it");
+        assert!(thief.requests().iter().all(|line| !line.contains("Basic")), "{:?}", thief.requests());
+    }
 }
 
 #[tokio::test]
