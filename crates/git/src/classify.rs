@@ -68,6 +68,8 @@ const MESSAGES: &[(&str, Fault)] = &[
     ("returned error: 404", Fault::NotFound),
     ("returned error: 410", Fault::NotFound),
     ("epository not found", Fault::NotFound),
+    // GitLab.
+    ("you were looking for could not be found", Fault::NotFound),
     ("' not found", Fault::NotFound),
     ("does not appear to be a git repository", Fault::NotFound),
     ("access denied or repository not exported", Fault::NotFound),
@@ -145,8 +147,9 @@ impl SshSaid {
             &["debug1: ", "OpenSSH_", "Authenticated to ", "Transferred: sent ", "Bytes per second: "];
         let host_key = log.lines().find_map(|line| line.trim_end().strip_prefix("debug1: Server host key: "));
         let worth = |line: &&str| !line.is_empty() && !CHATTER.iter().any(|start| line.starts_with(start));
-        let lines: Vec<&str> =
-            log.lines().map(|line| line.trim_end_matches(['\r', '\u{fffd}'])).filter(worth).collect();
+        // Some forges mark their own words, which are all that is left here besides ssh's.
+        let plain = |line| str::trim_end_matches(line, ['\r', '\u{fffd}']).trim_start_matches("remote: ");
+        let lines: Vec<&str> = log.lines().map(plain).filter(worth).collect();
         SshSaid {
             text: lines.join("\n"),
             host_key: host_key.map(|key| key.trim_end_matches('\u{fffd}').to_owned()),
@@ -316,7 +319,12 @@ mod tests {
         let auth = of("debug1: Trying private key: key\ngit@x.org: Permission denied (publickey).\r\n");
         let GitError::Auth { detail, .. } = &auth else { panic!("{auth:?}") };
         assert_eq!(*detail, format!("git@x.org: Permission denied (publickey).\n{git}"));
-        assert!(matches!(of("ERROR: Repository not found.\n"), GitError::NotFound { .. }));
+        for log in [
+            "ERROR: Repository not found.\n",
+            "remote: \nremote: ERROR: The project you were looking for could not be found or you don't have permission to view it.\n",
+        ] {
+            assert!(matches!(of(log), GitError::NotFound { .. }), "{log}");
+        }
         assert!(matches!(of("fatal: git upload-pack: not our ref 1\n"), GitError::CommitUnavailable { .. }));
         for log in [
             "",
