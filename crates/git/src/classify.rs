@@ -23,6 +23,8 @@ pub(crate) enum Fault {
     Unreachable,
     Certificate,
     Auth,
+    HostKey,
+    Proxy,
     NotFound,
     Moved,
     NoSuchRef,
@@ -51,16 +53,23 @@ const MESSAGES: &[(&str, Fault)] = &[
     ("returned error: 307", Fault::Moved),
     ("returned error: 308", Fault::Moved),
     ("unable to update url base from redirection", Fault::Moved),
+    ("407 from proxy", Fault::Proxy),
+    ("returned error: 407", Fault::Proxy),
+    ("Host key verification failed", Fault::HostKey),
     ("certificate", Fault::Certificate),
     ("Authentication failed", Fault::Auth),
     ("could not read Username", Fault::Auth),
     ("could not read Password", Fault::Auth),
     ("unable to get password", Fault::Auth),
+    ("Permission denied (", Fault::Auth),
+    ("Too many authentication failures", Fault::Auth),
     ("returned error: 401", Fault::Auth),
     ("returned error: 403", Fault::Auth),
     ("returned error: 404", Fault::NotFound),
     ("returned error: 410", Fault::NotFound),
     ("epository not found", Fault::NotFound),
+    // GitLab.
+    ("you were looking for could not be found", Fault::NotFound),
     ("' not found", Fault::NotFound),
     ("does not appear to be a git repository", Fault::NotFound),
     ("access denied or repository not exported", Fault::NotFound),
@@ -122,12 +131,45 @@ pub(crate) fn fault(stderr: &str) -> Fault {
         .map_or(Fault::Unknown, |(_, fault)| *fault)
 }
 
-/// The error for a command that ended with `status` after writing `detail`.
-pub(crate) fn failure(subject: Subject<'_>, status: &str, detail: String) -> GitError {
+/// What ssh said, apart from what is of no use in an error.
+#[derive(Default)]
+pub(crate) struct SshSaid {
+    text: String,
+    /// `<kind> SHA256:…` of the key that the server showed.
+    host_key: Option<String>,
+}
+
+impl SshSaid {
+    /// Splits the end of ssh's log into its messages and the server's key. With `LogLevel DEBUG1` ssh says
+    /// `debug1: Server host key: ssh-ed25519 SHA256:…` before it decides about the key.
+    pub(crate) fn new(log: &str) -> SshSaid {
+        const CHATTER: &[&str] =
+            &["debug1: ", "OpenSSH_", "Authenticated to ", "Transferred: sent ", "Bytes per second: "];
+        let host_key = log.lines().find_map(|line| line.trim_end().strip_prefix("debug1: Server host key: "));
+        let worth = |line: &&str| !line.is_empty() && !CHATTER.iter().any(|start| line.starts_with(start));
+        // Some forges mark their own words, which are all that is left here besides ssh's.
+        let plain = |line| str::trim_end_matches(line, ['\r', '\u{fffd}']).trim_start_matches("remote: ");
+        let lines: Vec<&str> = log.lines().map(plain).filter(worth).collect();
+        SshSaid {
+            text: lines.join("\n"),
+            host_key: host_key.map(|key| key.trim_end_matches('\u{fffd}').to_owned()),
+        }
+    }
+}
+
+/// The error for a command that ended with `status` after writing `detail`. `ssh` is empty for other transports.
+pub(crate) fn failure(subject: Subject<'_>, status: &str, detail: String, ssh: &SshSaid) -> GitError {
     let remote = subject.remote.to_owned();
     // Without the address, whose words are not git's: a repository may be called `certificate`.
-    let words = if remote.is_empty() { detail.clone() } else { detail.replace(&remote, "") };
-    match (fault(&words), subject.commit) {
+    let words = |text: &str| if remote.is_empty() { text.to_owned() } else { text.replace(&remote, "") };
+    // A server's words say nothing of our files, and git itself only says that it could not read.
+    let fault = match fault(&words(&ssh.text)) {
+        Fault::Unknown | Fault::Damaged | Fault::DiskFull => fault(&words(&detail)),
+        fault => fault,
+    };
+    let detail = if ssh.text.is_empty() { detail } else { format!("{}\n{detail}", ssh.text) };
+    let failed = |detail| GitError::Failed { command: subject.command, status: status.to_owned(), detail };
+    match (fault, subject.commit) {
         (Fault::DiskFull, _) => GitError::DiskFull { detail },
         (Fault::Damaged, _) if !subject.mirror.as_os_str().is_empty() => {
             GitError::Damaged { dir: subject.mirror.to_owned(), detail }
@@ -135,19 +177,24 @@ pub(crate) fn failure(subject: Subject<'_>, status: &str, detail: String) -> Git
         (Fault::CommitUnavailable | Fault::NoSuchRef, Some(commit)) => {
             GitError::CommitUnavailable { remote, commit, detail }
         }
-        _ if remote.is_empty() => {
-            GitError::Failed { command: subject.command, status: status.to_owned(), detail }
-        }
+        _ if remote.is_empty() => failed(detail),
         (Fault::Unreachable, _) => GitError::Unreachable { remote, detail },
         (Fault::Certificate, _) => GitError::Certificate { remote, detail },
         (Fault::Auth, _) => GitError::Auth { remote, detail },
+        (Fault::HostKey, _) => {
+            let fingerprint = ssh.host_key.clone().unwrap_or("of an unknown kind".to_owned());
+            GitError::HostKey {
+                remote,
+                fingerprint,
+                changed: ssh.text.contains("HOST IDENTIFICATION HAS CHANGED"),
+            }
+        }
+        (Fault::Proxy, _) => GitError::Proxy { remote, detail },
         (Fault::NotFound, _) => GitError::NotFound { remote, detail },
         (Fault::Moved, _) => GitError::Moved { remote, detail },
         (Fault::ObjectFormat, _) => GitError::ObjectFormat { remote },
         (Fault::Protocol, _) => GitError::Protocol { remote, detail },
-        (Fault::Unknown | Fault::Damaged | Fault::NoSuchRef | Fault::CommitUnavailable, _) => {
-            GitError::Failed { command: subject.command, status: status.to_owned(), detail }
-        }
+        (Fault::Unknown | Fault::Damaged | Fault::NoSuchRef | Fault::CommitUnavailable, _) => failed(detail),
     }
 }
 
@@ -166,6 +213,11 @@ mod tests {
                 "fatal: unable to access 'https://x/': server certificate verification failed. CAfile: none",
                 Fault::Certificate,
             ),
+            (
+                "fatal: unable to access 'https://x/': Received HTTP code 407 from proxy after CONNECT",
+                Fault::Proxy,
+            ),
+            ("fatal: unable to access 'https://x/': The requested URL returned error: 407", Fault::Proxy),
             ("fatal: unable to access 'https://x/': SSL certificate problem: expired", Fault::Certificate),
             ("fatal: unable to access 'https://x/': The requested URL returned error: 301", Fault::Moved),
             ("fatal: unable to access 'https://x/': The requested URL returned error: 308", Fault::Moved),
@@ -213,7 +265,9 @@ mod tests {
             mirror: Path::new("/m"),
             commit: Some(commit),
         };
-        let error = |subject, detail: &str| failure(subject, "exit status: 128", detail.to_owned());
+        let error = |subject, detail: &str| {
+            failure(subject, "exit status: 128", detail.to_owned(), &SshSaid::default())
+        };
         let by_id = error(subject, "fatal: couldn't find remote ref 1111");
         assert!(matches!(by_id, GitError::CommitUnavailable { commit: found, .. } if found == commit));
         let by_ref =
@@ -238,5 +292,47 @@ mod tests {
         let unknown = error(subject, "what?");
         assert_eq!(unknown.to_string(), "git fetch failed (exit status: 128): what?");
         assert!(unknown.is_transient());
+    }
+
+    #[test]
+    fn what_ssh_says_is_told_from_what_git_says() {
+        let commit: CommitId = "1".repeat(40).parse().expect("an id");
+        let git = "fatal: Could not read from remote repository.\n\nPlease make sure you have the correct access rights";
+        let of = |log: &str| {
+            let subject = Subject {
+                command: "fetch",
+                remote: "git@x.org:a",
+                mirror: Path::new("/m"),
+                commit: Some(commit),
+            };
+            failure(subject, "exit status: 128", git.to_owned(), &SshSaid::new(log))
+        };
+        let key = "debug1: Connecting to x.org\ndebug1: Server host key: ssh-ed25519 SHA256:abc\r\n";
+        let failed = "Host key verification failed.\r\n";
+        let unknown = of(&format!("{key}No ED25519 host key is known for x.org\r\n{failed}"));
+        assert!(
+            matches!(&unknown, GitError::HostKey { fingerprint, changed: false, .. } if fingerprint == "ssh-ed25519 SHA256:abc"),
+            "{unknown:?}"
+        );
+        let changed = of(&format!("{key}@  WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!  @\r\n{failed}"));
+        assert!(matches!(changed, GitError::HostKey { changed: true, .. }), "{changed:?}");
+        let auth = of("debug1: Trying private key: key\ngit@x.org: Permission denied (publickey).\r\n");
+        let GitError::Auth { detail, .. } = &auth else { panic!("{auth:?}") };
+        assert_eq!(*detail, format!("git@x.org: Permission denied (publickey).\n{git}"));
+        for log in [
+            "ERROR: Repository not found.\n",
+            "remote: \nremote: ERROR: The project you were looking for could not be found or you don't have permission to view it.\n",
+        ] {
+            assert!(matches!(of(log), GitError::NotFound { .. }), "{log}");
+        }
+        assert!(matches!(of("fatal: git upload-pack: not our ref 1\n"), GitError::CommitUnavailable { .. }));
+        for log in [
+            "",
+            "fatal: bad object x\n",
+            "No space left on device\n",
+            "ssh: connect to host x.org port 22: Connection refused\n",
+        ] {
+            assert!(matches!(of(log), GitError::Unreachable { .. }), "{log}");
+        }
     }
 }

@@ -5,25 +5,16 @@
 //! runs. The helper compares scheme, host and port itself, so a remote that leads git elsewhere gets nothing.
 
 use std::fmt;
-use std::fs::{self, File};
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use rustix::fs::{FlockOperation, flock};
-use tempfile::NamedTempFile;
-
-use crate::error::GitError;
 use crate::url::RemoteUrl;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 /// The longest token taken, in bytes. Forges' tokens are below 300; OAuth tokens of some reach 2000.
 const TOKEN_BYTES_MAX: usize = 3000;
 
 /// What git percent-encodes in addresses: all but the unreserved characters of RFC 3986, section 2.3.
-const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-
-/// What files with credentials begin with.
-const FILE_PREFIX: &str = "credential-";
+pub(crate) const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// A user name and a token for http(s).
 #[derive(Clone)]
@@ -48,6 +39,11 @@ impl Credentials {
             .then_some(Credentials { username, token })
     }
 
+    /// The user name and the token, for a helper that is told they were refused.
+    pub(crate) fn parts(&self) -> (&str, &str) {
+        (&self.username, &self.token)
+    }
+
     /// Replaces the token, also in the forms it has on the wire and in addresses, by `***`.
     pub(crate) fn redact(&self, text: &str) -> String {
         let encoded = utf8_percent_encode(&self.token, RESERVED).to_string();
@@ -58,7 +54,7 @@ impl Credentials {
     }
 
     /// A line of git-credential-store(1).
-    fn store_line(&self, url: &RemoteUrl) -> String {
+    pub(crate) fn store_line(&self, url: &RemoteUrl) -> String {
         let encode = |text: &str| utf8_percent_encode(text, RESERVED).to_string();
         let host = url.host().map(ToString::to_string).unwrap_or_default();
         let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
@@ -72,8 +68,8 @@ impl fmt::Debug for Credentials {
     }
 }
 
-/// Standard base64 (RFC 4648, section 4), for [`Credentials::redact`] alone.
-fn base64(bytes: &[u8]) -> String {
+/// Standard base64 (RFC 4648, section 4), for what is redacted alone.
+pub(crate) fn base64(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for chunk in bytes.chunks(3) {
@@ -87,69 +83,10 @@ fn base64(bytes: &[u8]) -> String {
     text
 }
 
-/// The folder where credential files live while they are needed.
-#[derive(Debug, Clone)]
-pub(crate) struct Vault {
-    dir: PathBuf,
-}
-
-/// Credentials on the disk for one command; the file goes when this is dropped.
-pub(crate) struct Lent {
-    file: NamedTempFile,
-    /// Held shared, so that nobody takes the file for a dead process's leftover.
-    _alive: File,
-}
-
-impl Vault {
-    /// Takes a private folder and removes credential files that killed processes left there.
-    pub(crate) fn open(dir: &Path) -> Result<Vault, GitError> {
-        let vault = Vault { dir: dir.to_owned() };
-        let lock = vault.lock_file()?;
-        // Refused while any process has a file lent out; the next start tries again.
-        if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok() {
-            for entry in fs::read_dir(dir).map_err(|error| GitError::io("read", dir, error))? {
-                let entry = entry.map_err(|error| GitError::io("read", dir, error))?;
-                if entry.file_name().to_string_lossy().starts_with(FILE_PREFIX) {
-                    fs::remove_file(entry.path())
-                        .map_err(|error| GitError::io("remove", &entry.path(), error))?;
-                }
-            }
-        }
-        Ok(vault)
-    }
-
-    fn lock_file(&self) -> Result<File, GitError> {
-        let path = self.dir.join("vault.lock");
-        File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&path)
-            .map_err(|error| GitError::io("open", &path, error))
-    }
-
-    /// Writes the credentials for `url` to a file that only this user can read.
-    pub(crate) fn lend(&self, credentials: &Credentials, url: &RemoteUrl) -> Result<Lent, GitError> {
-        let alive = self.lock_file()?;
-        // Waits only while another process cleans up, which takes milliseconds.
-        flock(&alive, FlockOperation::LockShared)
-            .map_err(|error| GitError::io("lock", &self.dir, error.into()))?;
-        let write = || {
-            // tempfile makes files of mode 0600.
-            let mut file = tempfile::Builder::new().prefix(FILE_PREFIX).tempfile_in(&self.dir)?;
-            file.write_all(credentials.store_line(url).as_bytes())?;
-            Ok(file)
-        };
-        let file = write().map_err(|error| GitError::io("write a credential file in", &self.dir, error))?;
-        Ok(Lent { file, _alive: alive })
-    }
-}
-
-impl Lent {
-    /// The value of `credential.helper`. Git hands it to a shell, hence the quotes.
-    pub(crate) fn helper(&self) -> String {
-        format!("store --file={}", shell_quoted(&self.file.path().to_string_lossy()))
-    }
+/// The value of `credential.helper` for a file with a [`Credentials::store_line`]. Git hands it to a shell, hence
+/// the quotes.
+pub(crate) fn store_helper(file: &Path) -> String {
+    format!("store --file={}", shell_quoted(&file.to_string_lossy()))
 }
 
 /// One word for a POSIX shell, whatever is in it.
@@ -215,27 +152,5 @@ mod tests {
     fn a_path_with_quotes_is_one_shell_word() {
         assert_eq!(shell_quoted("/a b/c"), "'/a b/c'");
         assert_eq!(shell_quoted("/it's"), r"'/it'\''s'");
-    }
-
-    #[test]
-    fn leftovers_go_at_the_start_but_not_what_is_in_use() {
-        let dir = tempfile::tempdir().unwrap();
-        let vault = Vault::open(dir.path()).unwrap();
-        let url: RemoteUrl = "https://example.org/a/b".parse().unwrap();
-        let lent = vault.lend(&Credentials::new("me", "token").unwrap(), &url).unwrap();
-        let path = lent.file.path().to_owned();
-        assert_eq!(fs::read_to_string(&path).unwrap(), "https://me:token@example.org\n");
-        use std::os::unix::fs::PermissionsExt as _;
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        fs::write(dir.path().join("credential-left"), "https://old:token@example.org").unwrap();
-        fs::write(dir.path().join("other"), "").unwrap();
-
-        Vault::open(dir.path()).unwrap();
-        assert!(path.exists(), "in use by a living process");
-        drop(lent);
-        assert!(!path.exists());
-        Vault::open(dir.path()).unwrap();
-        assert!(!dir.path().join("credential-left").exists());
-        assert!(dir.path().join("other").exists());
     }
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use gristmill_model::{CommitId, GitRef, ObjectId};
 
-use crate::program::Protocol;
-use crate::url::UrlError;
+use crate::protocol::Protocol;
+use crate::url_error::UrlError;
 use crate::version::{VERSION_MIN, Version};
 
 /// A git command that did not do what it was asked for. [`GitError::is_transient`] says whether to try again.
@@ -48,12 +48,49 @@ pub enum GitError {
     },
     /// The remote wants a token, or refused the one it got.
     #[error(
-        "{remote} did not let us in; check that its token is set, valid and may read this repository: {detail}"
+        "{remote} did not let us in; check that its token or deploy key is set, valid and may read this repository: {detail}"
     )]
     Auth {
         /// The address.
         remote: String,
         /// What git said.
+        detail: String,
+    },
+    /// An ssh address without a key.
+    #[error(
+        "{remote} is reached by ssh, which needs a key; configure one, and add its public line to the forge"
+    )]
+    NoKey {
+        /// The address.
+        remote: String,
+    },
+    /// The server is not the one that is pinned, or none is pinned.
+    #[error(
+        "{remote} showed the ssh host key {fingerprint}, but {}; compare it with what the server's owner publishes, and only where it is the same put its line (of `ssh-keyscan`) among the host keys of the configuration",
+        if *.changed { "another one is pinned: the server has a new key, or somebody stands between" } else { "none is pinned for that server" }
+    )]
+    HostKey {
+        /// The address.
+        remote: String,
+        /// `<kind> SHA256:…` of the key that came.
+        fingerprint: String,
+        /// Whether another key was expected; else the server is not known at all.
+        changed: bool,
+    },
+    /// The proxy refused, or wants a user and a password.
+    #[error("the proxy did not let us through to {remote}; check its address, user and password: {detail}")]
+    Proxy {
+        /// The address.
+        remote: String,
+        /// What git said.
+        detail: String,
+    },
+    /// The program that should know the token does not.
+    #[error("the credential helper {program} gave no token: {detail}")]
+    Helper {
+        /// The program.
+        program: String,
+        /// Why not.
         detail: String,
     },
     /// There is no such repository. Forges answer the same where a token is missing.
@@ -100,8 +137,8 @@ pub enum GitError {
         /// What it is.
         kind: &'static str,
     },
-    /// The repository names its objects with SHA-256.
-    #[error("{remote} is a SHA-256 repository; only SHA-1 repositories are supported yet")]
+    /// The repository names its objects by another hash than what was asked for.
+    #[error("{remote} names its objects by another hash (SHA-1, SHA-256) than the commit that was asked for")]
     ObjectFormat {
         /// The address.
         remote: String,
@@ -112,6 +149,27 @@ pub enum GitError {
         /// The address.
         remote: String,
         /// What was wrong.
+        detail: String,
+    },
+    /// A commit's submodules are refused.
+    #[error("the submodules of {commit} are refused: {why}")]
+    Submodules {
+        /// The commit.
+        commit: CommitId,
+        /// What is wrong.
+        why: String,
+    },
+    /// The program `git-lfs` is missing.
+    #[error("git-lfs is needed for the large files of this repository; install it (`apt install git-lfs`)")]
+    LfsProgram,
+    /// A large file did not come, or is not what its pointer says.
+    #[error("the large file {oid} of {remote} cannot be had: {detail}")]
+    LfsObject {
+        /// Its SHA-256.
+        oid: String,
+        /// The address.
+        remote: String,
+        /// What happened.
         detail: String,
     },
     /// More than the caller wanted to take.
@@ -214,12 +272,19 @@ impl GitError {
             | GitError::DiskFull { .. }
             | GitError::Protocol { .. }
             | GitError::Io { .. }
+            | GitError::Helper { .. }
+            | GitError::LfsObject { .. }
             | GitError::Failed { .. } => true,
             GitError::Object(error) => error.is_transient(),
             GitError::Url(_)
             | GitError::NotAllowed { .. }
             | GitError::Certificate { .. }
             | GitError::Auth { .. }
+            | GitError::NoKey { .. }
+            | GitError::Submodules { .. }
+            | GitError::LfsProgram
+            | GitError::HostKey { .. }
+            | GitError::Proxy { .. }
             | GitError::NotFound { .. }
             | GitError::Moved { .. }
             | GitError::RefGone { .. }
@@ -286,8 +351,8 @@ pub enum ObjectError {
         /// What the object database said.
         detail: String,
     },
-    /// A SHA-256 id was asked of a SHA-1 mirror.
-    #[error("object {0} has a SHA-256 name; only SHA-1 repositories are supported yet")]
+    /// A SHA-256 id was asked of a SHA-1 mirror, or the other way round.
+    #[error("object {0} is named by another hash than the objects of its mirror")]
     Format(ObjectId),
     /// Writing an object's bytes to where the caller wants them failed.
     #[error("object {id} could not be copied")]

@@ -8,8 +8,8 @@ use tokio::time::Instant;
 use crate::error::{GitError, ObjectError};
 use crate::mirror::{FetchLimits, Fetched, Mirror, Reachability, Wanted};
 use crate::program::Call;
+use crate::remote::Remote;
 use crate::repair;
-use crate::url::Remote;
 
 /// The ref that keeps an object in the mirror.
 pub(crate) fn pin_name(id: ObjectId) -> String {

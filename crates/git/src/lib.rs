@@ -3,13 +3,15 @@
 //! * [`Git`] is the configured program. It runs each command in an environment of its own, in a process
 //!   group of its own, with bounded time and output; dropping the future ends the whole group.
 //! * [`RemoteUrl`] is an address that was checked at the edge; [`Remote`] adds what is needed to be let in.
+//! * [`DeployKey`] and [`HostKeys`] are for ssh, [`Credentials`] and [`CredentialHelper`] for https, [`Proxy`] for the way.
 //! * [`Mirror`] is a bare repository per project. It brings exact commits and keeps them.
 //! * [`Objects`] reads commits, trees and blobs of a mirror without starting a process.
+//! * [`LfsPointer`] and [`Mirror::fetch_lfs`] are for large files, [`Mirror::submodules`] for other repositories.
 //!
 //! # What keeps a stranger's repository from running anything here
 //!
-//! Nothing is ever checked out and nothing goes through a shell except git's own `git-upload-pack` for
-//! repositories on this machine. The environment is emptied; neither system nor user configuration is read;
+//! Nothing is ever checked out. A shell sees two texts, both constant but for a quoted path of ours: git's own start
+//! of `git-upload-pack` for repositories on this machine, and how ssh and the store of tokens are named. The environment is emptied; neither system nor user configuration is read;
 //! hooks, fsmonitor, maintenance and submodules are off; exactly the one transport that the address names is
 //! allowed (`GIT_ALLOW_PROTOCOL`), so `ext::` and remote helpers cannot be reached. Values that come from
 //! outside are parsed into types first and stand behind `--`. Redirects are not followed.
@@ -24,28 +26,51 @@
 //! the served repository's configuration names: `uploadpack.packObjectsHook` counts only in protected
 //! configuration, and it neither uses an index (fsmonitor) nor runs hooks.
 
+mod access;
 mod classify;
 mod credentials;
+mod deploykey;
 mod error;
 mod fetch;
+mod helper;
+mod hostkeys;
+mod lfs;
+mod lfs_fetch;
 mod lock;
 mod mirror;
 mod objects;
 mod orphan;
 mod process;
 mod program;
+mod protocol;
+mod proxy;
 mod refs;
+mod remote;
 mod repair;
+mod settings;
+mod submodules;
 mod url;
+mod url_error;
+mod vault;
 mod version;
 mod walk;
 
 pub use credentials::Credentials;
+pub use deploykey::{DeployKey, DeployKeyError};
 pub use error::{GitError, ObjectError};
+pub use helper::CredentialHelper;
+pub use hostkeys::{HostKeyError, HostKeys};
+pub use lfs::{LfsOid, LfsPointer, PointerFault};
+pub use lfs_fetch::{LfsLimits, LfsObjects};
 pub use mirror::{FetchLimits, Fetched, Maintained, Mirror, Reachability, Wanted};
 pub use objects::{CommitInfo, Objects};
-pub use program::{Git, GitOptions, PASSED_ENV, Protocol};
+pub use program::{Git, GitOptions, PASSED_ENV};
+pub use protocol::Protocol;
+pub use proxy::{Proxy, ProxyError};
 pub use refs::{ListLimits, RemoteRef, RemoteRefs};
-pub use url::{Host, Remote, RemoteUrl, UrlError};
+pub use remote::{Host, Remote, SshAccess};
+pub use submodules::{Submodule, SubmoduleLimits, Submodules};
+pub use url::RemoteUrl;
+pub use url_error::UrlError;
 pub use version::{VERSION_MIN, Version};
 pub use walk::{Entry, EntryMode, WalkLimits};

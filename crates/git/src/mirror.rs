@@ -4,8 +4,28 @@
 //! <dir>/lock        flock, held while anything is written
 //! <dir>/repo.git/   the repository; refs/gristmill/<id> pins each commit that was asked for,
 //!                   refs/gristmill-tip/<digest of the name> is where a remote's ref was last seen
+//! <dir>/lfs/        large files of git-lfs by their SHA-256; lfs.git is where they are fetched
 //! <dir>/damaged/    the last repository that turned out broken, for a look at it
 //! ```
+//!
+//! # Why a mirror begins with the whole history
+//!
+//! Two ways to a shorter first fetch were considered and not taken:
+//!
+//! * `--filter=blob:none` brings commits and trees alone. [`Objects`] reads every blob of the wanted tree, in process
+//!   and without the network; each would be missing. Git would bring them one request after another, by a lazy
+//!   fetch in the middle of a read, which is turned off here (`GIT_NO_LAZY_FETCH`) because it would talk to a remote that
+//!   the mirror's own configuration names.
+//! * `--depth=1` of the wanted commit brings all that its archive needs. But a shallow repository gives wrong answers to
+//!   whether one commit is in the history of another, without an error, and [`Reachability`] rests on that. Each
+//!   later fetch would have to complete the history first, which is the same transfer plus the tip's once more, and
+//!   many servers compute packs for shallow clients from nothing, while a whole clone is copied from packs they have.
+//!   A second, shallow repository beside the mirror would keep both answers right, at the price of that double transfer
+//!   and of two places where a commit may be.
+//!
+//! The first fetch happens once in a project's life; each later one brings what is new.
+//!
+//! # Names
 //!
 //! The remote's refs are kept under digests of their names because names may collide as files and folders once
 //! branches come and go (`a`, then `a/b`).
@@ -23,8 +43,9 @@ use crate::fetch::{Fetch, pin_name};
 use crate::lock::lock;
 use crate::objects::Objects;
 use crate::program::{Call, Git};
+use crate::refs::ListLimits;
+use crate::remote::Remote;
 use crate::repair;
-use crate::url::Remote;
 
 /// With so many packs a fetch looks at too many index files; [`Mirror::maintain`] then joins them.
 const PACKS_MAX: usize = 20;
@@ -125,7 +146,8 @@ impl Mirror {
             let _lock = mirror.lock(OPEN_WAIT_MAX).await?;
             // Somebody else may have made it while we waited.
             if let Some(why) = repair::looks_broken(&mirror.repo) {
-                mirror.make_anew(why)?;
+                // Its first fetch makes it one of the format that is asked for.
+                mirror.make_anew(why, repair::format(&mirror.repo))?;
             }
         }
         Ok(mirror)
@@ -138,17 +160,36 @@ impl Mirror {
     /// As [`Mirror::open_or_create`].
     pub async fn rebuild(&self) -> Result<(), GitError> {
         let _lock = self.lock(OPEN_WAIT_MAX).await?;
-        self.make_anew("its reader asked for a new one")
+        self.make_anew("its reader asked for a new one", repair::format(&self.repo))
     }
 
-    fn make_anew(&self, why: &str) -> Result<(), GitError> {
+    fn make_anew(&self, why: &str, format: ObjectFormat) -> Result<(), GitError> {
         if self.repo.exists() {
             tracing::warn!(git.mirror = %self.dir.display(), why, "a mirror is damaged and is made anew");
         }
-        repair::make_anew(&self.dir, &self.repo)
+        repair::make_anew(&self.dir, &self.repo, format)
     }
 
-    async fn lock(&self, wait_max: Duration) -> Result<File, GitError> {
+    /// Makes the mirror one of `format` before a commit of that format is fetched. One that holds objects of the
+    /// other format goes only where the remote shows that it has changed: a mistaken id takes no mirror along.
+    async fn take_format(&self, remote: &Remote, format: ObjectFormat, end: Instant) -> Result<(), GitError> {
+        let found = repair::format(&self.repo);
+        if found == format {
+            return Ok(());
+        }
+        if repair::count_packs(&self.repo)? > 0 {
+            let limits = ListLimits::default();
+            let time_max = limits.time_max.min(end.saturating_duration_since(Instant::now()));
+            let refs = self.git.ls_remote(remote, ListLimits { time_max, ..limits }).await?;
+            if refs.refs.values().all(|found| found.id.format() != format) {
+                return Err(GitError::ObjectFormat { remote: remote.url.to_string() });
+            }
+            tracing::warn!(git.mirror = %self.dir.display(), ?format, "the remote names its objects by another hash now");
+        }
+        repair::make_anew(&self.dir, &self.repo, format)
+    }
+
+    pub(crate) async fn lock(&self, wait_max: Duration) -> Result<File, GitError> {
         lock(&self.dir.join("lock"), wait_max).await
     }
 
@@ -167,9 +208,6 @@ impl Mirror {
         limits: FetchLimits,
     ) -> Result<Fetched, GitError> {
         self.git.check(remote)?;
-        if wanted.commit.0.format() == ObjectFormat::Sha256 {
-            return Err(GitError::ObjectFormat { remote: remote.url.to_string() });
-        }
         if let Some(fetched) = self.pinned(wanted.commit)? {
             return Ok(fetched);
         }
@@ -178,19 +216,14 @@ impl Mirror {
         if let Some(fetched) = self.pinned(wanted.commit)? {
             return Ok(fetched);
         }
-        let fetch = Fetch {
-            mirror: self,
-            remote,
-            wanted,
-            limits,
-            lock: &lock,
-            end: Instant::now() + limits.time_max,
-        };
+        let end = Instant::now() + limits.time_max;
+        self.take_format(remote, wanted.commit.0.format(), end).await?;
+        let fetch = Fetch { mirror: self, remote, wanted, limits, lock: &lock, end };
         match fetch.run().await {
             Err(
                 GitError::Damaged { detail, .. } | GitError::Object(ObjectError::Unreadable { detail, .. }),
             ) => {
-                self.make_anew(&detail)?;
+                self.make_anew(&detail, wanted.commit.0.format())?;
                 fetch.run().await
             }
             other => other,
@@ -237,7 +270,7 @@ impl Mirror {
     ///
     /// [`GitError::Io`] where the folder cannot be read.
     pub fn objects(&self) -> Result<Objects, GitError> {
-        Objects::open(&self.git, &self.repo)
+        Objects::open(&self.git, &self.repo, repair::format(&self.repo))
     }
 
     /// Joins packs and refs where there are too many of them; otherwise looks and does nothing. For an idle moment
@@ -271,6 +304,7 @@ impl Mirror {
             mirror: Some(&self.repo),
             remote: None,
             lock,
+            input: None,
             time_max,
             stdout_bytes_max: 64 * 1024,
             commit: None,

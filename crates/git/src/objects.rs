@@ -9,8 +9,9 @@ use std::time::Duration;
 use gix_object::{Find as _, Kind};
 use gix_odb::HeaderExt as _;
 use gix_odb::store::init::Options;
-use gristmill_model::{BlobId, CommitId, ObjectId, Timestamp, TreeId};
+use gristmill_model::{BlobId, CommitId, ObjectFormat, ObjectId, Timestamp, TreeId};
 
+use crate::access::Access;
 use crate::error::{GitError, ObjectError};
 use crate::program::{Call, Git};
 
@@ -32,6 +33,7 @@ pub struct Objects {
     odb: gix_odb::HandleArc,
     git: Git,
     repo: PathBuf,
+    format: ObjectFormat,
 }
 
 /// What is known of a commit.
@@ -48,16 +50,25 @@ pub struct CommitInfo {
 }
 
 impl Objects {
-    pub(crate) fn open(git: &Git, repo: &Path) -> Result<Objects, GitError> {
+    pub(crate) fn open(git: &Git, repo: &Path, format: ObjectFormat) -> Result<Objects, GitError> {
         let options = Options { alloc_limit_bytes: Some(OBJECT_BYTES_MAX), ..Options::default() };
         let dir = repo.join("objects");
-        let store =
-            gix_odb::Store::at_opts(dir.clone(), gix_hash::Kind::Sha1, &mut std::iter::empty(), options)
-                .map_err(|error| GitError::io("open", &dir, error))?;
+        let store = gix_odb::Store::at_opts(dir.clone(), gix_kind(format), &mut std::iter::empty(), options)
+            .map_err(|error| GitError::io("open", &dir, error))?;
         let odb = Arc::new(store).to_cache_arc().with_pack_cache(|| {
             Box::new(gix_odb::pack::cache::lru::MemoryCappedHashmap::new(DELTA_CACHE_BYTES))
         });
-        Ok(Objects { odb, git: git.clone(), repo: repo.to_owned() })
+        Ok(Objects { odb, git: git.clone(), repo: repo.to_owned(), format })
+    }
+
+    /// By which hash the mirror's objects are named.
+    pub fn format(&self) -> ObjectFormat {
+        self.format
+    }
+
+    /// The same for gix.
+    pub(crate) fn hash_kind(&self) -> gix_hash::Kind {
+        gix_kind(self.format)
     }
 
     /// Reads a commit.
@@ -71,8 +82,8 @@ impl Objects {
         let data = self.read(id.0, Kind::Commit, &mut buffer)?;
         let malformed =
             |why: &dyn std::fmt::Display| ObjectError::Malformed { id: id.0, why: why.to_string() };
-        let commit = gix_object::CommitRef::from_bytes(data, gix_hash::Kind::Sha1)
-            .map_err(|error| malformed(&error))?;
+        let commit =
+            gix_object::CommitRef::from_bytes(data, self.hash_kind()).map_err(|error| malformed(&error))?;
         let committed_s = commit.time().map_err(|error| malformed(&error))?.seconds;
         let summary = commit.message.split(|byte| *byte == b'\n').next().unwrap_or_default();
         Ok(CommitInfo {
@@ -98,7 +109,7 @@ impl Objects {
                 Kind::Commit => return Ok(CommitId(current)),
                 Kind::Tag => {
                     let data = self.read(current, Kind::Tag, &mut buffer)?;
-                    let tag = gix_object::TagRef::from_bytes(data, gix_hash::Kind::Sha1)
+                    let tag = gix_object::TagRef::from_bytes(data, self.hash_kind())
                         .map_err(|error| ObjectError::Malformed { id: current, why: error.to_string() })?;
                     current = from_gix(&tag.target());
                 }
@@ -145,12 +156,15 @@ impl Objects {
             mirror: Some(&self.repo),
             remote: None,
             lock: None,
+            input: None,
             time_max: Duration::MAX,
             stdout_bytes_max: 0,
             commit: None,
         };
-        let mut command =
-            self.git.command(&call, None).map_err(|error| copy_error(io::Error::other(error)))?;
+        let mut command = self
+            .git
+            .command(&call, &Access::default())
+            .map_err(|error| copy_error(io::Error::other(error)))?;
         command.args(["cat-file", "blob", &id.to_string()]).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = KilledOnDrop(command.spawn().map_err(copy_error)?);
         let mut stdout = child.0.stdout.take().expect("piped above");
@@ -165,7 +179,7 @@ impl Objects {
 
     /// An object's kind and size.
     fn header(&self, id: ObjectId) -> Result<(Kind, u64), ObjectError> {
-        let found = self.odb.header(to_gix(id)?).map_err(|error| read_error(id, &error))?;
+        let found = self.odb.header(self.to_gix(id)?).map_err(|error| read_error(id, &error))?;
         Ok((found.kind(), found.size()))
     }
 
@@ -176,14 +190,24 @@ impl Objects {
         expected: Kind,
         buffer: &'a mut Vec<u8>,
     ) -> Result<&'a [u8], ObjectError> {
-        let found =
-            self.odb.try_find(&to_gix(id)?, buffer).map_err(|error| self.large_or_unreadable(id, &error))?;
+        let found = self
+            .odb
+            .try_find(&self.to_gix(id)?, buffer)
+            .map_err(|error| self.large_or_unreadable(id, &error))?;
         let found = found.ok_or(ObjectError::Missing(id))?;
         if found.kind == expected {
             Ok(found.data)
         } else {
             Err(ObjectError::Kind { id, found: kind_name(found.kind), expected: kind_name(expected) })
         }
+    }
+
+    /// Refuses names of the other format: the database would take their first bytes for a name of its own.
+    fn to_gix(&self, id: ObjectId) -> Result<gix_hash::ObjectId, ObjectError> {
+        if id.format() != self.format {
+            return Err(ObjectError::Format(id));
+        }
+        gix_hash::ObjectId::try_from(id.as_bytes()).map_err(|_| ObjectError::Format(id))
     }
 
     fn large_or_unreadable(&self, id: ObjectId, error: &gix_error::Error) -> ObjectError {
@@ -238,10 +262,10 @@ fn kind_name(kind: Kind) -> &'static str {
     }
 }
 
-pub(crate) fn to_gix(id: ObjectId) -> Result<gix_hash::ObjectId, ObjectError> {
-    match id {
-        ObjectId::Sha1(bytes) => Ok(gix_hash::ObjectId::from(bytes)),
-        ObjectId::Sha256(_) => Err(ObjectError::Format(id)),
+fn gix_kind(format: ObjectFormat) -> gix_hash::Kind {
+    match format {
+        ObjectFormat::Sha1 => gix_hash::Kind::Sha1,
+        ObjectFormat::Sha256 => gix_hash::Kind::Sha256,
     }
 }
 

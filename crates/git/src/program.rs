@@ -1,7 +1,6 @@
 //! [`Git`]: the git program, started in an environment of our making.
 
 use std::ffi::{OsStr, OsString};
-use std::fmt;
 use std::fs::{self, DirBuilder, File};
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
@@ -11,12 +10,17 @@ use std::time::Duration;
 
 use gristmill_model::CommitId;
 
-use crate::classify::{Subject, failure};
-use crate::credentials::{Lent, Vault};
+use crate::access::Access;
+use crate::classify::{SshSaid, Subject, failure};
+use crate::deploykey::DeployKey;
 use crate::error::GitError;
 use crate::orphan;
 use crate::process::{Finished, Stopped, detail, run};
-use crate::url::Remote;
+use crate::protocol::Protocol;
+use crate::proxy::Proxy;
+use crate::remote::{Host, Remote};
+use crate::settings::SETTINGS;
+use crate::vault::Vault;
 use crate::version::{VERSION_MIN, Version};
 
 /// Variables that a caller may pass on from its own environment by [`GitOptions::env`]: proxies and
@@ -38,41 +42,6 @@ pub const PASSED_ENV: &[&str] = &[
 /// How long `git --version` may take.
 const VERSION_TIME_MAX: Duration = Duration::from_secs(10);
 
-/// How a repository is reached.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub enum Protocol {
-    /// Encrypted, with a token where needed.
-    Https,
-    /// Not encrypted. Needs no permission for this machine itself (127.0.0.1, ::1, localhost) where https is
-    /// allowed.
-    Http,
-    /// The git daemon's: neither encrypted nor authenticated.
-    Git,
-    /// A directory on this machine.
-    File,
-    /// Recognised, but not available yet.
-    Ssh,
-}
-
-impl Protocol {
-    /// As in addresses and in `GIT_ALLOW_PROTOCOL`.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Protocol::Https => "https",
-            Protocol::Http => "http",
-            Protocol::Git => "git",
-            Protocol::File => "file",
-            Protocol::Ssh => "ssh",
-        }
-    }
-}
-
-impl fmt::Display for Protocol {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
 /// What [`Git::new`] needs to know.
 #[derive(Clone, Debug)]
 pub struct GitOptions {
@@ -87,6 +56,10 @@ pub struct GitOptions {
     pub protocols: Vec<Protocol>,
     /// Values for names of [`PASSED_ENV`]; others are left out.
     pub env: Vec<(String, OsString)>,
+    /// The ssh program, OpenSSH's; a bare name is looked up in [`GitOptions::search_path`].
+    pub ssh_program: PathBuf,
+    /// The proxy for http and https. Where there is one, proxies of [`GitOptions::env`] do not count.
+    pub proxy: Option<Proxy>,
 }
 
 impl GitOptions {
@@ -98,6 +71,8 @@ impl GitOptions {
             dir: dir.into(),
             protocols: vec![Protocol::Https, Protocol::File],
             env: Vec::new(),
+            ssh_program: PathBuf::from("ssh"),
+            proxy: None,
         }
     }
 }
@@ -117,40 +92,6 @@ struct Inner {
     vault: Vault,
 }
 
-/// Settings for every command, over those of the mirror's own file.
-const SETTINGS: &[&str] = &[
-    // Nothing runs that a repository could name.
-    "core.hooksPath=/dev/null",
-    "core.fsmonitor=false",
-    "protocol.ext.allow=never",
-    "submodule.recurse=false",
-    "fetch.recurseSubmodules=false",
-    // We tidy up ourselves, under our lock.
-    "gc.auto=0",
-    "maintenance.auto=false",
-    "fetch.writeCommitGraph=false",
-    // Errors show the end of what git says; advice would fill it.
-    "advice.fetchShowForcedUpdates=false",
-    // No helper but ours, which is added behind this line where there is a token.
-    "credential.helper=",
-    "core.askPass=",
-    // A redirect would take the request, and with some helpers the token, to another server.
-    "http.followRedirects=false",
-    // Below 100 bytes/s for a minute is a dead connection.
-    "http.lowSpeedLimit=100",
-    "http.lowSpeedTime=60",
-    "protocol.version=2",
-    // Each fetch adds one pack, however small: fewer files, and an fsync for all of its objects.
-    "fetch.unpackLimit=1",
-    "transfer.unpackLimit=1",
-    // See the crate's documentation.
-    "transfer.fsckObjects=false",
-    "fetch.fsckObjects=false",
-    "transfer.bundleURI=false",
-    // A pin that was lost in a power cut would be an empty file that breaks each later fetch.
-    "core.fsync=committed",
-];
-
 /// One command to run.
 pub(crate) struct Call<'a> {
     /// The subcommand and its arguments.
@@ -161,6 +102,8 @@ pub(crate) struct Call<'a> {
     pub(crate) remote: Option<&'a Remote>,
     /// Becomes standard input, so that the mirror stays locked while git runs even where we are killed.
     pub(crate) lock: Option<&'a File>,
+    /// Becomes standard input, read from where it stands.
+    pub(crate) input: Option<File>,
     /// How long it may take.
     pub(crate) time_max: Duration,
     /// How much it may write to standard output.
@@ -207,6 +150,7 @@ impl Git {
             mirror: None,
             remote: None,
             lock: None,
+            input: None,
             time_max: VERSION_TIME_MAX,
             stdout_bytes_max: 1000,
             commit: None,
@@ -230,9 +174,8 @@ impl Git {
     pub fn check(&self, remote: &Remote) -> Result<(), GitError> {
         let protocol = remote.url.protocol();
         let allowed = &self.inner.options.protocols;
-        let loopback = remote.url.host().is_some_and(crate::url::Host::is_loopback);
+        let loopback = remote.url.host().is_some_and(Host::is_loopback);
         let hint = match protocol {
-            Protocol::Ssh => "ssh is not available yet; use the https address and a token",
             Protocol::Http if allowed.contains(&Protocol::Https) && loopback => return Ok(()),
             _ if allowed.contains(&protocol) => return Ok(()),
             Protocol::Http => "it is not encrypted; use https, or allow it in the configuration",
@@ -254,7 +197,8 @@ impl Git {
         call: Call<'_>,
         watch: impl FnMut() -> bool,
     ) -> Result<Finished, GitError> {
-        let finished = self.run_any(name, &call, watch).await?;
+        let access = self.access(call.remote).await?;
+        let finished = self.run_with(name, &call, &access, watch).await?;
         if finished.status.success() {
             return Ok(finished);
         }
@@ -265,11 +209,13 @@ impl Git {
             mirror: call.mirror.unwrap_or(Path::new("")),
             commit: call.commit,
         };
-        let credentials = call.remote.and_then(|remote| remote.credentials.as_ref());
-        let detail = detail(&finished.stderr, |text| {
-            credentials.map_or_else(|| text.to_owned(), |credentials| credentials.redact(text))
-        });
-        Err(failure(subject, &finished.status.to_string(), detail))
+        let cleaned = |text: &[u8]| detail(text, |text| self.redact(&access, text));
+        let ssh = SshSaid::new(&cleaned(&access.said()));
+        let error = failure(subject, &finished.status.to_string(), cleaned(&finished.stderr), &ssh);
+        if let (GitError::Auth { .. }, Some(remote)) = (&error, call.remote) {
+            self.refused(remote, &access).await;
+        }
+        Err(error)
     }
 
     /// Runs one command, however it ends.
@@ -279,8 +225,17 @@ impl Git {
         call: &Call<'_>,
         watch: impl FnMut() -> bool,
     ) -> Result<Finished, GitError> {
-        let lent = self.lend(call.remote)?;
-        let mut command = tokio::process::Command::from(self.command(call, lent.as_ref())?);
+        self.run_with(name, call, &self.access(call.remote).await?, watch).await
+    }
+
+    async fn run_with(
+        &self,
+        name: &'static str,
+        call: &Call<'_>,
+        access: &Access,
+        watch: impl FnMut() -> bool,
+    ) -> Result<Finished, GitError> {
+        let mut command = tokio::process::Command::from(self.command(call, access)?);
         command.args(&call.args);
         let started = |pid| {
             if let Some(lock) = call.lock {
@@ -307,22 +262,59 @@ impl Git {
         GitError::Program { program: self.inner.options.program.clone(), source }
     }
 
-    fn lend(&self, remote: Option<&Remote>) -> Result<Option<Lent>, GitError> {
-        let Some(remote) = remote else { return Ok(None) };
+    /// Lends what lets us in at `remote`.
+    async fn access(&self, remote: Option<&Remote>) -> Result<Access, GitError> {
+        let Some(remote) = remote else { return Ok(Access::default()) };
         self.check(remote)?;
-        match (&remote.credentials, remote.url.protocol()) {
-            (Some(credentials), Protocol::Https | Protocol::Http) => {
-                self.inner.vault.lend(credentials, &remote.url).map(Some)
+        let inner = &*self.inner;
+        match remote.url.protocol() {
+            Protocol::Ssh => {
+                let ssh =
+                    remote.ssh.as_ref().ok_or_else(|| GitError::NoKey { remote: remote.url.to_string() })?;
+                let key = DeployKey::to_openssh(&ssh.key);
+                Access::ssh(inner.vault.lend()?, key.as_ref(), &ssh.host_keys.file_for(&remote.url))
             }
-            _ => Ok(None),
+            Protocol::Https | Protocol::Http => {
+                let credentials = match (&remote.credentials, &remote.helper) {
+                    (Some(credentials), _) => Some(credentials.clone()),
+                    (None, Some(helper)) => {
+                        Some(helper.get(&remote.url, &inner.options.search_path, &inner.home).await?)
+                    }
+                    (None, None) => None,
+                };
+                let lines = credentials.map(|found| {
+                    let line = found.store_line(&remote.url);
+                    (found, line)
+                });
+                match (&lines, &inner.options.proxy) {
+                    (None, None) => Ok(Access::default()),
+                    (_, proxy) => Access::http(inner.vault.lend()?, lines, proxy.as_ref()),
+                }
+            }
+            Protocol::Git | Protocol::File => Ok(Access::default()),
         }
+    }
+
+    /// A helper forgets the token that was refused, as git would tell it to.
+    async fn refused(&self, remote: &Remote, access: &Access) {
+        if let (None, Some(helper), Some(token)) = (&remote.credentials, &remote.helper, &access.credentials)
+        {
+            helper.erase(&remote.url, token, &self.inner.options.search_path, &self.inner.home).await;
+        }
+    }
+
+    /// Leaves out what this command was lent, and the passwords of proxies in the environment.
+    fn redact(&self, access: &Access, text: &str) -> String {
+        let proxies =
+            self.inner.options.env.iter().filter_map(|(_, value)| value.to_str()?.parse::<Proxy>().ok());
+        proxies.fold(access.redact(text), |text, proxy| proxy.redact(&text))
     }
 
     /// The program with its environment and settings, up to the subcommand.
     pub(crate) fn command(
         &self,
         call: &Call<'_>,
-        lent: Option<&Lent>,
+        access: &Access,
     ) -> Result<std::process::Command, GitError> {
         let inner = &*self.inner;
         let protocol = call.remote.map(|remote| remote.url.protocol());
@@ -352,15 +344,13 @@ impl Git {
         for setting in SETTINGS {
             command.arg("-c").arg(setting);
         }
-        if let Some(lent) = lent {
-            command.arg("-c").arg(format!("credential.helper={}", lent.helper()));
-        }
+        access.tell(&mut command, inner.options.ssh_program.as_os_str());
         if let Some(mirror) = call.mirror {
             let mut git_dir = OsString::from("--git-dir=");
             git_dir.push(mirror);
             command.arg(git_dir);
         }
-        command.stdin(match call.lock {
+        command.stdin(match call.input.as_ref().or(call.lock) {
             Some(lock) => {
                 let lock =
                     lock.try_clone().map_err(|error| GitError::io("lock", Path::new("a mirror"), error))?;

@@ -6,13 +6,16 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use gristmill_model::ObjectId;
+use gristmill_model::{ObjectFormat, ObjectId};
 
 use crate::error::GitError;
 
 /// What our repositories' files contain. Written by hand: `git init` would take templates, and newer versions
 /// other formats. Version 0 means SHA-1 names and refs as files, which is what is read here.
 const CONFIG: &str = "[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = true\n";
+/// The same for SHA-256 names, an extension that only version 1 may have (gitrepository-layout(5)).
+const CONFIG_SHA256: &str = "[core]\n\trepositoryformatversion = 1\n\tfilemode = true\n\tbare = true\n\
+    [extensions]\n\tobjectformat = sha256\n";
 const HEAD: &str = "ref: refs/heads/none\n";
 
 /// How deep folders under `refs` are looked into.
@@ -26,7 +29,7 @@ pub(crate) fn looks_broken(repo: &Path) -> Option<&'static str> {
         Some("it does not exist")
     } else if !holds("HEAD", HEAD) {
         Some("its HEAD is not what we wrote")
-    } else if !holds("config", CONFIG) {
+    } else if !holds("config", CONFIG) && !holds("config", CONFIG_SHA256) {
         Some("its config is not what we wrote")
     } else if !repo.join("objects/pack").is_dir() {
         Some("its objects are missing")
@@ -39,21 +42,30 @@ pub(crate) fn looks_broken(repo: &Path) -> Option<&'static str> {
     }
 }
 
+/// The text of a repository's `config`.
+pub(crate) fn config(format: ObjectFormat) -> &'static str {
+    match format {
+        ObjectFormat::Sha1 => CONFIG,
+        ObjectFormat::Sha256 => CONFIG_SHA256,
+    }
+}
+
+/// By which hash a repository's objects are named; SHA-1 where it is broken or missing.
+pub(crate) fn format(repo: &Path) -> ObjectFormat {
+    match fs::read(repo.join("config")) {
+        Ok(found) if found == CONFIG_SHA256.as_bytes() => ObjectFormat::Sha256,
+        _ => ObjectFormat::Sha1,
+    }
+}
+
 /// Moves `repo` aside, where there is one, and makes an empty repository in its place.
-pub(crate) fn make_anew(dir: &Path, repo: &Path) -> Result<(), GitError> {
+pub(crate) fn make_anew(dir: &Path, repo: &Path, format: ObjectFormat) -> Result<(), GitError> {
     let aside = dir.join("damaged");
     let new = dir.join("new.git");
     for leftover in [&aside, &new] {
         remove_tree(leftover).map_err(|error| GitError::io("remove", leftover, error))?;
     }
-    let make = || {
-        for folder in ["objects/info", "objects/pack", "refs/gristmill", "refs/gristmill-tip", "refs/heads"] {
-            fs::create_dir_all(new.join(folder))?;
-        }
-        fs::write(new.join("config"), CONFIG)?;
-        fs::write(new.join("HEAD"), HEAD)
-    };
-    make().map_err(|error| GitError::io("make", &new, error))?;
+    make_at(&new, format)?;
     match fs::rename(repo, &aside) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             return Err(GitError::io("move aside", repo, error));
@@ -63,7 +75,20 @@ pub(crate) fn make_anew(dir: &Path, repo: &Path) -> Result<(), GitError> {
     fs::rename(&new, repo).map_err(|error| GitError::io("put in place", repo, error))
 }
 
-fn remove_tree(path: &Path) -> io::Result<()> {
+/// Makes an empty repository at `repo`, in place of what is there.
+pub(crate) fn make_at(repo: &Path, format: ObjectFormat) -> Result<(), GitError> {
+    let make = || {
+        remove_tree(repo)?;
+        for folder in ["objects/info", "objects/pack", "refs/gristmill", "refs/gristmill-tip", "refs/heads"] {
+            fs::create_dir_all(repo.join(folder))?;
+        }
+        fs::write(repo.join("config"), config(format))?;
+        fs::write(repo.join("HEAD"), HEAD)
+    };
+    make().map_err(|error| GitError::io("make", repo, error))
+}
+
+pub(crate) fn remove_tree(path: &Path) -> io::Result<()> {
     match fs::symlink_metadata(path) {
         Ok(found) if found.is_dir() => fs::remove_dir_all(path),
         Ok(_) => fs::remove_file(path),

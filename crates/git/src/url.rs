@@ -1,14 +1,14 @@
 //! [`RemoteUrl`]: where a repository lies, checked before git sees it.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr};
 use std::path::{Component, Path, PathBuf};
 use std::str::FromStr;
 
 use percent_encoding::percent_decode_str;
 
-use crate::credentials::Credentials;
-use crate::program::Protocol;
+use crate::protocol::Protocol;
+use crate::remote::Host;
+use crate::url_error::UrlError;
 
 /// The longest address taken, in bytes.
 const URL_BYTES_MAX: usize = 2000;
@@ -25,52 +25,6 @@ enum Kind {
     Network { protocol: Protocol, user: Option<String>, host: Host, port: Option<u16>, path: String },
     /// A directory on this machine.
     File(PathBuf),
-}
-
-/// A host's name or address, of characters that no program takes for an option or a separator.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub enum Host {
-    /// A name or an IPv4 address.
-    Name(String),
-    /// An IPv6 address, written in brackets.
-    V6(Ipv6Addr),
-}
-
-/// Why an address was refused. The address itself is not repeated: it may hold a password.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum UrlError {
-    /// Nothing there.
-    #[error("the git address is empty; write one such as https://github.com/owner/name.git")]
-    Empty,
-    /// Longer than 2000 bytes.
-    #[error("the git address is longer than 2000 bytes")]
-    TooLong,
-    /// Control characters, plain or percent-encoded, blanks or backslashes.
-    #[error("the git address has a character that none may have: {0}")]
-    Character(&'static str),
-    /// It begins with `-`, or its host or user does.
-    #[error("the {0} begins with `-`, which programs take for an option")]
-    OptionLike(&'static str),
-    /// `ext::…`, `fd::…` or another remote helper.
-    #[error("`{0}::` addresses run a program and are never allowed; use https, file, git or ssh")]
-    Helper(String),
-    /// A scheme that is not one of ours.
-    #[error("`{0}` is not a scheme for git here; use https://, file://, git:// or ssh://")]
-    Scheme(String),
-    /// A user name or password inside an http, https or git address, or a password inside an ssh one.
-    #[error(
-        "the git address has a user or password in it; leave it out and configure the token by file or environment"
-    )]
-    Secret,
-    /// No host, or not one.
-    #[error("the git address has no valid host: {0}")]
-    Host(&'static str),
-    /// Not 1 to 65535.
-    #[error("the git address has a port that is not a number from 1 to 65535")]
-    Port,
-    /// No path, or one that cannot be.
-    #[error("the git address has no valid path: {0}")]
-    Path(&'static str),
 }
 
 impl RemoteUrl {
@@ -117,6 +71,64 @@ impl RemoteUrl {
         }
     }
 
+    /// The user of an ssh address, where one is written.
+    pub fn user(&self) -> Option<&str> {
+        match &self.kind {
+            Kind::Network { user, .. } => user.as_deref(),
+            Kind::File(_) => None,
+        }
+    }
+
+    /// The path as written; with `/` in front except for ssh's short form.
+    pub(crate) fn path(&self) -> &str {
+        match &self.kind {
+            Kind::Network { path, .. } => path,
+            Kind::File(path) => path.to_str().unwrap_or_default(),
+        }
+    }
+
+    /// The address that a relative one (`./x`, `../x`) of a `.gitmodules` means: `..` takes the last part of the
+    /// path away, as git has it. The server stays the same.
+    ///
+    /// # Errors
+    ///
+    /// Refuses what leads above the root, and what no address may have.
+    pub fn join(&self, relative: &str) -> Result<RemoteUrl, UrlError> {
+        check_text(relative)?;
+        let mut base = self.path().trim_end_matches('/');
+        let mut rest = relative;
+        loop {
+            if let Some(after) = rest.strip_prefix("./") {
+                rest = after;
+            } else if let Some(after) = rest.strip_prefix("../") {
+                if base.is_empty() {
+                    return Err(UrlError::Path("a relative address leads above the server's root"));
+                }
+                base = base.rsplit_once('/').map_or("", |(before, _)| before);
+                rest = after;
+            } else {
+                break;
+            }
+        }
+        let short = !self.path().starts_with('/');
+        let path = if short && base.is_empty() { rest.to_owned() } else { format!("{base}/{rest}") };
+        check_path(rest)?;
+        match &self.kind {
+            Kind::File(_) => RemoteUrl::from_path(path),
+            // What begins with `/` would be shown, and read again, as the long form.
+            Kind::Network { .. } if short && path.starts_with('/') => {
+                Err(UrlError::Path("a relative address leads above the server's root"))
+            }
+            Kind::Network { protocol, user, host, port, .. } => {
+                if *protocol == Protocol::Ssh {
+                    check_ssh_path(&percent_decode_str(&path).decode_utf8_lossy())?;
+                }
+                let (protocol, user, host, port) = (*protocol, user.clone(), host.clone(), *port);
+                Ok(RemoteUrl { kind: Kind::Network { protocol, user, host, port, path } })
+            }
+        }
+    }
+
     /// What git is given: the address as displayed, a bare path for a directory.
     pub(crate) fn argument(&self) -> std::ffi::OsString {
         match &self.kind {
@@ -137,7 +149,9 @@ impl FromStr for RemoteUrl {
         if text.starts_with('/') {
             return RemoteUrl::from_path(text);
         }
-        if let Some((helper, _)) = text.split_once("::") {
+        if let Some((helper, _)) = text.split_once("::")
+            && !helper.contains('[')
+        {
             return Err(UrlError::Helper(helper.chars().take(20).collect()));
         }
         parse_scp(text)
@@ -182,6 +196,10 @@ fn parse_with_scheme(scheme: &str, rest: &str) -> Result<RemoteUrl, UrlError> {
     let (user, authority) = split_user(protocol, authority)?;
     let (host, port) = parse_authority(authority)?;
     check_path(path)?;
+    if protocol == Protocol::Ssh {
+        // Git decodes the path before it hands it to ssh.
+        check_ssh_path(&percent_decode_str(path).decode_utf8_lossy())?;
+    }
     Ok(RemoteUrl { kind: Kind::Network { protocol, user, host, port, path: format!("/{path}") } })
 }
 
@@ -201,8 +219,12 @@ fn parse_file(rest: &str) -> Result<RemoteUrl, UrlError> {
 
 /// `[user@]host:path`, the short form of ssh.
 fn parse_scp(text: &str) -> Result<RemoteUrl, UrlError> {
-    let (authority, path) = text
-        .split_once(':')
+    // An IPv6 address has colons of its own; it stands in brackets.
+    let bracket =
+        text.find(']').filter(|_| text.split('@').next_back().is_some_and(|rest| rest.starts_with('[')));
+    let colon = text[bracket.unwrap_or(0)..].find(':').map(|at| at + bracket.unwrap_or(0));
+    let (authority, path) = colon
+        .map(|at| (&text[..at], &text[at + 1..]))
         .ok_or(UrlError::Path("write a full address, or an absolute path of this machine"))?;
     if authority.contains('/') {
         return Err(UrlError::Path("write a full address, or an absolute path of this machine"));
@@ -220,6 +242,7 @@ fn parse_scp(text: &str) -> Result<RemoteUrl, UrlError> {
     if path.starts_with('-') {
         return Err(UrlError::OptionLike("path"));
     }
+    check_ssh_path(path)?;
     Ok(RemoteUrl {
         kind: Kind::Network { protocol: Protocol::Ssh, user, host, port: None, path: path.to_owned() },
     })
@@ -306,6 +329,21 @@ fn check_path(path: &str) -> Result<(), UrlError> {
     Ok(())
 }
 
+/// The path of an ssh address becomes a word for the login shell of its server. Git quotes it, but not every server
+/// has a shell that reads quotes alike; so only characters are taken that mean nothing to any of them.
+fn check_ssh_path(decoded: &str) -> Result<(), UrlError> {
+    let plain = |c: char| c.is_alphanumeric() || "._-~/+@=,: ".contains(c);
+    if !decoded.chars().all(plain) {
+        return Err(UrlError::Character(
+            "the path of an ssh address may have letters, digits, blanks as %20, and `._-~/+@=,:`",
+        ));
+    }
+    if decoded.trim_start_matches('/').starts_with('-') {
+        return Err(UrlError::OptionLike("path"));
+    }
+    Ok(())
+}
+
 fn check_file_path(path: &Path) -> Result<(), UrlError> {
     if !path.is_absolute() {
         return Err(UrlError::Path("a path of this machine must begin with `/`"));
@@ -320,33 +358,6 @@ fn check_file_path(path: &Path) -> Result<(), UrlError> {
         return Err(UrlError::Path("it names no repository"));
     }
     Ok(())
-}
-
-impl Host {
-    /// Whether the host is this machine for certain, without asking a name server.
-    pub fn is_loopback(&self) -> bool {
-        match self {
-            Host::Name(name) => {
-                name == "localhost" || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
-            }
-            Host::V6(address) => address.is_loopback(),
-        }
-    }
-}
-
-impl fmt::Display for Host {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Host::Name(name) => f.write_str(name),
-            Host::V6(address) => write!(f, "[{address}]"),
-        }
-    }
-}
-
-impl fmt::Debug for Host {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
 }
 
 impl fmt::Display for RemoteUrl {
@@ -370,21 +381,5 @@ impl fmt::Display for RemoteUrl {
 impl fmt::Debug for RemoteUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
-    }
-}
-
-/// A repository and what lets us in.
-#[derive(Clone, Debug)]
-pub struct Remote {
-    /// Where it lies.
-    pub url: RemoteUrl,
-    /// For http and https; other transports do not use it.
-    pub credentials: Option<Credentials>,
-}
-
-impl Remote {
-    /// A repository that asks for nothing.
-    pub fn open(url: RemoteUrl) -> Remote {
-        Remote { url, credentials: None }
     }
 }

@@ -163,8 +163,8 @@ impl<V> Walk<'_, V> {
         self.check("levels", level, self.limits.levels_max)?;
         let mut buffer = self.buffers.pop().unwrap_or_default();
         let data = self.objects.read(id.0, Kind::Tree, &mut buffer)?;
-        let tree =
-            TreeRef::from_bytes(data, gix_hash::Kind::Sha1).map_err(|_| malformed(id, "it is cut off"))?;
+        let tree = TreeRef::from_bytes(data, self.objects.hash_kind())
+            .map_err(|_| malformed(id, "it is cut off"))?;
         check_tree(id, &tree)?;
         for found in &tree.entries {
             let mode =

@@ -142,7 +142,7 @@ impl App {
     /// Where a project is fetched from, with what lets us in.
     pub fn remote(&self, id: ProjectId, spec: &ProjectSpec) -> Result<Remote, gristmill_git::UrlError> {
         let url: RemoteUrl = spec.git.parse()?;
-        Ok(Remote { url, credentials: self.live().credentials.get(&id).cloned() })
+        Ok(Remote::with_token(url, self.live().credentials.get(&id).cloned()))
     }
 }
 

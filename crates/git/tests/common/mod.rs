@@ -1,6 +1,8 @@
 //! What the tests of this crate share.
 #![expect(dead_code, unreachable_pub, reason = "each test file uses a part")]
 
+pub mod sshd;
+
 use std::path::Path;
 use std::time::Duration;
 
@@ -79,6 +81,17 @@ pub fn limits() -> FetchLimits {
         lock_wait_max: Duration::from_secs(10),
         ..FetchLimits::default()
     }
+}
+
+/// Makes a program. Another process writes it: this one starts programs in other threads, which for a moment hold
+/// whatever is open here, and a program that somebody has open for writing cannot be started.
+pub fn script(path: &Path, text: &str) -> std::path::PathBuf {
+    let draft = path.with_extension("draft");
+    std::fs::write(&draft, text).expect("written");
+    let status = std::process::Command::new("install").args(["-m", "755"]).arg(&draft).arg(path).status();
+    assert!(status.expect("install starts").success());
+    std::fs::remove_file(draft).expect("removed");
+    path.to_owned()
 }
 
 /// All files below a folder, and what they contain.

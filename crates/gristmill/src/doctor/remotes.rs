@@ -84,12 +84,12 @@ fn title(project: &Project) -> String {
 fn remote(project: &Project, around: &Surroundings) -> Result<Remote, String> {
     let url: RemoteUrl =
         project.spec.git.parse().map_err(|error: gristmill_git::UrlError| error.to_string())?;
-    let Some(source) = &project.git_token else { return Ok(Remote { url, credentials: None }) };
+    let Some(source) = &project.git_token else { return Ok(Remote::open(url)) };
     let token = source.resolve(&*around.env).map_err(|error| error.to_string())?;
     let user = project.git_username.clone().unwrap_or("x-access-token".to_owned());
     let credentials = String::from_utf8(token).ok().and_then(|token| Credentials::new(user, token));
     match credentials {
-        Some(credentials) => Ok(Remote { url, credentials: Some(credentials) }),
+        Some(credentials) => Ok(Remote::with_token(url, Some(credentials))),
         None => Err(format!("the token in {source} has characters that no token has")),
     }
 }
