@@ -59,6 +59,19 @@ need_for_build() {
     have git || want git "Gristmill fetches with it, and the tests make repositories with it"
 }
 
+need_for_git_tests() {
+    have git-lfs || want git-lfs "the tests fetch large files with it"
+    have ssh || want openssh-client "the tests fetch over ssh"
+    if ! have sshd && [ ! -x /usr/sbin/sshd ]; then
+        # Its package starts a server for everybody, which nobody asked for.
+        if [ -d /run/systemd/system ]; then
+            say "openssh-server is missing: tests of git over ssh will be skipped. Its package also starts a server on port 22; install it yourself if that is welcome"
+        else
+            want openssh-server "the tests start its sshd on the loopback and fetch from it"
+        fi
+    fi
+}
+
 install_packages() {
     [ ${#packages[@]} -gt 0 ] || return 0
     local apt=()
@@ -93,6 +106,7 @@ case "${1:-}" in
     test)
         need_for_build
         have python3 || want python3 "its zipfile module reads the archives that the tests write"
+        need_for_git_tests
         install_packages
         ;;
     bench)
@@ -105,6 +119,7 @@ case "${1:-}" in
     mutants)
         need_for_build
         have python3 || want python3 "the tests that are run on each mutant need it"
+        need_for_git_tests
         install_packages
         need_cargo_tool cargo-mutants cargo-mutants "it changes the code and looks whether a test fails"
         ;;

@@ -130,6 +130,7 @@ async fn took(work: impl Future<Output = Result<()>>) -> Result<Took> {
 async fn import(db: &Db, at_once: usize) -> Result<ProjectId> {
     let spec = ProjectSpec {
         name: "bench/repo".parse()?,
+        pattern: None,
         git: "file:///nowhere".to_owned(),
         forge: "github".to_owned(),
         repository: "bench/repo".parse()?,
@@ -140,7 +141,7 @@ async fn import(db: &Db, at_once: usize) -> Result<ProjectId> {
     };
     let name = spec.name.clone();
     let found = db.transact(move |tx| {
-        project::import(tx, &[spec])?;
+        project::import(tx, &[spec], &[])?;
         project::by_name(tx, &name)
     });
     let found: Result<_, DbError> = found.await;

@@ -3,6 +3,7 @@
 CREATE TABLE project (
     id TEXT PRIMARY KEY,
     name TEXT NOT NULL UNIQUE,
+    pattern TEXT,                       -- the pattern it was made from
     state TEXT NOT NULL,                -- active, disabled
     rev BIGINT NOT NULL,                -- newest revision of its settings
     jobs_max BIGINT NOT NULL,
@@ -12,6 +13,8 @@ CREATE TABLE project (
     look_error TEXT,
     created_ms BIGINT NOT NULL
 );
+
+CREATE INDEX project_pattern ON project (pattern, name) WHERE pattern IS NOT NULL;
 
 CREATE TABLE project_spec (
     project_id TEXT NOT NULL,

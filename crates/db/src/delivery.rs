@@ -1,5 +1,7 @@
 //! Deliveries: webhooks as they came, and the events found in them.
 
+use std::time::Duration;
+
 use gristmill_model::{DeliveryId, DeliveryState, Event, GitRef, ProjectId, Timestamp};
 
 use crate::body;
@@ -11,6 +13,7 @@ use crate::{job, params};
 statements! {
     INSERT = "INSERT INTO delivery (id, project_id, remote_id, event, verifier, body_bytes, body, received_ms, state, replays) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'received', 0) ON CONFLICT (project_id, remote_id) DO NOTHING";
     KNOWN = "SELECT id, body_bytes, body FROM delivery WHERE project_id = $1 AND remote_id = $2";
+    OUTLIVED = "UPDATE delivery SET remote_id = remote_id || '@' || id WHERE project_id = $1 AND remote_id = $2 AND received_ms <= $3";
     WAITING = "SELECT id, body_bytes FROM delivery WHERE project_id = $1 AND state = 'received' ORDER BY id LIMIT $2";
     SHOW = "SELECT id, project_id, remote_id, event, verifier, body_bytes, body, received_ms, state, reason, replays FROM delivery WHERE id = $1";
     LIST = "SELECT id, project_id, remote_id, event, verifier, body_bytes, NULL, received_ms, state, reason, replays FROM delivery WHERE ($1 IS NULL OR project_id = $1) AND id < $2 ORDER BY id DESC LIMIT $3";
@@ -29,10 +32,10 @@ pub use crate::body::{Body, DamagedBody};
 /// A verified webhook on its way to the disk.
 #[derive(Clone, Debug)]
 pub struct NewDelivery {
-    /// For which project.
-    pub project: ProjectId,
     /// The forge's id of it.
     pub remote_id: String,
+    /// How long the same id with the same body is the same delivery; for as long as it is kept, where not set.
+    pub id_stands_for: Option<Duration>,
     /// The forge's name of the event.
     pub event: String,
     /// How it was verified.
@@ -97,14 +100,18 @@ fn read(row: &Row<'_, '_>) -> Result<Delivery, DbError> {
 
 /// Stores a delivery and sees to it that the project's remote will be looked at. The same delivery
 /// again changes nothing.
-pub fn accept(tx: &mut Tx<'_>, new: &NewDelivery) -> Result<Accepted, DbError> {
+pub fn accept(tx: &mut Tx<'_>, project: ProjectId, new: &NewDelivery) -> Result<Accepted, DbError> {
+    if let Some(window) = new.id_stands_for {
+        let since = tx.now().minus(window);
+        tx.execute(OUTLIVED, params![project, &new.remote_id, since])?;
+    }
     let now = tx.now();
     let id = DeliveryId::new(now, tx.random());
     let inserted = tx.execute(
         INSERT,
         params![
             id,
-            new.project,
+            project,
             &new.remote_id,
             &new.event,
             &new.verifier,
@@ -114,10 +121,10 @@ pub fn accept(tx: &mut Tx<'_>, new: &NewDelivery) -> Result<Accepted, DbError> {
         ],
     )?;
     if inserted == 1 {
-        job::ask_for_look(tx, new.project, job::PRIORITY_HOOK)?;
+        job::ask_for_look(tx, project, job::PRIORITY_HOOK)?;
         return Ok(Accepted::New(id));
     }
-    let known = tx.query_one(KNOWN, params![new.project, &new.remote_id], |row| {
+    let known = tx.query_one(KNOWN, params![project, &new.remote_id], |row| {
         let first: Vec<u8> = row.get(2)?;
         let is_same = new.body.is(&first, row.get(1)?);
         Ok((row.get::<DeliveryId>(0)?, is_same.map_err(|fault| DbError::Corrupt(fault.to_string()))?))

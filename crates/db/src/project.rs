@@ -1,6 +1,10 @@
 //! Projects and the revisions of their settings.
 
-use gristmill_model::{ProjectId, ProjectName, ProjectSpec, Timestamp};
+use std::collections::BTreeMap;
+
+use gristmill_model::{
+    PatternName, ProjectId, ProjectName, ProjectPattern, ProjectSpec, RepoPath, Timestamp,
+};
 
 use crate::error::DbError;
 use crate::statements::statements;
@@ -8,10 +12,13 @@ use crate::tx::{Row, Tx};
 use crate::{job, params, schedule};
 
 statements! {
-    INSERT = "INSERT INTO project (id, name, state, rev, jobs_max, next_look_ms, created_ms) VALUES ($1, $2, 'active', 1, $3, $4, $5)";
+    INSERT = "INSERT INTO project (id, name, pattern, state, rev, jobs_max, next_look_ms, created_ms) VALUES ($1, $2, $3, 'active', 1, $4, $5, $6)";
     INSERT_SPEC = "INSERT INTO project_spec (project_id, rev, digest, spec, imported_ms) VALUES ($1, $2, $3, $4, $5)";
     NEWEST_DIGEST = "SELECT digest = $2 FROM project_spec JOIN project ON project.id = project_id AND project.rev = project_spec.rev WHERE project_id = $1";
-    NEW_REV = "UPDATE project SET rev = rev + 1, jobs_max = $2, next_look_ms = $3 WHERE id = $1 RETURNING rev";
+    NEW_REV = "UPDATE project SET rev = rev + 1, pattern = $2, jobs_max = $3, next_look_ms = $4 WHERE id = $1 RETURNING rev";
+    OF_PATTERN = "SELECT project.id, name, state, project.rev, spec, repository_id, looked_ms, look_error FROM project JOIN project_spec ON project_id = project.id AND project_spec.rev = project.rev WHERE pattern = $1 AND name > $2 ORDER BY name LIMIT $3";
+    COUNT_OF_PATTERN = "SELECT count(*) FROM project WHERE pattern = $1";
+    BY_NAME_IN_ANY_CASE = "SELECT id FROM project WHERE pattern = $1 AND lower(name) = lower($2)";
     ENABLE = "UPDATE project SET state = 'active', next_look_ms = $2 WHERE id = $1 AND state = 'disabled'";
     DISABLE = "UPDATE project SET state = 'disabled', next_look_ms = NULL WHERE id = $1 AND state = 'active'";
     BY_NAME = "SELECT project.id, name, state, project.rev, spec, repository_id, looked_ms, look_error FROM project JOIN project_spec ON project_id = project.id AND project_spec.rev = project.rev WHERE name = $1";
@@ -97,11 +104,22 @@ pub fn spec_at(tx: &mut Tx<'_>, id: ProjectId, rev: i64) -> Result<Option<Projec
 }
 
 /// Takes the projects of the configuration over: new ones are made, changed ones get a new revision,
-/// those no longer there are disabled (their data stays). Unchanged ones cost a comparison.
-/// Returns the names whose settings are new.
-pub fn import(tx: &mut Tx<'_>, specs: &[ProjectSpec]) -> Result<Vec<ProjectName>, DbError> {
+/// those no longer there are disabled (their data stays). Unchanged ones cost a comparison. Projects that
+/// were made from a pattern follow it. Returns the names whose settings are new.
+pub fn import(
+    tx: &mut Tx<'_>,
+    specs: &[ProjectSpec],
+    patterns: &[ProjectPattern],
+) -> Result<Vec<ProjectName>, DbError> {
+    let mut specs: BTreeMap<ProjectName, ProjectSpec> =
+        specs.iter().map(|spec| (spec.name.clone(), spec.clone())).collect();
+    for pattern in patterns {
+        for spec in followers(tx, pattern, &specs)? {
+            specs.entry(spec.name.clone()).or_insert(spec);
+        }
+    }
     let mut changed = Vec::new();
-    for spec in specs {
+    for spec in specs.values() {
         if import_one(tx, spec)? {
             changed.push(spec.name.clone());
         }
@@ -111,12 +129,59 @@ pub fn import(tx: &mut Tx<'_>, specs: &[ProjectSpec]) -> Result<Vec<ProjectName>
         let page = list(tx, &after, 100)?;
         let Some(last) = page.last() else { break };
         after = last.name.as_str().to_owned();
-        for project in page.iter().filter(|project| !specs.iter().any(|spec| spec.name == project.name)) {
+        for project in page.iter().filter(|project| !specs.contains_key(&project.name)) {
             tx.execute(DISABLE, params![project.id])?;
             schedule::remove(tx, project.id)?;
         }
     }
     Ok(changed)
+}
+
+/// The settings, by the pattern as it is now, of the projects that were made from it. A repository that
+/// has a project of its own is not the pattern's.
+fn followers(
+    tx: &mut Tx<'_>,
+    pattern: &ProjectPattern,
+    specs: &BTreeMap<ProjectName, ProjectSpec>,
+) -> Result<Vec<ProjectSpec>, DbError> {
+    let mut found = Vec::new();
+    let mut after = String::new();
+    loop {
+        let page = tx.query(OF_PATTERN, params![pattern.name.as_str(), &after, 100], read)?;
+        let Some(last) = page.last() else { return Ok(found) };
+        after = last.name.as_str().to_owned();
+        let is_own =
+            |repository: &RepoPath| specs.values().any(|spec| is_of(spec, &pattern.forge, repository));
+        let left =
+            page.iter().map(|project| &project.spec.repository).filter(|repository| !is_own(repository));
+        found.extend(left.filter_map(|repository| pattern.expand(repository)));
+    }
+}
+
+fn is_of(spec: &ProjectSpec, forge: &str, repository: &RepoPath) -> bool {
+    spec.pattern.is_none()
+        && spec.forge == forge
+        && spec.repository.as_str().eq_ignore_ascii_case(repository.as_str())
+}
+
+/// The project of a repository that a pattern covers, made where there is none yet; `None` where the pattern
+/// has `max` projects already. `spec` is what the pattern makes of the repository.
+pub fn of_pattern(
+    tx: &mut Tx<'_>,
+    spec: &ProjectSpec,
+    pattern: &PatternName,
+    max: i64,
+) -> Result<Option<ProjectId>, DbError> {
+    let known = tx.query_one(BY_NAME_IN_ANY_CASE, params![pattern.as_str(), &spec.name], |row| row.get(0))?;
+    if known.is_some() {
+        return Ok(known);
+    }
+    let count = tx.query_one(COUNT_OF_PATTERN, params![pattern.as_str()], |row| row.get::<i64>(0))?;
+    if count.unwrap_or(0) >= max {
+        return Ok(None);
+    }
+    import_one(tx, spec)?;
+    Ok(by_name(tx, &spec.name)?.map(|project| project.id))
 }
 
 fn import_one(tx: &mut Tx<'_>, spec: &ProjectSpec) -> Result<bool, DbError> {
@@ -126,7 +191,8 @@ fn import_one(tx: &mut Tx<'_>, spec: &ProjectSpec) -> Result<bool, DbError> {
     let next_look = (spec.poll_seconds > 0).then_some(now);
     let Some(project) = by_name(tx, &spec.name)? else {
         let id = ProjectId::new(now, tx.random());
-        tx.execute(INSERT, params![id, &spec.name, spec.jobs_max, next_look, now])?;
+        let pattern = spec.pattern.as_ref().map(PatternName::as_str);
+        tx.execute(INSERT, params![id, &spec.name, pattern, spec.jobs_max, next_look, now])?;
         tx.execute(INSERT_SPEC, params![id, 1, digest, text, now])?;
         schedule::set(tx, id, spec)?;
         tx.wake_workers();
@@ -143,8 +209,9 @@ fn import_one(tx: &mut Tx<'_>, spec: &ProjectSpec) -> Result<bool, DbError> {
         }
         return Ok(false);
     }
-    let rev =
-        tx.query_one(NEW_REV, params![project.id, spec.jobs_max, next_look], |row| row.get::<i64>(0))?;
+    let pattern = spec.pattern.as_ref().map(PatternName::as_str);
+    let values = params![project.id, pattern, spec.jobs_max, next_look];
+    let rev = tx.query_one(NEW_REV, values, |row| row.get::<i64>(0))?;
     tx.execute(INSERT_SPEC, params![project.id, rev, digest, text, now])?;
     schedule::set(tx, project.id, spec)?;
     tx.wake_workers();

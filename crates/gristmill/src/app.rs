@@ -7,14 +7,14 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use anyhow::{Context, bail};
 use gristmill_db::{Db, DbError, project};
-use gristmill_forge::{Forge, Secret, VerifyOptions};
-use gristmill_git::{Credentials, Git, GitOptions, Protocol, Remote, RemoteUrl};
-use gristmill_model::{BootId, Clock, ProjectId, ProjectSpec};
+use gristmill_git::{Git, GitOptions, Protocol, Remote, RemoteUrl};
+use gristmill_model::{BootId, Clock, PatternName, ProjectId, ProjectPattern, ProjectSpec};
 use gristmill_storage::{Storage, StorageUrl};
 
 use crate::clock::{SystemClock, system_random};
 use crate::config::{self, Config, Surroundings};
 use crate::folders;
+use crate::live::Live;
 use crate::logs::Logs;
 
 /// What the parts of a running program share; clones share it.
@@ -49,28 +49,6 @@ impl std::ops::Deref for App {
     }
 }
 
-/// The configuration in force, ready to be used.
-pub struct Live {
-    /// As it was read.
-    pub config: Config,
-    /// What hooks need, by the project's name. Only projects with a webhook are here.
-    pub hooks: HashMap<String, Hook>,
-    /// What fetching needs beyond the spec, by the project's id.
-    pub credentials: HashMap<ProjectId, Credentials>,
-}
-
-/// What accepting a project's webhooks needs.
-pub struct Hook {
-    /// The project.
-    pub project: ProjectId,
-    /// Which forge sends.
-    pub forge: Forge,
-    /// Its secrets; any is good.
-    pub secrets: Vec<Secret>,
-    /// What is taken besides.
-    pub options: VerifyOptions,
-}
-
 impl App {
     /// Opens the database, the storage and git, as configured, and imports the projects.
     pub async fn open(config: Config, around: &Surroundings) -> anyhow::Result<App> {
@@ -98,7 +76,7 @@ impl App {
         let git = open_git(&config, around)?;
         let logs = Logs::open(data.join("logs")).context("the folder of the logs cannot be made")?;
         let mirrors = data.join("mirrors");
-        let live = RwLock::new(Arc::new(Live::new(config, HashMap::new(), around)?));
+        let live = RwLock::new(Arc::new(Live::new(config, &HashMap::new(), around)?));
         Ok(App(Arc::new(Inner { db, storage, git, logs, mirrors, clock, boot, live })))
     }
 
@@ -111,11 +89,13 @@ impl App {
     /// cannot be used is refused, and the one before stays.
     pub async fn take_up(&self, config: Config, around: &Surroundings) -> anyhow::Result<()> {
         // Secrets that cannot be read are found before anything is written.
-        Live::new(config.clone(), HashMap::new(), around)?;
+        Live::new(config.clone(), &HashMap::new(), around)?;
         let enabled = config.projects.iter().filter(|project| project.enabled);
         let specs: Vec<ProjectSpec> = enabled.map(|project| project.spec.clone()).collect();
+        let enabled = config.patterns.iter().filter(|project| project.enabled);
+        let patterns: Vec<ProjectPattern> = enabled.filter_map(|project| project.pattern.clone()).collect();
         let imported = self.db.transact(move |tx| {
-            let changed = project::import(tx, &specs)?;
+            let changed = project::import(tx, &specs, &patterns)?;
             let mut ids = HashMap::new();
             for spec in &specs {
                 if let Some(project) = project::by_name(tx, &spec.name)? {
@@ -129,7 +109,7 @@ impl App {
             tracing::info!(project.name = %name, "the settings of a project are imported");
         }
         // Hooks see either the old configuration or the new one, never none.
-        let live = Arc::new(Live::new(config, ids, around)?);
+        let live = Arc::new(Live::new(config, &ids, around)?);
         *self.live.write().unwrap_or_else(PoisonError::into_inner) = live;
         Ok(())
     }
@@ -140,45 +120,10 @@ impl App {
     }
 
     /// Where a project is fetched from, with what lets us in.
-    pub fn remote(&self, id: ProjectId, spec: &ProjectSpec) -> Result<Remote, gristmill_git::UrlError> {
-        let url: RemoteUrl = spec.git.parse()?;
-        Ok(Remote::with_token(url, self.live().credentials.get(&id).cloned()))
-    }
-}
-
-impl Live {
-    fn new(config: Config, ids: HashMap<String, ProjectId>, around: &Surroundings) -> anyhow::Result<Live> {
-        let mut hooks = HashMap::new();
-        let mut credentials = HashMap::new();
-        for project in config.projects.iter().filter(|project| project.enabled && around.needs_secrets) {
-            let name = project.spec.name.to_string();
-            let id = ids.get(&name).copied();
-            let of_project = || format!("project `{name}` ({})", project.place);
-            if let Some(source) = &project.git_token {
-                let token = source.resolve(&*around.env).with_context(of_project)?;
-                let token = String::from_utf8(token).ok().and_then(|token| {
-                    Credentials::new(
-                        project.git_username.clone().unwrap_or("x-access-token".to_owned()),
-                        token,
-                    )
-                });
-                let token = token.with_context(|| {
-                    format!("{}: the token has characters that no token has", of_project())
-                })?;
-                credentials.extend(id.map(|id| (id, token)));
-            }
-            let mut secrets = Vec::new();
-            for source in &project.secrets {
-                let bytes = source.resolve(&*around.env).with_context(of_project)?;
-                secrets.push(Secret::new(bytes).with_context(of_project)?);
-            }
-            let forge: Forge = project.spec.forge.parse().with_context(of_project)?;
-            if let (Some(id), false) = (id, secrets.is_empty()) {
-                let options = VerifyOptions { allow_sha1: project.allow_sha1 };
-                hooks.insert(name, Hook { project: id, forge, secrets, options });
-            }
-        }
-        Ok(Live { config, hooks, credentials })
+    pub fn remote(&self, spec: &ProjectSpec) -> Result<Remote, gristmill_git::UrlError> {
+        let configured = spec.pattern.as_ref().map_or(spec.name.as_str(), PatternName::as_str);
+        let credentials = self.live().credentials.get(configured).cloned();
+        Ok(Remote::with_token(spec.git.parse::<RemoteUrl>()?, credentials))
     }
 }
 

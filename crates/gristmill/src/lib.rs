@@ -12,6 +12,7 @@ pub mod fail;
 mod folders;
 pub mod http;
 pub mod intake;
+pub mod live;
 pub mod logs;
 pub mod look;
 pub mod pipelines;

@@ -112,7 +112,7 @@ async fn settle(
 }
 
 async fn ask(step: &Step, project: &Project) -> Result<Seen, String> {
-    let remote = step.app.remote(project.id, &project.spec).map_err(|error| error.to_string())?;
+    let remote = step.app.remote(&project.spec).map_err(|error| error.to_string())?;
     let limits = ListLimits { time_max: ANSWER_MAX, ..ListLimits::default() };
     let refs = step.app.git.ls_remote(&remote, limits).await.map_err(|error| error.to_string())?;
     if refs.refs_skipped > 0 {

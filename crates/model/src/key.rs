@@ -158,6 +158,31 @@ pub struct KeyFields<'a> {
     pub date: &'a str,
 }
 
+/// Which repositories keys are made for.
+#[derive(Clone, Copy, Debug)]
+pub enum Repositories<'a> {
+    /// This one.
+    One(&'a RepoPath),
+    /// All of this owner.
+    AllOf(&'a str),
+}
+
+impl Repositories<'_> {
+    fn owner(&self) -> &str {
+        match self {
+            Repositories::One(repository) => repository.owner(),
+            Repositories::AllOf(owner) => owner,
+        }
+    }
+
+    fn name(&self) -> Vec<Token> {
+        match self {
+            Repositories::One(repository) => pattern::literal(repository.name()),
+            Repositories::AllOf(_) => vec![Token::Within],
+        }
+    }
+}
+
 impl KeyTemplate {
     /// The template as it was written.
     pub fn as_str(&self) -> &str {
@@ -216,16 +241,21 @@ impl KeyTemplate {
 
     /// The keys that this template can make for refs matching `ref_glob` (without `refs/heads/` or
     /// `refs/tags/`), as a pattern; for the collision check.
-    pub fn possible_keys(&self, repository: &RepoPath, ref_glob: &str, is_tag: bool) -> Vec<Token> {
+    pub fn possible_keys(&self, repositories: Repositories<'_>, ref_glob: &str, is_tag: bool) -> Vec<Token> {
         let mut tokens = Vec::new();
         for part in &self.parts {
             match part {
                 Part::Literal(text) => tokens.extend(pattern::literal(text)),
                 Part::Field { field, flat } => {
                     let mut value = match field {
-                        Field::Owner => pattern::literal(repository.owner()),
-                        Field::Repo => pattern::literal(repository.name()),
-                        Field::FullName => pattern::literal(repository.as_str()),
+                        Field::Owner => pattern::literal(repositories.owner()),
+                        Field::Repo => repositories.name(),
+                        Field::FullName => {
+                            let mut value = pattern::literal(repositories.owner());
+                            value.push(Token::Char('/'));
+                            value.extend(repositories.name());
+                            value
+                        }
                         Field::Branch | Field::Tag => pattern::glob(ref_glob),
                         Field::Ref => {
                             let mut value = pattern::literal(if is_tag { "tags/" } else { "heads/" });
@@ -246,6 +276,11 @@ impl KeyTemplate {
             }
         }
         tokens
+    }
+
+    /// Whether the template names the repository.
+    pub fn names_repository(&self) -> bool {
+        self.asks_for(Field::Repo) || self.asks_for(Field::FullName)
     }
 
     /// Whether two different refs can have the same key: the template names neither the ref nor the commit.

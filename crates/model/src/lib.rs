@@ -19,10 +19,13 @@ pub use digest::Digest;
 pub use event::{Event, EventKind, EventRepository};
 pub use git::{BlobId, CommitId, GitRef, ObjectFormat, ObjectId, TreeId};
 pub use id::{ArtifactId, BootId, DeliveryId, JobId, ProjectId, PublicationId, RunId, TokenId};
-pub use key::{KeyFields, KeyTemplate, ObjectKey, RepoPath};
+pub use key::{KeyFields, KeyTemplate, ObjectKey, RepoPath, Repositories};
 pub use pattern::{NamePattern, RefFilter};
 pub use plan::{EdgeKind, Plan, PlanError, PlannedEdge, PlannedJob};
-pub use spec::{ArchiveSpec, FirstLook, Keep, PipelineKind, PipelineSpec, ProjectName, ProjectSpec};
+pub use spec::{
+    ArchiveFormat, ArchiveSpec, FirstLook, Keep, PatternName, PatternNameError, PipelineKind, PipelineSpec,
+    ProjectName, ProjectPattern, ProjectSpec, REPO_PLACEHOLDER,
+};
 pub use state::{DeliveryState, JobState, PublicationState, RunState, StepState};
 pub use time::{Clock, ManualClock, Timestamp};
 

@@ -1,10 +1,14 @@
 //! [`ProjectSpec`]: a project as the configuration describes it, without its secrets. Imported into the
 //! database; runs are pinned to a revision of it.
 
+mod pattern;
+
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+
+pub use pattern::{PatternName, PatternNameError, ProjectPattern, REPO_PLACEHOLDER};
 
 use crate::digest::Digest;
 use crate::git::GitRef;
@@ -34,7 +38,9 @@ impl FromStr for ProjectName {
 
     fn from_str(text: &str) -> Result<ProjectName, ProjectNameError> {
         let part_is_good = |part: &str| {
-            part.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_')
+            !part.is_empty()
+                && !part.starts_with('-')
+                && !matches!(part, "." | "..")
                 && part.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
         };
         if text.len() <= 200 && text.split('/').all(part_is_good) {
@@ -64,6 +70,9 @@ crate::serde_as_text!(ProjectName);
 pub struct ProjectSpec {
     /// Its name.
     pub name: ProjectName,
+    /// The pattern it was made from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pattern: Option<PatternName>,
     /// Where git fetches from. Holds no credentials.
     pub git: String,
     /// Which forge sends its webhooks.
@@ -131,9 +140,51 @@ pub enum PipelineKind {
     Archive(ArchiveSpec),
 }
 
+/// The formats of archives, by the names that their files end with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub enum ArchiveFormat {
+    /// Zip.
+    #[default]
+    #[serde(rename = "zip")]
+    Zip,
+    /// Tar, not compressed.
+    #[serde(rename = "tar")]
+    Tar,
+    /// Tar, compressed by gzip.
+    #[serde(rename = "tar.gz")]
+    TarGz,
+    /// Tar, compressed by Zstandard.
+    #[serde(rename = "tar.zst")]
+    TarZst,
+}
+
+impl ArchiveFormat {
+    /// Every format, in the order in which people are told of them.
+    pub const ALL: [ArchiveFormat; 4] =
+        [ArchiveFormat::Zip, ArchiveFormat::Tar, ArchiveFormat::TarGz, ArchiveFormat::TarZst];
+
+    /// Its name, which is also what its files end with.
+    pub const fn name(self) -> &'static str {
+        match self {
+            ArchiveFormat::Zip => "zip",
+            ArchiveFormat::Tar => "tar",
+            ArchiveFormat::TarGz => "tar.gz",
+            ArchiveFormat::TarZst => "tar.zst",
+        }
+    }
+
+    /// Whether it is the default, which is not stored: rows from before there was a choice stay as they are.
+    fn is_zip(&self) -> bool {
+        *self == ArchiveFormat::Zip
+    }
+}
+
 /// Settings of an archive pipeline.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct ArchiveSpec {
+    /// How it is written.
+    #[serde(default, skip_serializing_if = "ArchiveFormat::is_zip")]
+    pub format: ArchiveFormat,
     /// The key for branches.
     pub key: KeyTemplate,
     /// The key for tags.

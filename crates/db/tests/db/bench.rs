@@ -61,6 +61,7 @@ pub fn spec(name: &str, jobs_max: i64) -> ProjectSpec {
         first_look: FirstLook::Build,
         keep: Keep::default(),
         kind: PipelineKind::Archive(ArchiveSpec {
+            format: gristmill_model::ArchiveFormat::Zip,
             key: "{branch}.zip".parse().unwrap(),
             tag_key: None,
             release_key: None,
@@ -69,6 +70,7 @@ pub fn spec(name: &str, jobs_max: i64) -> ProjectSpec {
     };
     ProjectSpec {
         name: name.parse().unwrap(),
+        pattern: None,
         git: "https://example.org/r".to_owned(),
         forge: "github".to_owned(),
         repository: "acme/r".parse().unwrap(),
@@ -102,10 +104,10 @@ pub fn chain(kinds: &[&str]) -> Plan {
     Plan::chain(jobs(kinds).jobs)
 }
 
-pub fn delivery(project: ProjectId, id: &str, body: &str) -> NewDelivery {
+pub fn delivery(id: &str, body: &str) -> NewDelivery {
     NewDelivery {
-        project,
         remote_id: id.to_owned(),
+        id_stands_for: None,
         event: "push".to_owned(),
         verifier: "hmac".to_owned(),
         body: Body::pack(body.as_bytes()),
@@ -153,7 +155,7 @@ impl Bench {
 
     pub fn import(&self, specs: &[ProjectSpec]) -> Vec<ProjectId> {
         self.tx(|tx| {
-            project::import(tx, specs)?;
+            project::import(tx, specs, &[])?;
             specs.iter().map(|spec| Ok(project::by_name(tx, &spec.name)?.unwrap().id)).collect()
         })
     }

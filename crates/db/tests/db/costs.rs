@@ -111,7 +111,7 @@ fn costs(count: usize) -> Vec<(&'static str, u64)> {
     cost("rescue", &|tx| job::rescue(tx, Rescue::Expired, 9).map(drop));
     cost("expired", &|tx| due::expired_leases(tx).map(drop));
     cost("work", &|tx| due::work(tx).map(drop));
-    cost("accept", &|tx| delivery::accept(tx, &webhook(full, "new", "{}")).map(drop));
+    cost("accept", &|tx| delivery::accept(tx, full, &webhook("new", "{}")).map(drop));
     cost("waiting", &|tx| {
         assert_eq!(delivery::waiting(tx, full, 9, 99)?.0.len(), 1);
         Ok(())

@@ -11,7 +11,7 @@ use crate::bench::{Bench, START, delivery as webhook, spec, succeeded};
 const DAY_MS: i64 = 24 * 3_600_000;
 
 fn accept(bench: &Bench, project: ProjectId, id: &str, body: &str) -> Accepted {
-    bench.tx(|tx| delivery::accept(tx, &webhook(project, id, body)))
+    bench.tx(|tx| delivery::accept(tx, project, &webhook(id, body)))
 }
 
 fn new(answer: Accepted) -> DeliveryId {

@@ -141,8 +141,8 @@ fn many_accept_at_once_and_each_gets_its_answer_after_its_row_is_there() {
                     if number >= 600 {
                         return;
                     }
-                    let new = webhook(project, &format!("d{}", number / 2), "{}");
-                    let answer = db.transact_blocking(move |tx| delivery::accept(tx, &new)).unwrap();
+                    let new = webhook(&format!("d{}", number / 2), "{}");
+                    let answer = db.transact_blocking(move |tx| delivery::accept(tx, project, &new)).unwrap();
                     let (Accepted::New(id) | Accepted::Again(id)) = answer else { panic!("{answer:?}") };
                     let kept = db.read_blocking(|tx| delivery::by_id(tx, id)).unwrap();
                     assert!(kept.is_some(), "answered before it could be read");
@@ -220,14 +220,14 @@ fn a_full_disk_refuses_takes_back_and_passes() {
     let kept = count(&db);
     let project = ProjectId::new(Timestamp(1), 1);
     let numbers: String = (0..30_000).map(|number| number.to_string()).collect();
-    let large = webhook(project, "d1", &numbers);
+    let large = webhook("d1", &numbers);
     let copy = large.clone();
-    let refused = db.transact_blocking(move |tx| delivery::accept(tx, &copy));
+    let refused = db.transact_blocking(move |tx| delivery::accept(tx, project, &copy));
     assert_eq!(refused, Err(DbError::Full));
     assert_eq!(db.check(), Ok(Vec::new()), "the file is whole");
     assert_eq!((count(&db), db.read_blocking(delivery::waiting_count)), (kept, Ok(0)));
     db.transact_blocking(|tx| tx.query_one(NO_LIMIT, params![], |row| row.get::<i64>(0))).unwrap();
-    let accepted = db.transact_blocking(move |tx| delivery::accept(tx, &large));
+    let accepted = db.transact_blocking(move |tx| delivery::accept(tx, project, &large));
     assert!(matches!(accepted, Ok(Accepted::New(_))), "it goes on by itself: {accepted:?}");
     assert!(
         db.read_blocking(|tx| tx.query_one(PAGES, params![], |row| row.get::<i64>(0))).unwrap() > Some(200)

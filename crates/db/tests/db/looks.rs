@@ -103,7 +103,7 @@ fn what_waits_without_a_look_gets_one() {
     let ids = bench.import(&[spec("acme/a", 1), spec("acme/b", 1), spec("acme/c", 1)]);
     let seen = |limit| bench.tx(|tx| job::look_where_waiting(tx, limit));
     assert_eq!(seen(9), 0, "nothing waits");
-    bench.tx(|tx| delivery::accept(tx, &webhook(ids[0], "d1", "{}")));
+    bench.tx(|tx| delivery::accept(tx, ids[0], &webhook("d1", "{}")));
     let build = BuildRequest { pipeline: None, git_ref: None, cause: "manual".to_owned(), cause_id: None };
     bench.tx(|tx| request::add(tx, ids[1], &build));
     assert_eq!(seen(9), 0, "both have a look that is ready");
@@ -131,7 +131,7 @@ fn what_waits_without_a_look_gets_one() {
 fn disabled_projects_are_not_looked_at() {
     let bench = Bench::new();
     let ids = bench.import(&[spec("acme/a", 1)]);
-    bench.tx(|tx| delivery::accept(tx, &webhook(ids[0], "d1", "{}")));
+    bench.tx(|tx| delivery::accept(tx, ids[0], &webhook("d1", "{}")));
     bench.finish(&bench.lease_one(), failed("given up"));
     bench.import(&[]);
     assert_eq!(bench.tx(|tx| job::look_where_waiting(tx, 9)), 0);

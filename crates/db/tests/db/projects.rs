@@ -9,7 +9,7 @@ use gristmill_model::{ProjectId, ProjectName, ProjectSpec, Timestamp};
 use crate::bench::{Bench, START, chain, commit, delivery as webhook, desire, digest, main_branch, spec};
 
 fn import(bench: &Bench, specs: &[ProjectSpec]) -> Vec<String> {
-    bench.tx(|tx| project::import(tx, specs)).iter().map(ToString::to_string).collect()
+    bench.tx(|tx| project::import(tx, specs, &[])).iter().map(ToString::to_string).collect()
 }
 
 fn by_name(bench: &Bench, name: &str) -> project::Project {
@@ -175,7 +175,7 @@ fn purging_leaves_nothing_of_a_project_and_all_of_the_others() {
     let bench = Bench::new();
     let ids = bench.import(&[scheduled("acme/a", "0 4 * * *"), scheduled("acme/b", "0 4 * * *")]);
     for (index, id) in ids.iter().enumerate() {
-        bench.tx(|tx| delivery::accept(tx, &webhook(*id, "d", "{}")));
+        bench.tx(|tx| delivery::accept(tx, *id, &webhook("d", "{}")));
         bench.tx(|tx| head::moved(tx, *id, &main_branch(), Some(commit(1)), None));
         let run = bench.run(*id, &chain(&["x", "y"]));
         let lease = bench.lease(9).into_iter().find(|lease| lease.run == Some(run)).unwrap();

@@ -289,6 +289,7 @@ mod tests {
         let db = Db::open(&path, std::sync::Arc::new(SystemClock), system_random()).unwrap();
         let spec = |name: &str| gristmill_model::ProjectSpec {
             name: name.parse().unwrap(),
+            pattern: None,
             git: "https://127.0.0.1/a.git".to_owned(),
             forge: "github".to_owned(),
             repository: "acme/shop".parse().unwrap(),
@@ -298,7 +299,7 @@ mod tests {
             pipelines: Vec::new(),
         };
         let specs = ["a", "b", "c", "d", "e"].map(spec);
-        transact(&db, move |tx| Ok(projects::import(tx, &specs)?)).unwrap();
+        transact(&db, move |tx| Ok(projects::import(tx, &specs, &[])?)).unwrap();
         for page in [1, 2, 5, 6] {
             let found = read(&db, |tx| all_projects(tx, page)).unwrap();
             let names: Vec<&str> = found.iter().map(|one| one.name.as_str()).collect();

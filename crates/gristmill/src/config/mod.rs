@@ -8,6 +8,7 @@ mod collision;
 mod edit;
 mod error;
 mod files;
+mod network;
 mod pipeline;
 mod project;
 mod reader;
@@ -25,7 +26,9 @@ use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use gristmill_model::ProjectSpec;
+use gristmill_forge::HeaderName;
+use gristmill_model::{ProjectPattern, ProjectSpec};
+use ipnet::IpNet;
 
 pub use edit::{AddError, Added, NewProject, add_project};
 pub use error::{ConfigErrors, Finding, Place};
@@ -94,8 +97,10 @@ pub struct Config {
     pub storage: StorageUrl,
     /// The `[worker]`.
     pub worker: Worker,
-    /// Every `[[project]]` of every file, in the order of files and lines.
+    /// Every `[[project]]` of one repository, in the order of files and lines.
     pub projects: Vec<Project>,
+    /// Every `[[project]]` that is a pattern.
+    pub patterns: Vec<Project>,
     /// The files that were read, the main one first; none where there is none.
     pub files: Vec<PathBuf>,
     /// What is odd but does no harm yet.
@@ -112,6 +117,8 @@ pub struct Server {
     /// Whether archives are served to everybody. By default only where nobody else can come: it listens
     /// on the loopback and has no `public_url`.
     pub anonymous_read: bool,
+    /// Proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpNet>,
     /// The longest webhook body taken.
     pub body_bytes_max: u64,
     /// The most bytes of bodies that are held at once, over all deliveries.
@@ -153,23 +160,47 @@ pub struct Worker {
     pub archive_bytes_max: u64,
 }
 
+/// How webhooks are signed, where a forge leaves a choice.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct HookSettings {
+    /// GitHub: whether the legacy signature with SHA-1 is taken.
+    pub allow_sha1: bool,
+    /// Bitbucket Server: whether a password comes by HTTP's Basic scheme instead of a signature.
+    pub basic: bool,
+    /// Azure DevOps: the header that the secret comes in instead of as a password.
+    pub header: Option<HeaderName>,
+}
+
 /// One `[[project]]`: what is stored of it, and what only the configuration knows.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Project {
-    /// What is imported into the database.
+    /// What is imported into the database. For a pattern: what is made of a repository called `sample`.
     pub spec: ProjectSpec,
+    /// The pattern, where it is one.
+    pub pattern: Option<ProjectPattern>,
     /// Whether anything is done for it.
     pub enabled: bool,
     /// The secrets of its webhook, any of which is good; without one it has no webhook.
     pub secrets: Vec<SecretSource>,
-    /// Whether the legacy signature with SHA-1 is taken.
-    pub allow_sha1: bool,
+    /// From where its webhooks may come, besides being signed; from anywhere, where there are none.
+    pub allow_from: Vec<IpNet>,
+    /// Whether its webhooks may also come to `/gitpull`, the address of the systems before.
+    pub gitpull: bool,
+    /// How its webhooks are signed, where its forge leaves a choice.
+    pub hook: HookSettings,
     /// The token that git presents, over https.
     pub git_token: Option<SecretSource>,
     /// The user that git presents with the token, where the forge wants another than its usual one.
     pub git_username: Option<String>,
     /// Where it is configured.
     pub place: Place,
+}
+
+impl Project {
+    /// The name as it is configured: the project's, or the pattern's.
+    pub fn name(&self) -> &str {
+        self.pattern.as_ref().map_or(self.spec.name.as_str(), |pattern| pattern.name.as_str())
+    }
 }
 
 impl Config {
@@ -199,13 +230,16 @@ impl Config {
         validate::projects(&projects, &mut findings.borrow_mut());
         let paths: Vec<PathBuf> = files.texts.iter().map(|(path, _)| path.clone()).collect();
         let warnings = findings.into_inner().finish(&paths)?;
+        let all = projects.into_iter().map(|parsed| parsed.project);
+        let (patterns, projects) = all.partition(|project| project.pattern.is_some());
         Ok(Config {
             server: settings.server,
             data_dir: settings.data_dir,
             database: settings.database,
             storage: settings.storage,
             worker: settings.worker,
-            projects: projects.into_iter().map(|parsed| parsed.project).collect(),
+            projects,
+            patterns,
             files: paths,
             warnings,
         })

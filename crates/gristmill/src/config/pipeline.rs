@@ -2,7 +2,8 @@
 
 use gristmill_model::key::{KEY_PRESETS, KeyPreset, key_preset};
 use gristmill_model::{
-    ArchiveSpec, FirstLook, Keep, KeyTemplate, NamePattern, PipelineKind, PipelineSpec, RefFilter,
+    ArchiveFormat, ArchiveSpec, FirstLook, Keep, KeyTemplate, NamePattern, PipelineKind, PipelineSpec,
+    RefFilter,
 };
 
 use super::error::Place;
@@ -10,7 +11,6 @@ use super::reader::{Field, Section, nearest, shown};
 use super::server;
 
 const KINDS: [&str; 1] = ["archive"];
-const FORMATS: [&str; 1] = ["zip"];
 /// The preset used where no key is given.
 const PRESET: &str = "git2s3";
 /// The most patterns of one list.
@@ -138,15 +138,24 @@ fn read_keep(field: &Field<'_>) -> Option<Keep> {
     Some(Keep { versions, days })
 }
 
+fn read_format(field: &Field<'_>) -> Option<ArchiveFormat> {
+    let word = one_of(field, &ArchiveFormat::ALL.map(ArchiveFormat::name))?;
+    ArchiveFormat::ALL.into_iter().find(|format| format.name() == word)
+}
+
 fn read_archive(section: &mut Section<'_>) -> Option<ArchiveSpec> {
-    let format = section.get("format").map_or(Some("zip"), |field| one_of(&field, &FORMATS));
+    let format = section.get("format").map_or(Some(ArchiveFormat::Zip), |field| read_format(&field));
     let allow_shared_key = flag(section, "allow_shared_key");
     let key =
         section.get("key").map_or_else(|| key_preset(PRESET).map(Key::Preset), |field| read_key(&field));
     let tag_key = section.get("tag_key").map(|field| field.parsed(KEY_EXPECTED));
     let release_key = section.get("release_key").map(|field| field.parsed(KEY_EXPECTED));
-    format?;
-    let preset = |text: &str| text.parse::<KeyTemplate>().expect("the presets are templates");
+    let format = format?;
+    // The presets are of zips; another format ends otherwise.
+    let preset = |text: &str| {
+        let text = text.strip_suffix("zip").expect("the presets are of zips");
+        format!("{text}{}", format.name()).parse::<KeyTemplate>().expect("the presets are templates")
+    };
     let (key, preset_tag, preset_release) = match key? {
         Key::Template(key) => {
             let for_tags = key_for_tags(&key);
@@ -157,7 +166,7 @@ fn read_archive(section: &mut Section<'_>) -> Option<ArchiveSpec> {
     // A wrong template (`Some(None)`) leaves the pipeline out, a missing one leaves it to the preset.
     let tag_key = tag_key.map_or(Some(preset_tag), |own| own.map(Some))?;
     let release_key = release_key.map_or(Some(preset_release), |own| own.map(Some))?;
-    Some(ArchiveSpec { key, tag_key, release_key, allow_shared_key })
+    Some(ArchiveSpec { format, key, tag_key, release_key, allow_shared_key })
 }
 
 /// The key for tags where only one for branches is written: `{branch}` becomes `tags/{tag}`, as in the

@@ -2,17 +2,17 @@
 
 use std::path::Path;
 
-use gristmill_model::{ProjectName, ProjectSpec, RepoPath};
+use gristmill_forge::Forge;
+use gristmill_model::{PatternName, ProjectName, ProjectPattern, ProjectSpec, REPO_PLACEHOLDER, RepoPath};
 
 use super::Surroundings;
 use super::error::Place;
+use super::network::networks;
 use super::pipeline::{self, ParsedPipeline};
 use super::reader::{Field, Section, nearest, shown};
 use super::secret::{self, SecretSource};
-use super::{Project, server, url};
+use super::{HookSettings, Project, server, url};
 
-/// The forges whose webhooks are understood.
-const FORGES: [&str; 1] = ["github"];
 /// Seconds between looks at a remote that nobody asked for.
 const POLL_SECONDS: i64 = 300;
 /// The most jobs of one project at once: one project does not fill a worker.
@@ -31,14 +31,26 @@ pub(super) struct Parsed {
 pub(super) fn read(mut section: Section<'_>, folder: &Path, around: &Surroundings) -> Option<Parsed> {
     let place = section.place();
     let name = section.need("name", "\"acme/shop\"").and_then(|field| read_name(&field));
+    let pattern = name.as_ref().and_then(Name::pattern).cloned();
     let allow_http = section.get("allow_http").and_then(|field| field.bool()).unwrap_or(false);
     let git = section.need("git", "\"https://github.com/acme/shop.git\"");
-    let git = git.and_then(|field| read_git(&field, allow_http));
-    let forge = section.get("forge").map_or(Some("github"), |field| read_forge(&field));
-    let repository = read_repository(&mut section, name.as_ref(), git.as_deref());
-    let repository_id = section.get("repository_id").and_then(|field| read_id(&field));
+    let git = git.and_then(|field| read_git(&field, allow_http, pattern.is_some()));
+    let forge = section.get("forge").map_or(Some(Forge::Github), |field| read_forge(&field));
+    let repository = match &pattern {
+        Some(name) => read_repositories(&mut section, name, git.as_deref()).map(Repository::AllOf),
+        None => read_repository(&mut section, name.as_ref(), git.as_deref()).map(Repository::One),
+    };
+    let repository_id = section.get("repository_id").and_then(|field| {
+        if pattern.is_some() {
+            field.error("`repository_id` is one repository's; a pattern has many, leave it out");
+            return None;
+        }
+        read_id(&field)
+    });
     let enabled = section.get("enabled").and_then(|field| field.bool()).unwrap_or(true);
-    let allow_sha1 = section.get("secret_sha1").and_then(|field| field.bool()).unwrap_or(false);
+    let hook = read_hook(&mut section, forge);
+    let allow_from = section.get("allow_from").map_or(Some(Vec::new()), |field| networks(&field));
+    let gitpull = section.get("gitpull").and_then(|field| field.bool()).unwrap_or(false);
     let fields = section.get("secret").and_then(|field| secret_fields(&field)).unwrap_or_default();
     let token = section.get("token");
     let sources: Vec<(Field<'_>, SecretSource)> = fields
@@ -68,34 +80,90 @@ pub(super) fn read(mut section: Section<'_>, folder: &Path, around: &Surrounding
     let pipelines = read_pipelines(&mut section);
     section.finish();
     let (pipelines, places) = pipelines.into_iter().map(|parsed| (parsed.spec, parsed.place)).unzip();
-    let spec = ProjectSpec {
-        name: name?,
-        git: git?,
-        forge: forge?.to_owned(),
-        repository: repository?,
-        repository_id,
-        poll_seconds: poll_seconds?,
-        jobs_max: jobs_max?,
-        pipelines,
+    let (git, forge, poll_seconds, jobs_max) = (git?, forge?.name().to_owned(), poll_seconds?, jobs_max?);
+    let (spec, pattern) = match (name?, repository?) {
+        (Name::Pattern(name), Repository::AllOf(repositories)) => {
+            let pattern =
+                ProjectPattern { name, git, forge, repositories, poll_seconds, jobs_max, pipelines };
+            (sample(&pattern), Some(pattern))
+        }
+        (Name::One(name), Repository::One(repository)) => {
+            let pattern = None;
+            let spec = ProjectSpec {
+                name,
+                pattern,
+                git,
+                forge,
+                repository,
+                repository_id,
+                poll_seconds,
+                jobs_max,
+                pipelines,
+            };
+            (spec, None)
+        }
+        // The repository is read as the name is.
+        _ => return None,
     };
-    let project = Project { spec, enabled, secrets, allow_sha1, git_token, git_username, place };
+    let project = Project {
+        spec,
+        pattern,
+        enabled,
+        secrets,
+        allow_from: allow_from?,
+        gitpull,
+        hook,
+        git_token,
+        git_username,
+        place,
+    };
     Some(Parsed { project, places })
 }
 
-fn read_name(field: &Field<'_>) -> Option<ProjectName> {
-    let expected = "a name, such as \"acme/shop\"";
-    if field.text(expected)?.contains('*') {
-        field.error(
-            "`name` is a pattern; one project for many repositories is not supported by this version yet, write one [[project]] for each",
-        );
-        return None;
-    }
-    field.parsed(expected)
+/// What a project is called.
+enum Name {
+    One(ProjectName),
+    Pattern(PatternName),
 }
 
-fn read_git(field: &Field<'_>, allow_http: bool) -> Option<String> {
+impl Name {
+    fn pattern(&self) -> Option<&PatternName> {
+        if let Name::Pattern(name) = self { Some(name) } else { None }
+    }
+}
+
+/// What it is at its forge.
+enum Repository {
+    One(RepoPath),
+    AllOf(PatternName),
+}
+
+fn read_name(field: &Field<'_>) -> Option<Name> {
+    let expected = "a name, such as \"acme/shop\", or a pattern, such as \"acme/*\"";
+    if field.text(expected)?.contains('*') {
+        field.parsed(expected).map(Name::Pattern)
+    } else {
+        field.parsed(expected).map(Name::One)
+    }
+}
+
+/// The project that the pattern makes of a repository called `sample`: what holds for it holds for all.
+fn sample(pattern: &ProjectPattern) -> ProjectSpec {
+    let repository = format!("{}/sample", pattern.repositories.owner()).parse().expect("an owner and a name");
+    pattern.expand(&repository).expect("the owner is the pattern's")
+}
+
+fn read_git(field: &Field<'_>, allow_http: bool, is_pattern: bool) -> Option<String> {
     let text = field.text("the repository's URL, such as \"https://github.com/acme/shop.git\"")?;
-    match url::git_remote(text, allow_http) {
+    if text.contains(REPO_PLACEHOLDER) != is_pattern {
+        field.error(if is_pattern {
+            "`git` has no {repo}, so that all repositories of the pattern would be fetched from one; expected such as \"https://github.com/acme/{repo}.git\""
+        } else {
+            "`git` has {repo}, which stands for the names that a pattern matches; `name` is none, such as \"acme/*\""
+        });
+        return None;
+    }
+    match url::git_remote(&text.replace(REPO_PLACEHOLDER, "sample"), allow_http) {
         Ok(_) => Some(text.to_owned()),
         Err(fault) => {
             field.error(format!("`git`: {fault}"));
@@ -104,26 +172,45 @@ fn read_git(field: &Field<'_>, allow_http: bool) -> Option<String> {
     }
 }
 
-fn read_forge(field: &Field<'_>) -> Option<&'static str> {
+/// The forges whose webhooks are taken. CodeCommit's need certificates fetched from Amazon.
+fn forges() -> impl Iterator<Item = Forge> {
+    Forge::ALL.into_iter().filter(|forge| *forge != Forge::Codecommit)
+}
+
+fn read_forge(field: &Field<'_>) -> Option<Forge> {
     let text = field.text("the name of a forge, such as \"github\"")?;
-    let known = FORGES.into_iter().find(|known| *known == text);
+    let known = forges().find(|known| known.name() == text);
     if known.is_none() {
-        let near = nearest(text, FORGES.into_iter())
+        let near = nearest(text, forges().map(Forge::name))
             .map_or_else(|| ".".to_owned(), |near| format!("; did you mean `{near}`?"));
         field.error(format!(
             "forge `{}` is not supported by this version{near} Known forges: {}",
             shown(text),
-            FORGES.join(", ")
+            forges().map(Forge::name).collect::<Vec<_>>().join(", ")
         ));
     }
     known
 }
 
-fn read_repository(
-    section: &mut Section<'_>,
-    name: Option<&ProjectName>,
-    git: Option<&str>,
-) -> Option<RepoPath> {
+/// What only some forges leave a choice of.
+fn read_hook(section: &mut Section<'_>, forge: Option<Forge>) -> HookSettings {
+    let mut only = |key: &'static str, of: Forge| {
+        let field = section.get(key)?;
+        if forge.is_some_and(|forge| forge != of) {
+            field.error(format!("`{key}` is for `forge = \"{of}\"` only; leave it out"));
+            return None;
+        }
+        Some(field)
+    };
+    HookSettings {
+        allow_sha1: only("secret_sha1", Forge::Github).and_then(|field| field.bool()).unwrap_or(false),
+        basic: only("secret_basic", Forge::BitbucketServer).and_then(|field| field.bool()).unwrap_or(false),
+        header: only("secret_header", Forge::AzureDevops)
+            .and_then(|field| field.parsed("the name of a header, such as \"X-Webhook-Token\"")),
+    }
+}
+
+fn read_repository(section: &mut Section<'_>, name: Option<&Name>, git: Option<&str>) -> Option<RepoPath> {
     if let Some(field) = section.get("repository") {
         return field.parsed("the repository's name at its forge, such as \"acme/shop\"");
     }
@@ -131,11 +218,30 @@ fn read_repository(
         let path = url.path.trim_matches('/');
         path.strip_suffix(".git").unwrap_or(path).parse().ok()
     });
-    let repository = from_url.or_else(|| name?.as_str().parse().ok());
+    let repository =
+        from_url.or_else(|| if let Name::One(name) = name? { name.as_str().parse().ok() } else { None });
     if repository.is_none() {
         section.error("neither `git` nor `name` tells the repository's name at its forge; add `repository = \"owner/name\"`, as its webhooks have it");
     }
     repository
+}
+
+/// The repositories of a pattern: `repository`, else what the URL says, else the pattern itself.
+fn read_repositories(
+    section: &mut Section<'_>,
+    name: &PatternName,
+    git: Option<&str>,
+) -> Option<PatternName> {
+    if let Some(field) = section.get("repository") {
+        return field.parsed("the repositories' names at their forge, such as \"acme/*\"");
+    }
+    let sample = git?.replace(REPO_PLACEHOLDER, "sample");
+    let from_url = url::git_remote(&sample, true).ok().filter(|url| !url.host.is_empty()).and_then(|url| {
+        let path = url.path.trim_matches('/');
+        let path = path.strip_suffix(".git").unwrap_or(path);
+        format!("{}/*", path.strip_suffix("/sample")?).parse().ok()
+    });
+    Some(from_url.unwrap_or_else(|| name.clone()))
 }
 
 fn read_id(field: &Field<'_>) -> Option<String> {

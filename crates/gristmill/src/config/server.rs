@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::network::networks;
 use super::reader::{Field, Section};
 use super::{DatabaseUrl, Server, StorageUrl, Worker, units, url};
 
@@ -27,6 +28,7 @@ impl Settings {
                 listen: "127.0.0.1:8484".to_owned(),
                 public_url: None,
                 anonymous_read: true,
+                trusted_proxies: Vec::new(),
                 body_bytes_max: 25 * MIB, // the most that GitHub sends
                 bodies_in_flight_bytes_max: 64 * MIB,
                 history_keep_days: 90,
@@ -99,6 +101,7 @@ fn read_server(mut section: Section<'_>, server: &mut Server) {
     server.anonymous_read =
         listen_host(&server.listen).is_some_and(url::is_loopback) && server.public_url.is_none();
     set(&mut server.anonymous_read, section.get("anonymous_read").and_then(|field| field.bool()));
+    set(&mut server.trusted_proxies, section.get("trusted_proxies").and_then(|field| networks(&field)));
     set(&mut server.body_bytes_max, section.get("body_max").and_then(|field| size(&field, 1024, "25MiB")));
     let in_flight = section.get("bodies_in_flight_max").and_then(|field| {
         let bytes = size(&field, 1024, "64MiB")?;

@@ -4,32 +4,71 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use gristmill_model::{
     ArchiveSpec, CommitId, GitRef, KeyFields, KeyTemplate, NamePattern, ObjectId, PipelineKind, PipelineSpec,
-    RepoPath, TreeId,
+    RepoPath, Repositories, TreeId,
 };
 
+use super::Project;
 use super::collision::{self, Keys};
 use super::error::{Findings, Place};
 use super::project::Parsed;
+
+/// Each costs a hash of every request to `/gitpull`, also of a stranger's.
+const GITPULL_SECRETS_MAX: usize = 8;
 
 /// Reports everything that is wrong between projects, or between a pipeline's settings.
 pub(super) fn projects(projects: &[Parsed], findings: &mut Findings) {
     let mut names: BTreeMap<String, &Place> = BTreeMap::new();
     for parsed in projects {
-        let spec = &parsed.project.spec;
+        let name = parsed.project.name();
         let place = &parsed.project.place;
-        if let Some(first) = names.insert(spec.name.to_string(), place) {
+        if let Some(first) = names.insert(name.to_owned(), place) {
             findings.error(
                 place.clone(),
-                format!(
-                    "project `{}` is already configured in {first}; give one of them another name",
-                    spec.name
-                ),
+                format!("project `{name}` is already configured in {first}; give one of them another name"),
             );
         }
         pipelines(parsed, findings);
     }
+    gitpull(projects, findings);
     if findings.is_clean() {
         shared_keys(projects, findings);
+    }
+}
+
+/// At `/gitpull` a request is tried with each secret, and the payload's repository says whose it is.
+fn gitpull(projects: &[Parsed], findings: &mut Findings) {
+    let mut secrets = Vec::new();
+    let mut repositories: BTreeMap<(&str, String), &Parsed> = BTreeMap::new();
+    for parsed in projects.iter().filter(|parsed| parsed.project.gitpull && parsed.project.enabled) {
+        let Project { spec, secrets: of_project, place, .. } = &parsed.project;
+        if of_project.is_empty() {
+            findings.error(
+                place.clone(),
+                "`gitpull` is set, but there is no `secret`: nobody could be let in; add one".to_owned(),
+            );
+        }
+        for secret in of_project {
+            if !secrets.contains(&(&spec.forge, secret)) {
+                secrets.push((&spec.forge, secret));
+            }
+        }
+        let repository = (spec.forge.as_str(), spec.repository.as_str().to_lowercase());
+        if let Some(first) = repositories.insert(repository, parsed) {
+            findings.error(
+                place.clone(),
+                format!(
+                    "`gitpull` is set for {} in {} too, and a webhook there names only the repository; set it in one of them",
+                    spec.repository, first.project.place
+                ),
+            );
+        }
+        if secrets.len() > GITPULL_SECRETS_MAX {
+            findings.error(
+                place.clone(),
+                format!("the projects with `gitpull` have more than {GITPULL_SECRETS_MAX} different secrets, and each request is tried with all of them; let projects share one, or use /hooks/<project>"),
+            );
+            return;
+        }
     }
 }
 
@@ -42,7 +81,8 @@ fn pipelines(parsed: &Parsed, findings: &mut Findings) {
                 place.clone(),
                 format!(
                     "pipeline `{}` of project `{}` is already configured in {first}; give this one a `name` of its own",
-                    pipeline.name, spec.name
+                    pipeline.name,
+                    parsed.project.name()
                 ),
             );
         }
@@ -51,6 +91,7 @@ fn pipelines(parsed: &Parsed, findings: &mut Findings) {
         faults.extend(templates(pipeline, archive));
         if faults.is_empty() {
             faults.extend(examples(pipeline, archive, &spec.repository));
+            faults.extend(shared_among_repositories(parsed, archive));
         }
         for fault in faults {
             findings.error(place.clone(), format!("pipeline `{}`: {fault}", pipeline.name));
@@ -175,6 +216,15 @@ impl<'a> Side<'a> {
         archive.allow_shared_key
     }
 
+    /// Whether this is a pattern's and the other one's a project that it would cover, with the same keys: that
+    /// repository is the project's alone.
+    fn excepts(&self, other: &Side<'_>) -> bool {
+        let Some(pattern) = &self.parsed.project.pattern else { return false };
+        let project = &other.parsed.project;
+        let is_covered = project.pattern.is_none() && pattern.expand(&project.spec.repository).is_some();
+        is_covered && pattern.forge == project.spec.forge && self.template == other.template
+    }
+
     /// In the order in which a person reads.
     fn order(&self) -> (&Place, usize, Role) {
         (self.place(), self.at, self.role)
@@ -219,9 +269,12 @@ fn sides<'a>(
     archive: &'a ArchiveSpec,
     keys: &mut Vec<Keys<Side<'a>>>,
 ) {
-    let repository = &parsed.project.spec.repository;
+    let repositories = match &parsed.project.pattern {
+        Some(pattern) => Repositories::AllOf(pattern.repositories.owner()),
+        None => Repositories::One(&parsed.project.spec.repository),
+    };
     let mut add = |refs: String, glob: &str, role: Role, template: &'a KeyTemplate| {
-        let tokens = template.possible_keys(repository, glob, role != Role::Branch);
+        let tokens = template.possible_keys(repositories, glob, role != Role::Branch);
         keys.push(Keys { tokens, owner: Side { parsed, at, refs, template, role } });
     };
     for pattern in &pipeline.refs.branches {
@@ -239,7 +292,8 @@ fn sides<'a>(
 /// Whether two sides that can make the same key do so for different things.
 fn is_collision(left: &Side<'_>, right: &Side<'_>) -> bool {
     if !left.is_same_pipeline(right) {
-        return !(left.may_share() && right.may_share());
+        let is_excepted = left.excepts(right) || right.excepts(left);
+        return !(is_excepted || left.may_share() && right.may_share());
     }
     if left.may_share() || left.role == right.role {
         return false; // refs of one kind are looked at by `shared_among_refs`
@@ -281,6 +335,20 @@ fn shared_among_refs(pipeline: &PipelineSpec, archive: &ArchiveSpec) -> Vec<Stri
     faults
 }
 
+/// Keys that all repositories of a pattern would share.
+fn shared_among_repositories(parsed: &Parsed, archive: &ArchiveSpec) -> Vec<String> {
+    if parsed.project.pattern.is_none() || archive.allow_shared_key {
+        return Vec::new();
+    }
+    let templates = [Some(&archive.key), archive.tag_key.as_ref(), archive.release_key.as_ref()];
+    let mut shared = templates.into_iter().flatten();
+    let is_shared = |template: &&KeyTemplate| !template.names_repository() && !tells_content_apart(template);
+    let told = shared.find(is_shared).map(|template| {
+        format!("all repositories of the pattern would be published under `{template}`; put {{repo}} into it, or set `allow_shared_key = true`")
+    });
+    told.into_iter().collect()
+}
+
 fn names_ref_flat_only(template: &KeyTemplate) -> bool {
     let exact = ["{branch}", "{tag}", "{ref}"].iter().any(|field| template.as_str().contains(field));
     !exact && !tells_content_apart(template)
@@ -300,10 +368,10 @@ fn report(left: &Keys<Side<'_>>, right: &Keys<Side<'_>>, findings: &mut Findings
         format!(
             "pipeline `{}` of project `{}` ({}) and pipeline `{}` of project `{}` in {} ({}) could both publish under `{key}`; give one another `key`, or set `allow_shared_key = true` in both",
             b.pipeline().name,
-            b.parsed.project.spec.name,
+            b.parsed.project.name(),
             b.refs,
             a.pipeline().name,
-            a.parsed.project.spec.name,
+            a.parsed.project.name(),
             a.place(),
             a.refs
         )

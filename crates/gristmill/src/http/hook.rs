@@ -1,9 +1,10 @@
-//! `POST /hooks/{project}`: verify, store durably, answer.
+//! `POST /hooks/{project}` and `POST /gitpull`: verify, store durably, answer.
 //!
 //! The body is read within limits of size, time and the memory all bodies share; verified as the
 //! project's configuration says; and stored. 2xx means that it is on the disk. A project that does not
 //! exist, or has no webhook, costs the same work and gets the same answer as a bad signature.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,12 +14,14 @@ use axum::extract::{Path, Request};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::post;
-use gristmill_db::DbError;
 use gristmill_db::delivery::{self, Accepted, NewDelivery};
-use gristmill_forge::{Forge, Headers, Secret, VerifyError, VerifyOptions, verify, verify_dummy};
+use gristmill_db::{DbError, Tx, project};
+use gristmill_forge::Secret;
 use http_body_util::BodyExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::peer::Peer;
+use super::sender::{self, Address, Refused, Sent, To};
 use crate::app::App;
 use crate::fail;
 
@@ -32,6 +35,9 @@ const UNIT_BYTES: usize = 1024;
 const RETRY_AFTER_SECONDS: &str = "30";
 /// Bodies longer than this are hashed away from the threads that serve everybody.
 const HASH_HERE_MAX: usize = 1 << 20;
+
+/// Projects that one pattern may have: each is polled and has a mirror.
+const PROJECTS_OF_PATTERN_MAX: i64 = 10_000;
 
 /// What the routes share.
 struct Hooks {
@@ -51,7 +57,14 @@ pub fn routes(app: &App) -> Router<App> {
     // A space is no secret; random bytes that are all blank would be, which does not happen.
     let dummy = Secret::new([random.as_slice(), b"x"].concat()).expect("not blank");
     let hooks = Arc::new(Hooks { app: app.clone(), memory, dummy });
-    Router::new().route("/hooks/{*project}", post(move |path, request| receive(hooks, path, request)))
+    let shared = hooks.clone();
+    let named = async move |Path(name): Path<String>, request: Request| {
+        receive(hooks, Address::Named(name), request).await
+    };
+    Router::new().route("/hooks/{*project}", post(named)).route(
+        "/gitpull",
+        post(async move |request: Request| receive(shared, Address::Shared, request).await),
+    )
 }
 
 /// Why a delivery is not accepted.
@@ -108,32 +121,70 @@ impl IntoResponse for Refusal {
     }
 }
 
-async fn receive(hooks: Arc<Hooks>, Path(project): Path<String>, request: Request) -> Response {
-    match accept(&hooks, &project, request).await {
-        Ok(Accepted::New(id) | Accepted::Again(id)) => {
+async fn receive(hooks: Arc<Hooks>, address: Address, request: Request) -> Response {
+    match accept(&hooks, &address, request).await {
+        Ok(Answer::Stored(Accepted::New(id) | Accepted::Again(id))) => {
             (StatusCode::ACCEPTED, Json(serde_json::json!({ "delivery": id.to_string() }))).into_response()
         }
-        Ok(Accepted::Conflict(id)) => {
-            tracing::warn!(delivery.id = %id, project.name = project, "audit: another body came under the id of a stored delivery");
+        Ok(Answer::Stored(Accepted::Conflict(id))) => {
+            tracing::warn!(delivery.id = %id, ?address, "audit: another body came under the id of a stored delivery");
             Refusal::Conflict(id.to_string()).into_response()
         }
+        Ok(Answer::Probe) => (StatusCode::OK, Json(serde_json::json!({ "ok": true }))).into_response(),
+        Ok(Answer::Ignored(reason)) => {
+            tracing::info!(?address, reason, "a verified delivery is for nobody here and was not kept");
+            (StatusCode::ACCEPTED, Json(serde_json::json!({ "ignored": reason }))).into_response()
+        }
         Err(refusal) => {
-            tracing::debug!(project.name = project, refusal = ?refusal, "a delivery was refused");
+            tracing::debug!(?address, ?refusal, "a delivery was refused");
             refusal.into_response()
         }
     }
 }
 
-async fn accept(hooks: &Arc<Hooks>, project: &str, request: Request) -> Result<Accepted, Refusal> {
+/// What a request that is not refused is answered with.
+enum Answer {
+    Stored(Accepted),
+    Probe,
+    Ignored(String),
+}
+
+async fn accept(hooks: &Arc<Hooks>, address: &Address, request: Request) -> Result<Answer, Refusal> {
     let (head, body) = request.into_parts();
     let (body, _memory) = read_body(hooks, &head.headers, body).await?;
-    let new = verify_as_configured(hooks, project, &head.headers, body).await?;
-    let stored = hooks.app.db.transact(move |tx| delivery::accept(tx, &new)).await;
+    let proxies = hooks.app.live();
+    let peer = head.extensions.get::<Peer>();
+    let client = peer.and_then(|peer| peer.client(&head.headers, &proxies.config.server.trusted_proxies));
+    let (to, new) = match identify_sender(hooks, address, head.headers, client, body).await? {
+        Sent::Delivery(to, new) => (to, new),
+        Sent::Probe => return Ok(Answer::Probe),
+        Sent::Nobody(reason) => return Ok(Answer::Ignored(reason)),
+    };
+    let stored = hooks.app.db.transact(move |tx| store(tx, &to, &new)).await;
     fail::point("accept.stored");
     stored.map_err(|error: DbError| {
         tracing::error!(%error, "a verified delivery could not be stored; its sender was told to send it again");
         Refusal::Busy("the delivery cannot be stored now")
     })
+}
+
+/// Stores a delivery; the first one of a repository that a pattern covers makes its project.
+fn store(tx: &mut Tx<'_>, to: &To, new: &NewDelivery) -> Result<Answer, DbError> {
+    let project = match to {
+        To::Project(id) => *id,
+        To::Pattern(pattern, spec) => {
+            match project::of_pattern(tx, spec, &pattern.name, PROJECTS_OF_PATTERN_MAX)? {
+                Some(id) => id,
+                None => {
+                    return Ok(Answer::Ignored(format!(
+                        "the pattern {} has {PROJECTS_OF_PATTERN_MAX} projects, which is the most",
+                        pattern.name
+                    )));
+                }
+            }
+        }
+    };
+    delivery::accept(tx, project, new).map(Answer::Stored)
 }
 
 /// Reads the body into memory, counted against what all bodies share as it arrives: a client that
@@ -180,49 +231,33 @@ fn take_memory(hooks: &Hooks, units: usize) -> Result<OwnedSemaphorePermit, Refu
 
 /// Verifies where the request is served: a body of the usual size is hashed and packed in microseconds. A
 /// long one elsewhere, so that nobody waits for it.
-async fn verify_as_configured(
+async fn identify_sender(
     hooks: &Arc<Hooks>,
-    project: &str,
-    headers: &HeaderMap,
+    address: &Address,
+    headers: HeaderMap,
+    client: Option<IpAddr>,
     body: Vec<u8>,
-) -> Result<NewDelivery, Refusal> {
-    let verified = if body.len() > HASH_HERE_MAX {
-        let (hooks, project, headers) = (hooks.clone(), project.to_owned(), headers.clone());
-        let verifying = move || verify_body(&hooks, &project, &headers, body);
-        tokio::task::spawn_blocking(verifying).await.map_err(|_| Refusal::Busy("the program is stopping"))?
-    } else {
-        verify_body(hooks, project, headers, body)
+) -> Result<Sent, Refusal> {
+    let is_long = body.len() > HASH_HERE_MAX;
+    let (this, address) = (hooks.clone(), address.clone());
+    let identify = move || {
+        let request = sender::Request { headers: &headers, client, body: body.into() };
+        sender::identify(&this.app, &this.dummy, &address, &request)
     };
-    verified.map_err(refusal)
-}
-
-fn verify_body(
-    hooks: &Hooks,
-    project: &str,
-    headers: &HeaderMap,
-    body: Vec<u8>,
-) -> Result<NewDelivery, VerifyError> {
-    let live = hooks.app.live();
-    let pairs = headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
-    let headers = Headers::new(pairs);
-    match live.hooks.get(project) {
-        Some(hook) => {
-            let verified = verify(hook.forge, &headers, body.into(), &hook.secrets, hook.options)?;
-            // From here on only the packed body is held.
-            Ok(NewDelivery {
-                project: hook.project,
-                remote_id: verified.delivery_id().to_owned(),
-                event: verified.event().to_owned(),
-                verifier: verified.verifier().to_string(),
-                body: delivery::Body::pack(verified.body()),
-            })
+    let sent = if is_long {
+        tokio::task::spawn_blocking(identify).await.map_err(|_| Refusal::Busy("the program is stopping"))?
+    } else {
+        identify()
+    };
+    sent.map_err(|refused| match refused {
+        Refused::Verify(error) if error.is_authenticated() => Refusal::Malformed(error.to_string()),
+        Refused::Verify(_) => Refusal::Unverified,
+        Refused::Address(from) => {
+            tracing::warn!(
+                from,
+                "audit: a signed delivery came from an address that is not on the project's list"
+            );
+            Refusal::Unverified
         }
-        None => {
-            Err(verify_dummy(Forge::Github, &headers, body.into(), &hooks.dummy, VerifyOptions::default()))
-        }
-    }
-}
-
-fn refusal(error: VerifyError) -> Refusal {
-    if error.is_authenticated() { Refusal::Malformed(error.to_string()) } else { Refusal::Unverified }
+    })
 }

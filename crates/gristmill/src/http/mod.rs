@@ -9,8 +9,10 @@ pub mod hook;
 mod html;
 mod names;
 pub mod pages;
+pub mod peer;
 mod probes;
 mod readers;
+mod sender;
 mod stall;
 #[cfg(test)]
 mod tests;
@@ -19,14 +21,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::http::StatusCode;
+use axum::http::{Request, StatusCode};
 use axum::response::{IntoResponse, Json, Response};
+use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tower::util::MapRequest;
 
 use crate::app::App;
+use peer::Peer;
 use stall::{StallLimits, Unstalled};
 
 /// The longest head of a request, in bytes.
@@ -107,11 +112,11 @@ async fn serve_within(
             accepted = accept(&listener, &room) => accepted,
         };
         match accepted {
-            Ok((stream, place)) => {
+            Ok((stream, peer, place)) => {
                 let (router, stop, open) = (router.clone(), stop.clone(), open.clone());
                 let stall = stall.clone();
                 tokio::spawn(async move {
-                    connection(stream, stall, limits.head, router, stop).await;
+                    connection(stream, peer, stall, limits.head, router, stop).await;
                     drop((place, open));
                 });
             }
@@ -130,14 +135,15 @@ async fn serve_within(
 async fn accept(
     listener: &TcpListener,
     room: &Arc<Semaphore>,
-) -> std::io::Result<(TcpStream, OwnedSemaphorePermit)> {
+) -> std::io::Result<(TcpStream, Peer, OwnedSemaphorePermit)> {
     let place = room.clone().acquire_owned().await.expect("nobody closes the semaphore");
-    let (stream, _) = listener.accept().await?;
-    Ok((stream, place))
+    let (stream, address) = listener.accept().await?;
+    Ok((stream, Peer(address.ip()), place))
 }
 
 async fn connection(
     stream: TcpStream,
+    peer: Peer,
     stall: StallLimits,
     head_max: Duration,
     router: Router,
@@ -150,6 +156,10 @@ async fn connection(
     let mut http = hyper::server::conn::http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(head_max).max_buf_size(HEAD_BYTES_MAX);
     let io = TokioIo::new(Unstalled::new(stream, stall));
+    let router = MapRequest::new(router, move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(peer);
+        request
+    });
     let serving = http.serve_connection(io, TowerToHyperService::new(router));
     tokio::pin!(serving);
     let ended = tokio::select! {

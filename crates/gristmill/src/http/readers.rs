@@ -34,7 +34,7 @@ async fn answer(places: Arc<Semaphore>, request: Request, next: Next) -> Respons
 /// Deliveries have limits of their own; and who watches the server must not take it for dead when it
 /// has much to send.
 fn is_unbounded(path: &str) -> bool {
-    path.starts_with("/hooks/") || path == "/healthz" || path == "/readyz"
+    path.starts_with("/hooks/") || path == "/gitpull" || path == "/healthz" || path == "/readyz"
 }
 
 fn busy() -> Response {

@@ -6,7 +6,7 @@ use std::process::Command;
 use gristmill_testkit::repo::Changes;
 use gristmill_testkit::{TestRepo, skip};
 
-use crate::world::{KEY, MAIN, PROJECT, World, python};
+use crate::world::{KEY, MAIN, PROJECT, World, assert_equals_git, python};
 
 /// Reads a zip with another program's eyes: name, mode and digest of each member, and whether all are sound.
 const ZIPFILE: &str = r"
@@ -127,21 +127,20 @@ fn an_empty_tree_is_an_empty_archive() {
 }
 
 #[test]
-fn a_sha256_repository_is_refused_with_the_reason() {
+fn a_sha256_repository_is_archived_like_any_other() {
     let repo = TestRepo::with_format("sha256");
-    repo.commit("main", &Changes::new().file("a", "b"));
+    let commit = repo.commit("main", &Changes::new().file("a", "b").executable("bin/run", "#!/bin/sh\n"));
     let mut world = World::prepare(|project| project);
     let sha256 = gristmill_testkit::server::Project::new("acme/new", &repo.url(), "any secret");
     world.server.set_projects([sha256.poll("1h")]);
     world.server.start();
-    let told = gristmill_testkit::server::wait_for(gristmill_testkit::server::PATIENCE, || {
-        let reason = world.server.store().query("SELECT coalesce(look_error, '') FROM project").join("")
-            + &world.server.store().query("SELECT coalesce(reason, '') FROM run").join("");
-        reason.to_ascii_lowercase().contains("sha-256").then_some(reason)
-    });
-    assert!(told.is_some(), "{}", world.server.log());
-    assert_eq!(world.server.store().versions(), []);
-    world.server.expect_leftovers();
+    world.server.wait_until_idle();
+    let store = world.server.store();
+    let key = "acme/new/main/acme_new.zip";
+    let bytes = store.public(key).unwrap_or_else(|| panic!("nothing under {key}\n{}", world.server.log()));
+    assert_equals_git(&repo, &commit, &bytes);
+    assert_eq!(commit.len(), 64);
+    assert_eq!(store.versions_of(key).pop().map(|version| version.commit), Some(commit));
 }
 
 #[test]

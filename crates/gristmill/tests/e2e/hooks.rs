@@ -10,7 +10,7 @@ use gristmill_testkit::server::Server;
 use crate::world::{KEY, MAIN, PROJECT, SECRET, World, project};
 
 /// Sends a request as it stands, and returns the whole answer without its date.
-fn raw(server: &Server, path: &str, headers: &[(&str, &str)], body: &[u8]) -> String {
+pub(crate) fn raw(server: &Server, path: &str, headers: &[(&str, &str)], body: &[u8]) -> String {
     let address = server.address().expect("a running server");
     let mut head = format!(
         "POST {path} HTTP/1.1\r\nHost: mill\r\nConnection: close\r\nContent-Length: {}\r\n",

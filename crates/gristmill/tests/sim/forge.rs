@@ -161,8 +161,8 @@ impl World {
             return Ok(());
         }
         let new = NewDelivery {
-            project,
             remote_id: one.remote_id.clone(),
+            id_stands_for: None,
             event: "push".to_owned(),
             verifier: "sim".to_owned(),
             body: delivery::Body::pack(&one.body),
@@ -173,7 +173,7 @@ impl World {
                 u128::from(self.rng.next()),
             ))
         } else {
-            self.tx(|tx| delivery::accept(tx, &new))?
+            self.tx(|tx| delivery::accept(tx, project, &new))?
         };
         self.check_answer(number, answer)?;
         if self.does(Sabotage::HandleTwice)

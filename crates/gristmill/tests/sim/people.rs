@@ -31,6 +31,7 @@ pub fn spec(index: usize, recipe: i64, is_record: bool) -> ProjectSpec {
         first_look: if is_record { FirstLook::Record } else { FirstLook::Build },
         keep: Keep { versions: Some(2), days: Some(recipe) },
         kind: PipelineKind::Archive(ArchiveSpec {
+            format: gristmill_model::ArchiveFormat::Zip,
             key: template("{full_name}/{branch}.zip"),
             tag_key: Some(template("{full_name}/tags/{tag}.zip")),
             release_key: Some(template("{full_name}/release/{tag}.zip")),
@@ -39,6 +40,7 @@ pub fn spec(index: usize, recipe: i64, is_record: bool) -> ProjectSpec {
     };
     ProjectSpec {
         name: name.parse().expect("a name"),
+        pattern: None,
         git: "https://example.org".to_owned(),
         forge: "github".to_owned(),
         repository: name.parse().expect("a repository"),
@@ -175,7 +177,7 @@ impl World {
             .collect();
         let names: Vec<_> = self.projects.iter().map(|project| project.spec.name.clone()).collect();
         let rows = self.tx(|tx| {
-            project::import(tx, &specs)?;
+            project::import(tx, &specs, &[])?;
             names.iter().map(|name| project::by_name(tx, name)).collect::<Result<Vec<_>, DbError>>()
         })?;
         for (index, row) in rows.into_iter().enumerate() {

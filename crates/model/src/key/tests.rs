@@ -91,14 +91,18 @@ fn mistake_11_two_projects_with_one_repository_name_have_two_keys() {
     for (name, preset) in KEY_PRESETS {
         for template in [Some(preset.branch), preset.tag, preset.release].into_iter().flatten() {
             let template: KeyTemplate = template.parse().unwrap();
-            let keys = |repository: &str| template.possible_keys(&repository.parse().unwrap(), "**", false);
+            let keys = |repository: &str| {
+                template.possible_keys(Repositories::One(&repository.parse().unwrap()), "**", false)
+            };
             assert!(!intersect(&keys("one/shop"), &keys("two/shop")), "{name}");
             assert!(!intersect(&keys("grp/one/shop"), &keys("grp/two/shop")), "{name}");
             assert!(intersect(&keys("one/shop"), &keys("one/shop")), "{name}");
         }
     }
     let by_repo: KeyTemplate = "{repo}/{branch}.zip".parse().unwrap();
-    let keys = |repository: &str| by_repo.possible_keys(&repository.parse().unwrap(), "**", false);
+    let keys = |repository: &str| {
+        by_repo.possible_keys(Repositories::One(&repository.parse().unwrap()), "**", false)
+    };
     assert!(intersect(&keys("one/shop"), &keys("two/shop")));
 }
 
@@ -197,7 +201,8 @@ fn object_keys() {
 fn possible_keys_are_patterns_of_what_is_rendered() {
     let can = |template: &str, pattern: &str, is_tag: bool, key: &str| {
         let template: KeyTemplate = template.parse().unwrap();
-        let keys = template.possible_keys(&"grp/sub/proj".parse().unwrap(), pattern, is_tag);
+        let keys =
+            template.possible_keys(Repositories::One(&"grp/sub/proj".parse().unwrap()), pattern, is_tag);
         intersect(&keys, &literal(key))
     };
     for (template, made) in [
@@ -221,7 +226,7 @@ fn possible_keys_are_patterns_of_what_is_rendered() {
     let exact: KeyTemplate = "a{branch}".parse().unwrap();
     let mut wanted = literal("a");
     wanted.extend(glob("x?*"));
-    assert_eq!(exact.possible_keys(&"a/b".parse().unwrap(), "x?*", false), wanted);
+    assert_eq!(exact.possible_keys(Repositories::One(&"a/b".parse().unwrap()), "x?*", false), wanted);
 }
 
 #[test]

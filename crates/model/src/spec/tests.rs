@@ -4,6 +4,7 @@ use super::*;
 
 fn spec() -> ProjectSpec {
     let archive = ArchiveSpec {
+        format: ArchiveFormat::Zip,
         key: "{repo}/{branch}.zip".parse().unwrap(),
         tag_key: None,
         release_key: None,
@@ -25,6 +26,7 @@ fn spec() -> ProjectSpec {
     };
     ProjectSpec {
         name: "acme/shop".parse().unwrap(),
+        pattern: None,
         git: "https://github.com/acme/shop.git".to_owned(),
         forge: "github".to_owned(),
         repository: "acme/shop".parse().unwrap(),
@@ -107,6 +109,7 @@ fn each_kind_of_ref_has_its_template() {
     let tag = GitRef::from_tag("v1").unwrap();
     let template = |text: &str| Some(text.parse::<KeyTemplate>().unwrap());
     let with = |tag_key, release_key| ArchiveSpec {
+        format: ArchiveFormat::Zip,
         key: "k".parse().unwrap(),
         tag_key,
         release_key,

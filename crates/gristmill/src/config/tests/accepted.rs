@@ -19,6 +19,7 @@ fn without_a_file_everything_has_its_default() {
                 listen: "127.0.0.1:8484",
                 public_url: None,
                 anonymous_read: true,
+                trusted_proxies: [],
                 body_bytes_max: 26214400,
                 bodies_in_flight_bytes_max: 67108864,
                 history_keep_days: 90,
@@ -38,6 +39,7 @@ fn without_a_file_everything_has_its_default() {
                 archive_bytes_max: 10737418240,
             },
             projects: [],
+            patterns: [],
             files: [],
             warnings: [],
         }
@@ -141,6 +143,7 @@ archive_max = "2GiB"
                     "https://mill.example.org",
                 ),
                 anonymous_read: false,
+                trusted_proxies: [],
                 body_bytes_max: 1024,
                 bodies_in_flight_bytes_max: 1024,
                 history_keep_days: 30,
@@ -160,6 +163,7 @@ archive_max = "2GiB"
                 archive_bytes_max: 2147483648,
             },
             projects: [],
+            patterns: [],
             files: [
                 "gristmill.toml",
             ],

@@ -2,6 +2,7 @@
 
 mod accepted;
 mod edits;
+mod hooks;
 mod projects;
 mod refused;
 mod rubbish;

@@ -48,7 +48,7 @@ format = "zip""#;
     expect![[r#"{"name":"acme/shop","git":"https://github.com/acme/shop.git","forge":"github","repository":"acme/store","repository_id":"1296269","poll_seconds":3600,"jobs_max":7,"pipelines":[{"name":"zips","refs":{"branches":["main","release/*"],"tags":["v*"]},"releases":true,"supersede":true,"delay_seconds":30,"schedule":"0 3 * * *","first_look":"record","keep":{"versions":10,"days":90},"kind":{"kind":"archive","key":"{repo}/{branch}.zip","tag_key":"{repo}/t/{tag}.zip","release_key":"r/{repo}/{tag}.zip","allow_shared_key":false}}]}"#]].assert_eq(&project.spec.to_stored().0);
     let env = SecretSource::Env("SECRET".to_owned());
     assert_eq!(project.secrets, [env.clone(), SecretSource::File(place.path("hook.secret"))]);
-    assert!(project.allow_sha1 && !project.enabled);
+    assert!(project.hook.allow_sha1 && !project.enabled);
     assert_eq!((project.git_token.as_ref(), project.git_username.as_deref()), (Some(&env), Some("ci")));
 }
 
@@ -57,7 +57,7 @@ fn defaults_of_a_project() {
     let config = load(&project("", "")).unwrap();
     expect![[r#"{"name":"acme/shop","git":"https://github.com/acme/shop.git","forge":"github","repository":"acme/shop","repository_id":null,"poll_seconds":300,"jobs_max":4,"pipelines":[{"name":"archive","refs":{"branches":["**"],"tags":[]},"releases":false,"supersede":false,"delay_seconds":0,"schedule":null,"first_look":"build","keep":{"versions":null,"days":null},"kind":{"kind":"archive","key":"{owner}/{repo}/{branch}/{full_name_}.zip","tag_key":"{owner}/{repo}/tags/{tag}/{full_name_}.zip","release_key":"{owner}/{repo}/release/tags/{tag}/{full_name_}_release.zip","allow_shared_key":false}}]}"#]].assert_eq(&config.projects[0].spec.to_stored().0);
     let project = &config.projects[0];
-    assert!(project.enabled && project.secrets.is_empty() && !project.allow_sha1);
+    assert!(project.enabled && project.secrets.is_empty() && !project.hook.allow_sha1);
     assert_eq!((&project.git_token, &project.git_username), (&None, &None));
     assert_eq!(project.place.line, Some(1));
 }

@@ -13,7 +13,7 @@ fn unknown_keys_name_the_nearest_and_all_that_are_known() {
     check(
         &project("brances = 1", "brances = [\"main\"]\nzzz = 1"),
         expect![[r#"
-            gristmill.toml:4: unknown key `brances` in [[project]]. Known keys: allow_http, enabled, forge, git, jobs_max, name, pipeline, poll, repository, repository_id, secret, secret_sha1, token, username
+            gristmill.toml:4: unknown key `brances` in [[project]]. Known keys: allow_from, allow_http, enabled, forge, git, gitpull, jobs_max, name, pipeline, poll, repository, repository_id, secret, secret_basic, secret_header, secret_sha1, token, username
             gristmill.toml:7: unknown key `brances` in [[project.pipeline]]; did you mean `branches`? Known keys: allow_shared_key, branches, delay, first_look, format, keep, key, kind, name, release_key, releases, schedule, supersede, tag_key, tags
             gristmill.toml:8: unknown key `zzz` in [[project.pipeline]]. Known keys: allow_shared_key, branches, delay, first_look, format, keep, key, kind, name, release_key, releases, schedule, supersede, tag_key, tags"#]],
     );
@@ -21,8 +21,8 @@ fn unknown_keys_name_the_nearest_and_all_that_are_known() {
         "[servre]\nlisten = \"x\"\n[server]\nport = 1\nkey = { file = \"x\" }",
         expect![[r#"
             gristmill.toml:1: unknown key `servre` in the file; did you mean `server`? Known keys: data_dir, database, project, server, storage, worker
-            gristmill.toml:4: unknown key `port` in [server]. Known keys: anonymous_read, bodies_in_flight_max, body_max, history_keep_days, listen, public_url
-            gristmill.toml:5: unknown key `key` in [server]. Known keys: anonymous_read, bodies_in_flight_max, body_max, history_keep_days, listen, public_url"#]],
+            gristmill.toml:4: unknown key `port` in [server]. Known keys: anonymous_read, bodies_in_flight_max, body_max, history_keep_days, listen, public_url, trusted_proxies
+            gristmill.toml:5: unknown key `key` in [server]. Known keys: anonymous_read, bodies_in_flight_max, body_max, history_keep_days, listen, public_url, trusted_proxies"#]],
     );
     check(
         "[database]\nurls = 1\n[storage]\nregion = \"x\"\n[worker]\njobs = 1\n",
@@ -44,15 +44,15 @@ fn unknown_keys_name_the_nearest_and_all_that_are_known() {
 fn wrong_types_and_values_say_what_was_expected() {
     check(
         &project(
-            "poll = 5\njobs_max = 0\nenabled = \"yes\"\nsecret_sha1 = 1\nforge = \"gitlab\"\nrepository = \"shop\"\nrepository_id = -4\nusername = \"\"",
-            "delay = \"5 minutes\"\nschedule = \"0 3 * *\"\nfirst_look = \"never\"\nkeep = { versions = 0, days = 1.5 }\nformat = \"tar\"\nkey = \"git2s4\"\ntag_key = \"{brnch}\"\nbranches = \"main\"\ntags = [\"refs/tags/v*\", 3]\nname = \"a b\"\nreleases = 0",
+            "poll = 5\njobs_max = 0\nenabled = \"yes\"\nsecret_sha1 = 1\nforge = \"gitlub\"\nrepository = \"shop\"\nrepository_id = -4\nusername = \"\"",
+            "delay = \"5 minutes\"\nschedule = \"0 3 * *\"\nfirst_look = \"never\"\nkeep = { versions = 0, days = 1.5 }\nformat = \"rar\"\nkey = \"git2s4\"\ntag_key = \"{brnch}\"\nbranches = \"main\"\ntags = [\"refs/tags/v*\", 3]\nname = \"a b\"\nreleases = 0",
         ),
         expect![[r#"
             gristmill.toml:4: `poll` is 5; expected a duration from 1 to 2592000 seconds, such as "5m" (s, m, h, d)
             gristmill.toml:5: `jobs_max` is 0; expected a whole number from 1 to 1000
             gristmill.toml:6: `enabled` is "yes"; expected true or false
             gristmill.toml:7: `secret_sha1` is 1; expected true or false
-            gristmill.toml:8: forge `gitlab` is not supported by this version; did you mean `github`? Known forges: github
+            gristmill.toml:8: forge `gitlub` is not supported by this version; did you mean `gitlab`? Known forges: github, gitlab, bitbucket, bitbucket-server, gitea, forgejo, gogs, azure-devops, generic, bare
             gristmill.toml:9: `repository`: `shop` is not a repository; expected `owner/name` of letters, digits, `.`, `_`, `-` and at most 255 bytes
             gristmill.toml:10: `repository_id` is -4; expected the forge's id of the repository, such as 1296269
             gristmill.toml:11: `username` is ""; expected a user name
@@ -61,7 +61,7 @@ fn wrong_types_and_values_say_what_was_expected() {
             gristmill.toml:16: `first_look` is "never"; expected one of: build, record
             gristmill.toml:17: `versions` is 0; expected a whole number from 1 to 1000000
             gristmill.toml:17: `days` is 1.5; expected a whole number from 1 to 36500
-            gristmill.toml:18: `format` is "tar"; expected one of: zip
+            gristmill.toml:18: `format` is "rar"; expected one of: zip, tar, tar.gz, tar.zst; did you mean "tar"?
             gristmill.toml:19: `key` is "git2s4", which is no preset; did you mean `git2s3`? Presets: git2s3, git2s3-2017, zipdl; or write a key template, such as "{owner}/{repo}/{branch}/{full_name_}.zip"
             gristmill.toml:20: `tag_key`: key template `{brnch}`: unknown placeholder `{brnch}`; known are {owner} {repo} {full_name} {branch} {tag} {ref} {commit} {short_commit} {tree} {date}, each also with `_` at its end for slashes replaced
             gristmill.toml:21: `branches` is "main"; expected a list of patterns, such as ["main", "release/*"]
@@ -288,13 +288,7 @@ fn mistake_1_a_secret_that_is_empty_missing_or_written_out() {
 }
 
 #[test]
-fn patterns_of_projects_come_later() {
-    check(
-        &project("", "").replace("\"acme/shop\"", "\"acme/*\""),
-        expect![
-            "gristmill.toml:2: `name` is a pattern; one project for many repositories is not supported by this version yet, write one [[project]] for each"
-        ],
-    );
+fn names_that_are_none() {
     check(
         &project("", "").replace("\"acme/shop\"", "\"acme//shop\""),
         expect![

@@ -48,7 +48,7 @@ pub(super) async fn bring(
     subject: &Subject,
 ) -> Result<(Mirror, gristmill_git::Fetched), StepError> {
     let live = step.app.live();
-    let remote = step.app.remote(subject.run.project, &subject.spec).map_err(StepError::fail)?;
+    let remote = step.app.remote(&subject.spec).map_err(StepError::fail)?;
     let mirror = mirror(&step.app, subject.run.project).await?;
     let wanted = Wanted { git_ref: Some(subject.run.git_ref.clone()), commit: subject.run.commit };
     let limits = FetchLimits {

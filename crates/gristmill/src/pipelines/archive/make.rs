@@ -1,9 +1,10 @@
-//! The step `archive`: the zip of a tree, made once per tree and recipe.
+//! The step `archive`: the zip or tar of a tree, made once per tree and recipe.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use gristmill_archive::Format;
 use gristmill_db::job::{self, Finish};
 use gristmill_db::step::{self as steps, Begin};
 use gristmill_db::{artifact, blob, job as jobs};
@@ -12,6 +13,7 @@ use gristmill_storage::Blob;
 use serde::{Deserialize, Serialize};
 
 use super::fetch::{self, Fetched};
+use super::tar::tar_tree;
 use super::zip::{Previous, Zipped, zip_tree};
 use crate::fail;
 use crate::worker::step::{Ending, Step, StepError, Subject, ending};
@@ -34,8 +36,8 @@ pub struct Made {
 }
 
 /// Everything but the tree that decides over the bytes.
-pub fn recipe() -> String {
-    format!("zip/{}", gristmill_archive::FORMAT_VERSION)
+pub fn recipe(format: Format) -> String {
+    format!("{format}/{}", format.version())
 }
 
 /// The key under which the archive of a tree is found again. Blobs are shared by all projects that
@@ -52,7 +54,8 @@ fn step_key(format: ObjectFormat, tree: &Fetched, recipe: &str) -> Digest {
 pub async fn run(step: &Step) -> Result<Ending, StepError> {
     let subject = step.subject().await?;
     let fetched = fetched(step).await?;
-    let recipe = recipe();
+    let format = super::format(&subject.pipeline);
+    let recipe = recipe(format);
     let key = step_key(fetched.tree.0.format(), &fetched, &recipe);
     let (job, attempt, run) = (step.lease.job, step.lease.attempt, step.lease.run);
     let begun = step.app.db.transact(move |tx| {
@@ -82,7 +85,7 @@ pub async fn run(step: &Step) -> Result<Ending, StepError> {
             }))
         }
         Begin::Make => {
-            let zipped = make(step, &subject, &fetched, &recipe).await?;
+            let zipped = make(step, &subject, &fetched, (format, &recipe)).await?;
             let made = Made {
                 digest: zipped.archive.digest,
                 size: zipped.archive.size,
@@ -120,8 +123,17 @@ async fn fetched(step: &Step) -> Result<Fetched, StepError> {
         .ok_or_else(|| StepError::fail("the fetch of this run left no result"))
 }
 
-async fn make(step: &Step, subject: &Subject, fetched: &Fetched, recipe: &str) -> Result<Zipped, StepError> {
-    let previous = previous(step, subject, recipe).await?;
+async fn make(
+    step: &Step,
+    subject: &Subject,
+    fetched: &Fetched,
+    (format, recipe): (Format, &str),
+) -> Result<Zipped, StepError> {
+    let previous = match format {
+        Format::Zip => previous(step, subject, recipe).await?,
+        // Nothing of a tar can be taken over: its members have no form of their own within it.
+        _ => None,
+    };
     // The commit was fetched by the job before; here again only where the mirror had to be made anew.
     let (mirror, _) = fetch::bring(step, subject).await?;
     let objects = mirror.objects().map_err(fetch::git_error)?;
@@ -129,7 +141,11 @@ async fn make(step: &Step, subject: &Subject, fetched: &Fetched, recipe: &str) -
     let (tree, this) = (fetched.tree, step.clone());
     let bytes_max = step.app.live().config.worker.archive_bytes_max;
     let zipping = tokio::task::spawn_blocking(move || {
-        zip_tree(&objects, tree, previous.as_ref(), staged, bytes_max, &|| this.is_stopped())
+        let is_stopped = || this.is_stopped();
+        match format {
+            Format::Zip => zip_tree(&objects, tree, previous.as_ref(), staged, bytes_max, &is_stopped),
+            _ => tar_tree(&objects, tree, format, staged, bytes_max, &is_stopped),
+        }
     });
     let written = fetch::mend(&mirror, zipping.await.map_err(StepError::retry)?).await?;
     let archive = written.staged.commit().await.map_err(storage_error)?;

@@ -1,28 +1,41 @@
-//! Pipeline `archive`: a commit's tree → one zip under a public key.
+//! Pipeline `archive`: a commit's tree → one archive under a public key.
 //!
 //! *In:* a commit. *Out:* an artifact, and a version of the key where the commit is the tip of its ref.
 //!
 //! Three jobs, one after the other: `fetch` brings exactly the commit into the mirror and learns its
-//! tree; `archive` makes the zip, once per tree, taking over the members of the archive before;
+//! tree; `archive` makes the zip or tar, once per tree, a zip taking over the members of the archive before;
 //! `publish` records the artifact and moves the name.
 
 pub mod fetch;
 pub mod make;
 pub mod publish;
+mod tar;
 mod zip;
 
 use std::time::Duration;
 
-use gristmill_model::{PipelineSpec, Plan, PlannedJob};
+use gristmill_archive::Format;
+use gristmill_model::{ArchiveFormat, PipelineKind, PipelineSpec, Plan, PlannedJob};
 
 use super::Occasion;
 
 /// Brings the commit.
 pub const FETCH: &str = "fetch";
-/// Makes the zip.
+/// Makes the archive.
 pub const ARCHIVE: &str = "archive";
 /// Records the artifact and moves the name.
 pub const PUBLISH: &str = "publish";
+
+/// How the pipeline's archives are written.
+pub fn format(pipeline: &PipelineSpec) -> Format {
+    let PipelineKind::Archive(archive) = &pipeline.kind;
+    match archive.format {
+        ArchiveFormat::Zip => Format::Zip,
+        ArchiveFormat::Tar => Format::Tar,
+        ArchiveFormat::TarGz => Format::TarGz,
+        ArchiveFormat::TarZst => Format::TarZst,
+    }
+}
 
 /// The jobs of a run. The row of the run says for which commit; overtaken commits have the same jobs,
 /// and `publish` moves no name for them.

@@ -20,8 +20,6 @@ use crate::clock;
 use crate::fail;
 use crate::worker::step::{Ending, Step, StepError, Subject, ending};
 
-/// The media type of what this pipeline publishes.
-pub const MEDIA_TYPE: &str = "application/zip";
 /// How long one projection may take: the holder of a key keeps it this long, and nobody else writes to
 /// the key before. Not longer than a lease: when a dead worker's job goes on, its key is free.
 const PROJECT_MAX: Duration = job::LEASE;
@@ -99,7 +97,7 @@ impl Publish {
             step: made.step,
             digest: made.digest,
             size,
-            media_type: MEDIA_TYPE.to_owned(),
+            media_type: super::format(&subject.pipeline).media_type().to_owned(),
             index: Some(made.index),
             key: key.clone(),
             created: run.created,
@@ -109,7 +107,7 @@ impl Publish {
             seq: run.seq.unwrap_or(0),
             digest: made.digest,
             size,
-            content_type: MEDIA_TYPE.to_owned(),
+            content_type: super::format(&subject.pipeline).media_type().to_owned(),
             metadata: metadata(subject, fetched, made),
             project: run.project,
             pipeline: run.pipeline.clone(),

@@ -62,9 +62,9 @@ impl Previous {
 }
 
 /// What stands in the archive, in order.
-struct Planned {
-    name: Vec<u8>,
-    entry: Entry,
+pub(super) struct Planned {
+    pub(super) name: Vec<u8>,
+    pub(super) entry: Entry,
 }
 
 /// Writes the zip of `tree` into `staged`.
@@ -100,7 +100,7 @@ pub(super) fn zip_tree(
     })
 }
 
-fn list(objects: &Objects, tree: TreeId) -> Result<Vec<Planned>, StepError> {
+pub(super) fn list(objects: &Objects, tree: TreeId) -> Result<Vec<Planned>, StepError> {
     let mut planned = Vec::new();
     let walked = objects.walk(tree, WalkLimits::default(), |path, entry| {
         if !matches!(entry, Entry::Folder { .. }) {
@@ -244,9 +244,7 @@ fn write(
             }
         }
         if bytes > bytes_max {
-            return Err(StepError::fail(format!(
-                "the archive is larger than {bytes_max} bytes; worker.archive_max allows more"
-            )));
+            return Err(too_large(bytes_max));
         }
     }
     zip.finish().map_err(write_error)
@@ -333,11 +331,15 @@ impl io::Read for At<'_> {
     }
 }
 
-fn object_error(error: ObjectError) -> StepError {
+pub(super) fn too_large(bytes_max: u64) -> StepError {
+    StepError::fail(format!("the archive is larger than {bytes_max} bytes; worker.archive_max allows more"))
+}
+
+pub(super) fn object_error(error: ObjectError) -> StepError {
     super::fetch::object_error(&error)
 }
 
-fn write_error(error: WriteError) -> StepError {
+pub(super) fn write_error(error: WriteError) -> StepError {
     match error {
         WriteError::Io(error) => StepError::retry(format!("the archive cannot be written: {error}")),
         other => StepError::fail(format!("the tree cannot be archived: {other}")),

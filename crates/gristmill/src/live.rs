@@ -1,0 +1,159 @@
+//! [`Live`]: the configuration in force, ready to be used.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use anyhow::Context;
+use gristmill_forge::{Check, Forge, Secret};
+use gristmill_git::Credentials;
+use gristmill_model::{ProjectId, ProjectPattern, RepoPath, Timestamp};
+use ipnet::IpNet;
+
+use crate::config::{Config, HookSettings, Project, SecretSource, Surroundings};
+
+/// The configuration in force, ready to be used.
+pub struct Live {
+    /// As it was read.
+    pub config: Config,
+    /// What hooks need, by the name of the project or pattern. Only those with a webhook are here.
+    pub hooks: HashMap<String, Hook>,
+    /// Who is let in at `/gitpull`.
+    pub gitpull: Vec<Gate>,
+    /// What fetching needs beyond the spec, by the name of the project or pattern.
+    pub credentials: HashMap<String, Credentials>,
+}
+
+/// What accepting webhooks needs.
+pub struct Hook {
+    /// What they are for.
+    pub target: Target,
+    /// Which forge sends.
+    pub forge: Forge,
+    /// The repository that payloads must name, where they are for one project.
+    pub repository: RepoPath,
+    /// Its secrets; any is good.
+    pub secrets: Vec<Secret>,
+    /// From where they may come; from anywhere, where there are none.
+    pub allow_from: Vec<IpNet>,
+    how: HookSettings,
+}
+
+/// What a webhook is for.
+#[derive(Clone)]
+pub enum Target {
+    /// A project.
+    Project(ProjectId),
+    /// All repositories that a pattern covers.
+    Pattern(Arc<ProjectPattern>),
+}
+
+/// The projects and patterns that take webhooks with one secret at `/gitpull`.
+pub struct Gate {
+    /// Their names.
+    pub names: Vec<String>,
+    forge: Forge,
+    secret: Secret,
+    how: HookSettings,
+}
+
+impl Hook {
+    /// What its requests are checked against.
+    pub fn check(&self, now: Timestamp) -> Check<'_> {
+        self.how.check(Check::new(self.forge, &self.secrets, now))
+    }
+
+    /// Whether this is the webhook of one project, and of this repository.
+    pub fn is_of(&self, forge: Forge, repository: &RepoPath) -> bool {
+        matches!(self.target, Target::Project(_))
+            && self.forge == forge
+            && is_same(&self.repository, repository)
+    }
+}
+
+impl Gate {
+    /// What its requests are checked against.
+    pub fn check(&self, now: Timestamp) -> Check<'_> {
+        self.how.check(Check::new(self.forge, std::slice::from_ref(&self.secret), now))
+    }
+}
+
+impl HookSettings {
+    fn check<'a>(&'a self, check: Check<'a>) -> Check<'a> {
+        Check { allow_sha1: self.allow_sha1, basic: self.basic, header: self.header.as_ref(), ..check }
+    }
+}
+
+/// Forges compare names without regard to case.
+fn is_same(left: &RepoPath, right: &RepoPath) -> bool {
+    left.as_str().eq_ignore_ascii_case(right.as_str())
+}
+
+impl Live {
+    /// Reads the secrets. `ids` are those of the projects that are in the database.
+    pub(crate) fn new(
+        config: Config,
+        ids: &HashMap<String, ProjectId>,
+        around: &Surroundings,
+    ) -> anyhow::Result<Live> {
+        let mut live =
+            Live { hooks: HashMap::new(), gitpull: Vec::new(), credentials: HashMap::new(), config };
+        let mut gates: Vec<((Forge, SecretSource, HookSettings), Gate)> = Vec::new();
+        let all: Vec<Project> = live.config.projects.iter().chain(&live.config.patterns).cloned().collect();
+        for project in all.iter().filter(|project| project.enabled && around.needs_secrets) {
+            let name = project.name().to_owned();
+            let of_project = || format!("project `{name}` ({})", project.place);
+            if let Some(token) = token(project, around).with_context(of_project)? {
+                live.credentials.insert(name.clone(), token);
+            }
+            let forge: Forge = project.spec.forge.parse().with_context(of_project)?;
+            let secrets = secrets(project, forge, around).with_context(of_project)?;
+            let pattern = project.pattern.clone().map(|pattern| Target::Pattern(Arc::new(pattern)));
+            let Some(target) = pattern.or_else(|| ids.get(&name).copied().map(Target::Project)) else {
+                continue;
+            };
+            for (source, secret) in project.secrets.iter().zip(&secrets).filter(|_| project.gitpull) {
+                let key = (forge, source.clone(), project.hook.clone());
+                match gates.iter_mut().find(|(known, _)| *known == key) {
+                    Some((_, gate)) => gate.names.push(name.clone()),
+                    None => {
+                        let (secret, how) = (secret.clone(), project.hook.clone());
+                        gates.push((key, Gate { names: vec![name.clone()], forge, secret, how }));
+                    }
+                }
+            }
+            if !secrets.is_empty() {
+                let (repository, how) = (project.spec.repository.clone(), project.hook.clone());
+                let allow_from = project.allow_from.clone();
+                live.hooks.insert(name, Hook { target, forge, repository, secrets, allow_from, how });
+            }
+        }
+        live.gitpull = gates.into_iter().map(|(_, gate)| gate).collect();
+        Ok(live)
+    }
+
+    /// Whether a repository has a project of its own.
+    pub fn has_project_of(&self, forge: Forge, repository: &RepoPath) -> bool {
+        let is_of = |project: &Project| {
+            project.spec.forge == forge.name() && is_same(&project.spec.repository, repository)
+        };
+        self.config.projects.iter().any(|project| project.enabled && is_of(project))
+    }
+}
+
+fn token(project: &Project, around: &Surroundings) -> anyhow::Result<Option<Credentials>> {
+    let Some(source) = &project.git_token else { return Ok(None) };
+    let user = project.git_username.clone().unwrap_or("x-access-token".to_owned());
+    let token = String::from_utf8(source.resolve(&*around.env)?).ok();
+    let credentials = token.and_then(|token| Credentials::new(user, token));
+    credentials.context("the token has characters that no token has").map(Some)
+}
+
+fn secrets(project: &Project, forge: Forge, around: &Surroundings) -> anyhow::Result<Vec<Secret>> {
+    let mut secrets = Vec::with_capacity(project.secrets.len());
+    for source in &project.secrets {
+        let secret = Secret::new(source.resolve(&*around.env)?)?;
+        secret.check(forge, project.hook.basic)?;
+        secrets.push(secret);
+    }
+    Ok(secrets)
+}
