@@ -1,6 +1,7 @@
 //! The command line: one file per noun; the doc comments of the arguments are the help.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "the command line talks to people")]
 
+mod clicks;
 mod config;
 mod delivery;
 mod maintain;

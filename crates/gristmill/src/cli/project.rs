@@ -14,7 +14,7 @@ use gristmill_model::{
 };
 use serde_json::{Value, json};
 
-use super::{Context, PAGE, age, all_projects, find_project, output, read, runtime, transact};
+use super::{Context, PAGE, age, all_projects, clicks, find_project, output, read, runtime, transact};
 use crate::app::{App, lock_data};
 use crate::clock::{SystemClock, rfc3339};
 use crate::config::{self, Config, NewProject};
@@ -131,11 +131,8 @@ fn add(context: &Context, args: AddArgs) -> anyhow::Result<()> {
     let base = server.public_url.clone().unwrap_or_else(|| format!("http://{}", server.listen));
     println!("{} is added to {}", new.name, added.file.display());
     println!();
-    println!("At the forge, under Settings > Webhooks > Add webhook:");
-    println!("  Payload URL   {base}{}", added.hook_path);
-    println!("  Content type  {}", added.content_type);
-    println!("  Secret        the content of {}", added.secret_file.display());
-    println!("  Events        {}", added.events.join(", "));
+    let secret = format!("the content of {}", added.secret_file.display());
+    print!("{}", clicks::told(args.forge, &format!("{base}{}", added.hook_path), &secret));
     if server.public_url.is_none() {
         println!();
         println!(

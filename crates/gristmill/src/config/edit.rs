@@ -45,10 +45,6 @@ pub struct Added {
     pub secret_is_new: bool,
     /// The path of the payload URL, behind the server's own URL.
     pub hook_path: String,
-    /// The forge's "Content type".
-    pub content_type: &'static str,
-    /// The events to choose.
-    pub events: &'static [&'static str],
     /// The configuration with the project in it.
     pub config: Config,
 }
@@ -122,8 +118,6 @@ pub fn add_project(path: &Path, new: &NewProject, around: &Surroundings) -> Resu
         secret_file,
         secret_is_new,
         hook_path: format!("/hooks/{}", new.name),
-        content_type: "application/json",
-        events: &["push", "release"],
         config: written?,
     })
 }

@@ -63,8 +63,6 @@ fn the_first_project_makes_the_file_and_its_secret() {
     assert_eq!(added.file, path);
     assert_eq!(added.secret_file, place.path("conf/secrets/acme_shop.secret"));
     assert_eq!(added.hook_path, "/hooks/acme/shop");
-    assert_eq!(added.content_type, "application/json");
-    assert_eq!(added.events, ["push", "release"]);
     assert_eq!(mode(&added.secret_file), 0o600);
     assert_eq!(mode(&place.path("conf/secrets")), 0o700);
     assert_eq!(mode(&path), 0o644);
