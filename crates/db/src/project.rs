@@ -1,6 +1,6 @@
 //! Projects and the revisions of their settings.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use gristmill_model::{
     PatternName, ProjectId, ProjectName, ProjectPattern, ProjectSpec, RepoPath, Timestamp,
@@ -111,15 +111,14 @@ pub fn import(
     specs: &[ProjectSpec],
     patterns: &[ProjectPattern],
 ) -> Result<Vec<ProjectName>, DbError> {
-    let mut specs: BTreeMap<ProjectName, ProjectSpec> =
-        specs.iter().map(|spec| (spec.name.clone(), spec.clone())).collect();
+    let mut all = specs.to_vec();
+    let mut names: BTreeSet<ProjectName> = specs.iter().map(|spec| spec.name.clone()).collect();
     for pattern in patterns {
-        for spec in followers(tx, pattern, &specs)? {
-            specs.entry(spec.name.clone()).or_insert(spec);
-        }
+        let followers = followers(tx, pattern, specs)?;
+        all.extend(followers.into_iter().filter(|spec| names.insert(spec.name.clone())));
     }
     let mut changed = Vec::new();
-    for spec in specs.values() {
+    for spec in &all {
         if import_one(tx, spec)? {
             changed.push(spec.name.clone());
         }
@@ -129,7 +128,7 @@ pub fn import(
         let page = list(tx, &after, 100)?;
         let Some(last) = page.last() else { break };
         after = last.name.as_str().to_owned();
-        for project in page.iter().filter(|project| !specs.contains_key(&project.name)) {
+        for project in page.iter().filter(|project| !names.contains(&project.name)) {
             tx.execute(DISABLE, params![project.id])?;
             schedule::remove(tx, project.id)?;
         }
@@ -142,7 +141,7 @@ pub fn import(
 fn followers(
     tx: &mut Tx<'_>,
     pattern: &ProjectPattern,
-    specs: &BTreeMap<ProjectName, ProjectSpec>,
+    specs: &[ProjectSpec],
 ) -> Result<Vec<ProjectSpec>, DbError> {
     let mut found = Vec::new();
     let mut after = String::new();
@@ -150,8 +149,7 @@ fn followers(
         let page = tx.query(OF_PATTERN, params![pattern.name.as_str(), &after, 100], read)?;
         let Some(last) = page.last() else { return Ok(found) };
         after = last.name.as_str().to_owned();
-        let is_own =
-            |repository: &RepoPath| specs.values().any(|spec| is_of(spec, &pattern.forge, repository));
+        let is_own = |repository: &RepoPath| specs.iter().any(|spec| is_of(spec, &pattern.forge, repository));
         let left =
             page.iter().map(|project| &project.spec.repository).filter(|repository| !is_own(repository));
         found.extend(left.filter_map(|repository| pattern.expand(repository)));

@@ -10,6 +10,7 @@ pub mod id;
 pub mod key;
 pub mod pattern;
 pub mod plan;
+mod repo;
 pub mod retry;
 pub mod spec;
 pub mod state;
@@ -19,9 +20,10 @@ pub use digest::Digest;
 pub use event::{Event, EventKind, EventRepository};
 pub use git::{BlobId, CommitId, GitRef, ObjectFormat, ObjectId, TreeId};
 pub use id::{ArtifactId, BootId, DeliveryId, JobId, ProjectId, PublicationId, RunId, TokenId};
-pub use key::{KeyFields, KeyTemplate, ObjectKey, RepoPath, Repositories};
+pub use key::{KeyFields, KeyTemplate, ObjectKey};
 pub use pattern::{NamePattern, RefFilter};
 pub use plan::{EdgeKind, Plan, PlanError, PlannedEdge, PlannedJob};
+pub use repo::{RepoPath, RepoPathError, Repositories};
 pub use spec::{
     ArchiveFormat, ArchiveSpec, FirstLook, Keep, PatternName, PatternNameError, PipelineKind, PipelineSpec,
     ProjectName, ProjectPattern, ProjectSpec, REPO_PLACEHOLDER,

@@ -12,8 +12,9 @@ pub use pattern::{PatternName, PatternNameError, ProjectPattern, REPO_PLACEHOLDE
 
 use crate::digest::Digest;
 use crate::git::GitRef;
-use crate::key::{KeyTemplate, RepoPath};
+use crate::key::KeyTemplate;
 use crate::pattern::RefFilter;
+use crate::repo::RepoPath;
 
 /// A project's name: one or more parts between slashes, of lower- and upper-case letters, digits, `.`, `_`, `-`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

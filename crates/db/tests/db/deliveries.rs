@@ -200,3 +200,21 @@ fn a_damaged_body_stops_nobody_else() {
     assert_eq!(fault, "the stored body is damaged: its checksum differs; check the disk under the database");
     assert_eq!(waiting[1].body.as_deref(), Ok(&b"{}"[..]));
 }
+
+#[test]
+fn a_body_without_an_id_is_the_same_delivery_for_ten_minutes_only() {
+    let (bench, project) = Bench::with_project(1);
+    let send = || {
+        let window = Some(std::time::Duration::from_secs(600));
+        let one = gristmill_db::delivery::NewDelivery { id_stands_for: window, ..webhook("sha256:x", "{}") };
+        bench.tx(|tx| delivery::accept(tx, project, &one))
+    };
+    let first = new(send());
+    bench.advance(599_999);
+    assert_eq!(send(), Accepted::Again(first));
+    bench.advance(1);
+    let second = new(send());
+    assert_ne!(first, second);
+    assert_eq!(send(), Accepted::Again(second));
+    assert_eq!(row(&bench, first).body.unwrap(), b"{}", "the first one stays");
+}

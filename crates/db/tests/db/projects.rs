@@ -4,7 +4,7 @@ use gristmill_db::delivery;
 use gristmill_db::request::{self, BuildRequest};
 use gristmill_db::schedule::{self, Due};
 use gristmill_db::{head, job, project, publication, run, step};
-use gristmill_model::{ProjectId, ProjectName, ProjectSpec, Timestamp};
+use gristmill_model::{ProjectId, ProjectName, ProjectPattern, ProjectSpec, Timestamp};
 
 use crate::bench::{Bench, START, chain, commit, delivery as webhook, desire, digest, main_branch, spec};
 
@@ -208,4 +208,48 @@ fn purging_leaves_nothing_of_a_project_and_all_of_the_others() {
     assert_eq!(bench.tx(|tx| run::list(tx, Some(ids[1]), "~", 9)).len(), 1);
     let left = bench.tx(|tx| run::list(tx, None, "~", 9)).remove(0).id;
     assert_eq!(bench.tx(|tx| job::of_run(tx, left, 9)).len(), 2);
+}
+
+#[test]
+fn projects_made_from_a_pattern_follow_it_until_they_have_one_of_their_own() {
+    let bench = Bench::new();
+    let pattern = |jobs_max| ProjectPattern {
+        name: "acme/*".parse().unwrap(),
+        git: "https://github.com/acme/{repo}.git".to_owned(),
+        forge: "github".to_owned(),
+        repositories: "acme/*".parse().unwrap(),
+        poll_seconds: 0,
+        jobs_max,
+        pipelines: Vec::new(),
+    };
+    let import = |specs: &[ProjectSpec], patterns: &[ProjectPattern]| -> Vec<String> {
+        let changed = bench.tx(|tx| project::import(tx, specs, patterns));
+        changed.iter().map(ToString::to_string).collect()
+    };
+    let made = |repository: &str, max| {
+        let pattern = pattern(2);
+        let spec = pattern.expand(&repository.parse().unwrap()).unwrap();
+        bench.tx(|tx| project::of_pattern(tx, &spec, &pattern.name, max))
+    };
+    assert_eq!(import(&[], &[pattern(2)]), [""; 0]);
+    let shop = made("acme/shop", 2).unwrap();
+    assert_eq!(made("Acme/Shop", 2), Some(shop), "forges compare without regard to case");
+    assert!(made("acme/tool", 2).is_some());
+    assert_eq!(made("acme/third", 2), None, "the pattern has two already");
+    assert_eq!(made("acme/shop", 2), Some(shop));
+    assert_eq!(
+        by_name(&bench, "acme/shop").spec.pattern.map(|name| name.to_string()).as_deref(),
+        Some("acme/*")
+    );
+
+    assert_eq!(import(&[], &[pattern(7)]), ["acme/shop", "acme/tool"]);
+    assert_eq!(by_name(&bench, "acme/tool").spec.jobs_max, 7);
+    // A project of its own, under another name, takes the repository over.
+    let own = ProjectSpec { repository: "Acme/Tool".parse().unwrap(), ..spec("our/tool", 1) };
+    assert_eq!(import(&[own], &[pattern(7)]), ["our/tool"]);
+    assert!(!by_name(&bench, "acme/tool").active && by_name(&bench, "acme/shop").active);
+    import(&[], &[]);
+    assert!(!by_name(&bench, "acme/shop").active);
+    import(&[], &[pattern(7)]);
+    assert!(by_name(&bench, "acme/shop").active && by_name(&bench, "acme/tool").active);
 }

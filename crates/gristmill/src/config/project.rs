@@ -3,7 +3,9 @@
 use std::path::Path;
 
 use gristmill_forge::Forge;
-use gristmill_model::{PatternName, ProjectName, ProjectPattern, ProjectSpec, REPO_PLACEHOLDER, RepoPath};
+use gristmill_model::{
+    PatternName, PipelineSpec, ProjectName, ProjectPattern, ProjectSpec, REPO_PLACEHOLDER, RepoPath,
+};
 
 use super::Surroundings;
 use super::error::Place;
@@ -51,21 +53,17 @@ pub(super) fn read(mut section: Section<'_>, folder: &Path, around: &Surrounding
     let hook = read_hook(&mut section, forge);
     let allow_from = section.get("allow_from").map_or(Some(Vec::new()), |field| networks(&field));
     let gitpull = section.get("gitpull").and_then(|field| field.bool()).unwrap_or(false);
-    let fields = section.get("secret").and_then(|field| secret_fields(&field)).unwrap_or_default();
-    let token = section.get("token");
-    let sources: Vec<(Field<'_>, SecretSource)> = fields
-        .into_iter()
-        .chain(token.clone())
-        .filter_map(|field| secret::read_source(&field, folder).map(|source| (field, source)))
-        .collect();
-    if enabled && around.needs_secrets {
-        for (field, source) in &sources {
-            secret::check(field, source, &*around.env);
+    let source = |field: &Field<'_>| {
+        let source = secret::read_source(field, folder)?;
+        if enabled && around.needs_secrets {
+            secret::check(field, &source, &*around.env);
         }
-    }
-    let mut secrets: Vec<SecretSource> = sources.into_iter().map(|(_, source)| source).collect();
-    let git_token = token.and_then(|field| {
-        let source = secrets.pop()?;
+        Some(source)
+    };
+    let fields = section.get("secret").and_then(|field| secret_fields(&field)).unwrap_or_default();
+    let secrets: Vec<SecretSource> = fields.iter().filter_map(source).collect();
+    let git_token = section.get("token").and_then(|field| {
+        let source = source(&field)?;
         token_is_safe(&field, git.as_deref(), allow_http).then_some(source)
     });
     let git_username = section.get("username").and_then(|field| {
@@ -80,31 +78,10 @@ pub(super) fn read(mut section: Section<'_>, folder: &Path, around: &Surrounding
     let pipelines = read_pipelines(&mut section);
     section.finish();
     let (pipelines, places) = pipelines.into_iter().map(|parsed| (parsed.spec, parsed.place)).unzip();
-    let (git, forge, poll_seconds, jobs_max) = (git?, forge?.name().to_owned(), poll_seconds?, jobs_max?);
-    let (spec, pattern) = match (name?, repository?) {
-        (Name::Pattern(name), Repository::AllOf(repositories)) => {
-            let pattern =
-                ProjectPattern { name, git, forge, repositories, poll_seconds, jobs_max, pipelines };
-            (sample(&pattern), Some(pattern))
-        }
-        (Name::One(name), Repository::One(repository)) => {
-            let pattern = None;
-            let spec = ProjectSpec {
-                name,
-                pattern,
-                git,
-                forge,
-                repository,
-                repository_id,
-                poll_seconds,
-                jobs_max,
-                pipelines,
-            };
-            (spec, None)
-        }
-        // The repository is read as the name is.
-        _ => return None,
-    };
+    let (git, forge) = (git?, forge?.name().to_owned());
+    let made =
+        Made { git, forge, repository_id, poll_seconds: poll_seconds?, jobs_max: jobs_max?, pipelines };
+    let (spec, pattern) = made.called(name?, repository?)?;
     let project = Project {
         spec,
         pattern,
@@ -118,6 +95,46 @@ pub(super) fn read(mut section: Section<'_>, folder: &Path, around: &Surrounding
         place,
     };
     Some(Parsed { project, places })
+}
+
+/// What is the same for a project and for a pattern.
+struct Made {
+    git: String,
+    forge: String,
+    repository_id: Option<String>,
+    poll_seconds: i64,
+    jobs_max: i64,
+    pipelines: Vec<PipelineSpec>,
+}
+
+impl Made {
+    /// The project, or the pattern and the project it makes of a sample. The repository was read as the name
+    /// was, so that both are of one kind.
+    fn called(self, name: Name, repository: Repository) -> Option<(ProjectSpec, Option<ProjectPattern>)> {
+        let Made { git, forge, repository_id, poll_seconds, jobs_max, pipelines } = self;
+        match (name, repository) {
+            (Name::Pattern(name), Repository::AllOf(repositories)) => {
+                let pattern =
+                    ProjectPattern { name, git, forge, repositories, poll_seconds, jobs_max, pipelines };
+                Some((sample(&pattern), Some(pattern)))
+            }
+            (Name::One(name), Repository::One(repository)) => {
+                let spec = ProjectSpec {
+                    name,
+                    pattern: None,
+                    git,
+                    forge,
+                    repository,
+                    repository_id,
+                    poll_seconds,
+                    jobs_max,
+                    pipelines,
+                };
+                Some((spec, None))
+            }
+            _ => None,
+        }
+    }
 }
 
 /// What a project is called.

@@ -23,11 +23,6 @@ const LONGER: &[(&str, usize, &str)] = &[
     ),
     ("crates/lossfs/tests/mounted.rs", 520, "each operation of a mounted file system, by the same helpers"),
     (
-        "crates/model/src/key.rs",
-        440,
-        "keys, the templates that make them and their presets refer to each other",
-    ),
-    (
         "crates/storage/tests/conformance.rs",
         440,
         "one list of what every storage must do, whichever backend it has",

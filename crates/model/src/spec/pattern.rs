@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::{PipelineSpec, ProjectName, ProjectSpec};
-use crate::key::RepoPath;
+use crate::repo::RepoPath;
 
 /// What a pattern's git URL has where the repository's name goes.
 pub const REPO_PLACEHOLDER: &str = "{repo}";

@@ -40,7 +40,7 @@ fn spec() -> ProjectSpec {
 #[test]
 fn project_names() {
     let longest = "n".repeat(200);
-    for name in ["a", "acme/shop", "_x", "A-b.c_d/9", "a/b/c", longest.as_str()] {
+    for name in ["a", "acme/shop", "acme/.github", "_x", "A-b.c_d/9", "a/b/c", longest.as_str()] {
         let parsed: ProjectName = name.parse().unwrap();
         assert_eq!((parsed.as_str(), parsed.to_string().as_str()), (name, name));
         assert_eq!(format!("{parsed:?}"), name);
@@ -57,7 +57,8 @@ fn project_names() {
         "a b",
         "-a",
         "a/-b",
-        ".a",
+        ".",
+        "a/.",
         "a/..",
         "acme/*",
         "é",
@@ -133,4 +134,20 @@ fn words_and_defaults() {
         r#"["build","record"]"#
     );
     assert_eq!(Keep::default(), Keep { versions: None, days: None });
+}
+
+#[test]
+fn patterns() {
+    for name in ["acme/*", "grp/sub/*", "_x/*"] {
+        let parsed: PatternName = name.parse().unwrap();
+        assert_eq!((parsed.as_str(), parsed.to_string().as_str()), (name, name));
+        assert_eq!(format!("{parsed:?}"), name);
+        assert_eq!(parsed.owner(), &name[..name.len() - 2]);
+        assert_eq!(serde_json::to_string(&parsed).unwrap(), format!("\"{name}\""));
+    }
+    for name in ["", "*", "/*", "acme", "acme/", "acme/**", "acme/*/x", "ac*me/*", "-a/*", "acme//*"] {
+        assert!(name.parse::<PatternName>().is_err(), "{name}");
+    }
+    let error = "acme/x*".parse::<PatternName>().unwrap_err().to_string();
+    assert!(error.starts_with("`acme/x*` is not a pattern; expected an owner"), "{error}");
 }
