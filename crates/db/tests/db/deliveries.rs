@@ -206,7 +206,7 @@ fn a_body_without_an_id_is_the_same_delivery_for_ten_minutes_only() {
     let (bench, project) = Bench::with_project(1);
     let send = || {
         let window = Some(std::time::Duration::from_secs(600));
-        let one = gristmill_db::delivery::NewDelivery { id_stands_for: window, ..webhook("sha256:x", "{}") };
+        let one = delivery::NewDelivery { id_stands_for: window, ..webhook("sha256:x", "{}") };
         bench.tx(|tx| delivery::accept(tx, project, &one))
     };
     let first = new(send());
