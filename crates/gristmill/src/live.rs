@@ -62,11 +62,10 @@ impl Hook {
         self.how.check(Check::new(self.forge, &self.secrets, now))
     }
 
-    /// Whether this is the webhook of one project, and of this repository.
-    pub fn is_of(&self, forge: Forge, repository: &RepoPath) -> bool {
-        matches!(self.target, Target::Project(_))
-            && self.forge == forge
-            && is_same(&self.repository, repository)
+    /// The project, where this is the webhook of one project and of this repository.
+    pub fn project_of(&self, forge: Forge, repository: &RepoPath) -> Option<ProjectId> {
+        let Target::Project(id) = self.target else { return None };
+        (self.forge == forge && is_same(&self.repository, repository)).then_some(id)
     }
 }
 
@@ -95,15 +94,14 @@ impl Live {
         ids: &HashMap<String, ProjectId>,
         around: &Surroundings,
     ) -> anyhow::Result<Live> {
-        let mut live =
-            Live { hooks: HashMap::new(), gitpull: Vec::new(), credentials: HashMap::new(), config };
-        let mut gates: Vec<((Forge, SecretSource, HookSettings), Gate)> = Vec::new();
-        let all: Vec<Project> = live.config.projects.iter().chain(&live.config.patterns).cloned().collect();
-        for project in all.iter().filter(|project| project.enabled && around.needs_secrets) {
+        let (mut hooks, mut credentials) = (HashMap::new(), HashMap::new());
+        let mut gates: Vec<((Forge, &SecretSource, &HookSettings), Gate)> = Vec::new();
+        let all = config.projects.iter().chain(&config.patterns);
+        for project in all.filter(|project| project.enabled && around.needs_secrets) {
             let name = project.name().to_owned();
             let of_project = || format!("project `{name}` ({})", project.place);
             if let Some(token) = token(project, around).with_context(of_project)? {
-                live.credentials.insert(name.clone(), token);
+                credentials.insert(name.clone(), token);
             }
             let forge: Forge = project.spec.forge.parse().with_context(of_project)?;
             let secrets = secrets(project, forge, around).with_context(of_project)?;
@@ -112,7 +110,7 @@ impl Live {
                 continue;
             };
             for (source, secret) in project.secrets.iter().zip(&secrets).filter(|_| project.gitpull) {
-                let key = (forge, source.clone(), project.hook.clone());
+                let key = (forge, source, &project.hook);
                 match gates.iter_mut().find(|(known, _)| *known == key) {
                     Some((_, gate)) => gate.names.push(name.clone()),
                     None => {
@@ -124,19 +122,20 @@ impl Live {
             if !secrets.is_empty() {
                 let (repository, how) = (project.spec.repository.clone(), project.hook.clone());
                 let allow_from = project.allow_from.clone();
-                live.hooks.insert(name, Hook { target, forge, repository, secrets, allow_from, how });
+                hooks.insert(name, Hook { target, forge, repository, secrets, allow_from, how });
             }
         }
-        live.gitpull = gates.into_iter().map(|(_, gate)| gate).collect();
-        Ok(live)
+        let gitpull = gates.into_iter().map(|(_, gate)| gate).collect();
+        Ok(Live { config, hooks, gitpull, credentials })
     }
 
-    /// Whether a repository has a project of its own.
-    pub fn has_project_of(&self, forge: Forge, repository: &RepoPath) -> bool {
-        let is_of = |project: &Project| {
-            project.spec.forge == forge.name() && is_same(&project.spec.repository, repository)
+    /// The enabled projects of a repository, in the order of the configuration, with their webhooks.
+    pub fn projects_of(&self, forge: Forge, repository: &RepoPath) -> Vec<Option<&Hook>> {
+        let is_of = |project: &&Project| {
+            let spec = &project.spec;
+            project.enabled && spec.forge == forge.name() && is_same(&spec.repository, repository)
         };
-        self.config.projects.iter().any(|project| project.enabled && is_of(project))
+        self.config.projects.iter().filter(is_of).map(|project| self.hooks.get(project.name())).collect()
     }
 }
 

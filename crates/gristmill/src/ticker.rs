@@ -17,8 +17,8 @@ use crate::app::App;
 use crate::config::{Surroundings, Watch};
 use crate::upkeep;
 
-/// How often leases that ran out, and jobs that let others go first for too long, are looked for. With the length of a lease this bounds how long a job
-/// is orphaned: 25 s.
+/// How often leases that ran out are looked for: with the length of a lease this bounds how long a job is
+/// orphaned, 25 s. And jobs that let others go first for long enough.
 const RESCUE: Duration = Duration::from_secs(5);
 /// How often polls and schedules are looked at.
 const DUE: Duration = Duration::from_secs(1);

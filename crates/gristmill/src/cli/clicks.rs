@@ -5,14 +5,14 @@ use std::fmt::Write as _;
 use gristmill_forge::Forge;
 
 /// Where the webhook is made, and its fields.
-fn fields(forge: Forge) -> (&'static str, [(&'static str, &'static str); 4]) {
+fn fields(forge: Forge) -> (&'static str, &'static [(&'static str, &'static str)]) {
     const URL: &str = "{url}";
     const SECRET: &str = "{secret}";
     const JSON: &str = "application/json";
     match forge {
         Forge::Github => (
             "At GitHub, under Settings > Webhooks > Add webhook:",
-            [
+            &[
                 ("Payload URL", URL),
                 ("Content type", JSON),
                 ("Secret", SECRET),
@@ -21,24 +21,23 @@ fn fields(forge: Forge) -> (&'static str, [(&'static str, &'static str); 4]) {
         ),
         Forge::Gitlab => (
             "At GitLab, under Settings > Webhooks > Add new webhook:",
-            [
+            &[
                 ("URL", URL),
                 ("Secret token", SECRET),
                 ("Trigger", "push events, tag push events, releases events"),
-                ("", ""),
             ],
         ),
         Forge::Bitbucket => (
             "At Bitbucket, under Repository settings > Webhooks > Add webhook:",
-            [("URL", URL), ("Secret", SECRET), ("Triggers", "repository push"), ("", "")],
+            &[("URL", URL), ("Secret", SECRET), ("Triggers", "repository push")],
         ),
         Forge::BitbucketServer => (
             "At Bitbucket, under Repository settings > Webhooks > Create webhook:",
-            [("URL", URL), ("Secret", SECRET), ("Events", "repository: push"), ("", "")],
+            &[("URL", URL), ("Secret", SECRET), ("Events", "repository: push")],
         ),
         Forge::Gitea | Forge::Forgejo | Forge::Gogs => (
             "At the forge, under Settings > Webhooks > Add webhook:",
-            [
+            &[
                 ("URL", URL),
                 ("Content type", JSON),
                 ("Secret", SECRET),
@@ -47,15 +46,15 @@ fn fields(forge: Forge) -> (&'static str, [(&'static str, &'static str); 4]) {
         ),
         Forge::AzureDevops => (
             "At Azure DevOps, under Project settings > Service hooks > Create subscription > Web Hooks:",
-            [("Trigger", "code pushed"), ("URL", URL), ("Basic password", SECRET), ("", "")],
+            &[("Trigger", "code pushed"), ("URL", URL), ("Basic password", SECRET)],
         ),
         Forge::Codecommit | Forge::Generic => (
             "What sends the webhook needs:",
-            [("URL", URL), ("X-Git-Token", SECRET), ("Method", "POST, with the body of a push"), ("", "")],
+            &[("URL", URL), ("X-Git-Token", SECRET), ("Method", "POST, with the body of a push")],
         ),
         Forge::Bare => (
             "The hook `post-receive` of the repository needs (docs/forges/bare.md has one to copy):",
-            [("URL", URL), ("Secret", SECRET), ("", ""), ("", "")],
+            &[("URL", URL), ("Secret", SECRET)],
         ),
     }
 }
@@ -64,7 +63,7 @@ fn fields(forge: Forge) -> (&'static str, [(&'static str, &'static str); 4]) {
 pub(super) fn told(forge: Forge, url: &str, secret: &str) -> String {
     let (place, fields) = fields(forge);
     let mut text = format!("{place}\n");
-    for (label, value) in fields.into_iter().filter(|(label, _)| !label.is_empty()) {
+    for (label, value) in fields {
         let value = value.replace("{url}", url).replace("{secret}", secret);
         writeln!(text, "  {label:<14}  {value}").expect("a String takes all");
     }

@@ -139,21 +139,22 @@ impl Identify<'_> {
             Err(reason) => return Ok(Sent::Nobody(reason)),
         };
         let forge = verified.forge();
-        if self.live.has_project_of(forge, &repository) {
-            let own = self.live.hooks.values().find(|hook| hook.is_of(forge, &repository));
-            let own = own.filter(|hook| matches!(self.verify(&hook.check(self.now)), Ok(Some(_))));
-            let Some(Hook { target: Target::Project(id), .. }) = own else {
-                return Ok(Sent::Nobody(format!(
-                    "{repository} has a project of its own, with another secret or none"
-                )));
-            };
-            self.check_address(own.expect("just matched"))?;
-            return Ok(delivery(To::Project(*id), verified));
+        let own = self.live.projects_of(forge, &repository);
+        if own.is_empty() {
+            return Ok(match pattern.expand(&repository) {
+                Some(spec) => delivery(To::Pattern(pattern.clone(), Box::new(spec)), verified),
+                None => Sent::Nobody(format!("the pattern {} does not cover {repository}", pattern.name)),
+            });
         }
-        Ok(match pattern.expand(&repository) {
-            Some(spec) => delivery(To::Pattern(pattern.clone(), Box::new(spec)), verified),
-            None => Sent::Nobody(format!("the pattern {} does not cover {repository}", pattern.name)),
-        })
+        for hook in own.into_iter().flatten() {
+            if let (Some(id), Ok(Some(_))) =
+                (hook.project_of(forge, &repository), self.verify(&hook.check(self.now)))
+            {
+                self.check_address(hook)?;
+                return Ok(delivery(To::Project(id), verified));
+            }
+        }
+        Ok(Sent::Nobody(format!("{repository} has a project of its own, with another secret or none")))
     }
 
     fn shared(&self, dummy: &Secret) -> Result<Sent, Refused> {
@@ -183,10 +184,10 @@ impl Identify<'_> {
             Err(reason) => return Ok(Sent::Nobody(reason)),
         };
         let hooks = || names.iter().filter_map(|name| self.live.hooks.get(name));
-        if let Some(hook) = hooks().find(|hook| hook.is_of(verified.forge(), &repository)) {
-            self.check_address(hook)?;
-            if let Target::Project(id) = &hook.target {
-                return Ok(delivery(To::Project(*id), verified));
+        for hook in hooks() {
+            if let Some(id) = hook.project_of(verified.forge(), &repository) {
+                self.check_address(hook)?;
+                return Ok(delivery(To::Project(id), verified));
             }
         }
         for hook in hooks() {

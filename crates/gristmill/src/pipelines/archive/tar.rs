@@ -6,10 +6,10 @@ use std::rc::Rc;
 
 use gristmill_archive::{ArchiveWriter, Compressor, FileEntry, FileMode, Format, IN_MEMORY_MAX};
 use gristmill_git::{Entry, Objects};
-use gristmill_model::{BlobId, TreeId};
+use gristmill_model::TreeId;
 use gristmill_storage::Staged;
 
-use super::zip::{Written, list, object_error, too_large, write_error};
+use super::zip::{Written, list, object_error, streamed, too_large, write_error};
 use crate::worker::step::StepError;
 
 /// Writes the archive of `tree` into `staged`.
@@ -42,7 +42,7 @@ pub(super) fn tar_tree(
                 let mode = if executable { FileMode::Executable } else { FileMode::Regular };
                 let entry = FileEntry { name: &one.name, mode, key: None };
                 if objects.blob_size(blob).map_err(object_error)? > IN_MEMORY_MAX {
-                    stream(objects, blob, &mut tar, &entry)?;
+                    streamed(objects, blob, |size, reader| tar.streamed(&entry, size, reader))?;
                 } else {
                     objects.blob(blob, &mut buffer).map_err(object_error)?;
                     tar.file(&entry, &buffer, &mut compressor).map_err(write_error)?;
@@ -62,26 +62,6 @@ pub(super) fn tar_tree(
         entries: finished.entries,
         staged: finished.inner.inner,
         reused: 0,
-    })
-}
-
-fn stream(
-    objects: &Objects,
-    blob: BlobId,
-    tar: &mut ArchiveWriter<Counted>,
-    entry: &FileEntry<'_>,
-) -> Result<(), StepError> {
-    let size = objects.blob_size(blob).map_err(object_error)?;
-    let (mut reader, mut writer) = io::pipe().map_err(StepError::retry)?;
-    std::thread::scope(|scope| {
-        let objects = objects.clone();
-        let copying = scope.spawn(move || objects.copy_blob(blob, &mut writer));
-        let written = tar.streamed(entry, size, &mut reader);
-        // Closed before the other end is waited for: after an error nobody reads it empty.
-        drop(reader);
-        let copied = copying.join().expect("copying does not panic");
-        written.map_err(write_error)?;
-        copied.map(drop).map_err(object_error)
     })
 }
 

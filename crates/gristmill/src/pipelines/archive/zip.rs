@@ -262,12 +262,21 @@ fn write_fresh(
         zip.member(entry, &member).map_err(write_error)?;
         return Ok(compressed);
     }
+    streamed(objects, blob, |size, reader| zip.streamed(entry, size, reader))
+}
+
+/// Has a blob that is too large for memory written from its size and a reader; its bytes.
+pub(super) fn streamed(
+    objects: &Objects,
+    blob: BlobId,
+    write: impl FnOnce(u64, &mut io::PipeReader) -> Result<(), WriteError>,
+) -> Result<u64, StepError> {
     let size = objects.blob_size(blob).map_err(object_error)?;
     let (mut reader, mut writer) = io::pipe().map_err(StepError::retry)?;
     std::thread::scope(|scope| {
         let objects = objects.clone();
         let copying = scope.spawn(move || objects.copy_blob(blob, &mut writer));
-        let written = zip.streamed(entry, size, &mut reader);
+        let written = write(size, &mut reader);
         // Closed before the other end is waited for: after an error nobody reads it empty.
         drop(reader);
         let copied = copying.join().expect("copying does not panic");
