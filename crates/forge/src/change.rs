@@ -3,8 +3,10 @@
 use std::str::FromStr;
 
 use gristmill_model::{CommitId, Event, EventKind, EventRepository, GitRef};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
-use crate::parse::ParseError;
+use crate::parse::{Object, ParseError, from_json};
 use crate::text::shown;
 
 /// The most changes of one delivery that are told. Whoever moves more refs at once mirrors a repository;
@@ -137,6 +139,28 @@ pub(crate) fn each<T>(
         events.push(ignored(&reason));
     }
     Ok(events)
+}
+
+/// Any event that nothing follows from. A ping of an organisation's hook, for one, is of no repository.
+#[derive(Deserialize)]
+#[serde(bound = "R: Deserialize<'de>")]
+struct NoMove<R> {
+    repository: Option<Object<R>>,
+}
+
+/// An event that nothing follows from, of the repository that `read` finds in it. Its body need not be of a
+/// shape that we know.
+pub(crate) fn of_no_move<R: DeserializeOwned>(
+    event: &str,
+    json: &str,
+    read: fn(&str, R) -> Result<EventRepository, ParseError>,
+) -> Result<Event, ParseError> {
+    let repository = match from_json::<NoMove<R>>(event, json) {
+        Ok(found) => found.repository.and_then(|found| read(event, found.0).ok()),
+        Err(ParseError::Shape { .. }) => None,
+        Err(error) => return Err(error),
+    };
+    Ok(Event { repository, ..Event::ignored(uninteresting(event)) })
 }
 
 /// The reason for everything that nothing follows from.

@@ -50,4 +50,4 @@ pub use secret::{Secret, SecretError};
 pub use send::{Sending, sign};
 pub use verified::{StoredDelivery, Verified};
 pub use verifier::{UnknownVerifier, Verifier};
-pub use verify::{Check, Outcome, VerifyOptions, verify, verify_dummy};
+pub use verify::{Check, Outcome};

@@ -1,7 +1,5 @@
 //! [`Check`]: from raw bytes to [`Verified`].
 
-use std::slice;
-
 use bytes::Bytes;
 use gristmill_model::{Digest, Timestamp};
 
@@ -149,48 +147,6 @@ impl<'a> Check<'a> {
                 Ok((event, delivery_id_of(headers, other.delivery_header())?))
             }
         }
-    }
-}
-
-/// What a project allows beyond the default.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct VerifyOptions {
-    /// [`Check::allow_sha1`].
-    pub allow_sha1: bool,
-}
-
-impl VerifyOptions {
-    fn check(self, forge: Forge, secrets: &[Secret]) -> Check<'_> {
-        Check { allow_sha1: self.allow_sha1, ..Check::new(forge, secrets, Timestamp::default()) }
-    }
-}
-
-/// [`Check::verify`] for a project of which nothing more than this is configured. It knows neither the
-/// time nor probes: what is signed with a time is stale, and a probe is unsigned.
-///
-/// # Errors
-/// As [`Check::verify`].
-pub fn verify(
-    forge: Forge,
-    headers: &Headers<'_>,
-    body: Bytes,
-    secrets: &[Secret],
-    options: VerifyOptions,
-) -> Result<Verified, VerifyError> {
-    options.check(forge, secrets).verify_delivery(headers, body)
-}
-
-/// [`Check::verify_dummy`] beside [`verify`]. Gives the error that a bad signature would give.
-pub fn verify_dummy(
-    forge: Forge,
-    headers: &Headers<'_>,
-    body: Bytes,
-    dummy: &Secret,
-    options: VerifyOptions,
-) -> VerifyError {
-    match options.check(forge, slice::from_ref(dummy)).verify_delivery(headers, body) {
-        Err(error) if !error.is_authenticated() => error,
-        Ok(_) | Err(_) => VerifyError::Mismatch,
     }
 }
 

@@ -50,11 +50,6 @@ struct Target {
     hash: String,
 }
 
-#[derive(Deserialize)]
-struct Other {
-    repository: Option<Object<Repository>>,
-}
-
 /// What a payload without a name tells of. A push alone has a field of its own.
 pub(crate) fn parse_unnamed(json: &str) -> Result<Vec<Event>, ParseError> {
     let fields: BTreeMap<String, IgnoredAny> = from_json("webhook", json)?;
@@ -104,14 +99,9 @@ fn change(index: usize, change: Change, repository: &EventRepository) -> Result<
     Ok(change::moved(repository, git_ref, commit(&old, "old")?, commit(&new, "new")?))
 }
 
-/// An event that nothing follows from. Its body need not be of a shape that we know.
+/// An event that nothing follows from.
 fn other(event: &str, json: &str) -> Result<Event, ParseError> {
-    let found = match from_json::<Other>(event, json) {
-        Ok(payload) => payload.repository.and_then(|payload| repository(event, payload.0).ok()),
-        Err(ParseError::Shape { .. }) => None,
-        Err(error) => return Err(error),
-    };
-    Ok(Event { repository: found, ..Event::ignored(change::uninteresting(event)) })
+    change::of_no_move(event, json, repository)
 }
 
 fn repository(event: &str, payload: Repository) -> Result<EventRepository, ParseError> {

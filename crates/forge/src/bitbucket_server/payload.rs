@@ -43,11 +43,6 @@ struct Change {
     to_hash: String,
 }
 
-#[derive(Deserialize)]
-struct Other {
-    repository: Option<Object<Repository>>,
-}
-
 /// What a payload tells of that names its event itself. A test of the connection does not.
 pub(crate) fn parse_unnamed(json: &str) -> Result<Vec<Event>, ParseError> {
     let named = match from_json::<Named>("webhook", json) {
@@ -85,14 +80,9 @@ fn push(json: &str) -> Result<Vec<Event>, ParseError> {
     })
 }
 
-/// An event that nothing follows from. Its body need not be of a shape that we know.
+/// An event that nothing follows from.
 fn other(event: &str, json: &str) -> Result<Event, ParseError> {
-    let found = match from_json::<Other>(event, json) {
-        Ok(payload) => payload.repository.and_then(|payload| repository(event, payload.0).ok()),
-        Err(ParseError::Shape { .. }) => None,
-        Err(error) => return Err(error),
-    };
-    Ok(Event { repository: found, ..Event::ignored(change::uninteresting(event)) })
+    change::of_no_move(event, json, repository)
 }
 
 fn repository(event: &str, payload: Repository) -> Result<EventRepository, ParseError> {

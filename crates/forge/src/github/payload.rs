@@ -48,12 +48,6 @@ struct Release {
     tag_name: String,
 }
 
-/// Any other event. A ping of an organisation's hook, for one, is of no repository.
-#[derive(Deserialize)]
-struct Other {
-    repository: Option<Object<Repository>>,
-}
-
 /// Why a name is none.
 pub(crate) type BadRef = <GitRef as FromStr>::Err;
 
@@ -173,14 +167,9 @@ fn release(json: &str) -> Result<Event, ParseError> {
     found.event(repository, "release.tag_name", &payload.release.0.tag_name)
 }
 
-/// An event that nothing follows from. Its body need not be of a shape that we know.
+/// An event that nothing follows from.
 fn other(event: &str, json: &str) -> Result<Event, ParseError> {
-    let found = match from_json::<Other>(event, json) {
-        Ok(payload) => payload.repository.and_then(|payload| repository(event, payload.0).ok()),
-        Err(ParseError::Shape { .. }) => None,
-        Err(error) => return Err(error),
-    };
-    Ok(Event { repository: found, ..Event::ignored(change::uninteresting(event)) })
+    change::of_no_move(event, json, repository)
 }
 
 fn repository(event: &str, payload: Repository) -> Result<EventRepository, ParseError> {

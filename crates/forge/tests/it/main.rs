@@ -17,10 +17,10 @@ mod verify;
 use std::fmt::Write as _;
 
 use bytes::Bytes;
-use gristmill_forge::{
-    Forge, Headers, ParseError, Secret, Verified, VerifyError, VerifyOptions, parse_unverified,
-};
+use gristmill_forge::{Check, Forge, Headers, ParseError, Secret, Verified, VerifyError, parse_unverified};
 use gristmill_model::Event;
+
+use self::senders::{NOW, verified};
 
 /// The commits of the fixtures.
 const A: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
@@ -40,21 +40,15 @@ fn push_body(git_ref: &str, before: &str, after: &str) -> String {
     format!(r#"{{"ref":"{git_ref}","before":"{before}","after":"{after}","deleted":{deleted},{REPOSITORY}}}"#)
 }
 
-/// [`gristmill_forge::verify`] with headers written as text.
-fn verify(
-    headers: &[(&str, &str)],
-    body: &[u8],
-    secrets: &[Secret],
-    options: VerifyOptions,
-) -> Result<Verified, VerifyError> {
-    let headers = headers.iter().map(|(name, value)| (*name, value.as_bytes()));
-    gristmill_forge::verify(
-        Forge::Github,
-        &Headers::new(headers),
-        Bytes::copy_from_slice(body),
-        secrets,
-        options,
-    )
+/// Whom `check` lets in, with headers written as text.
+fn verify_by(check: &Check<'_>, headers: &[(&str, &str)], body: &[u8]) -> Result<Verified, VerifyError> {
+    let headers = Headers::new(headers.iter().map(|(name, value)| (*name, value.as_bytes())));
+    verified(check.verify(&headers, Bytes::copy_from_slice(body)))
+}
+
+/// Whom a project of GitHub's with these secrets lets in.
+fn verify(headers: &[(&str, &str)], body: &[u8], secrets: &[Secret]) -> Result<Verified, VerifyError> {
+    verify_by(&Check::new(Forge::Github, secrets, NOW), headers, body)
 }
 
 /// The one way in which results of a parser are shown to a snapshot: one line an event.

@@ -1,21 +1,20 @@
 //! The rules for webhooks, by number. (3, 8 and 9 are the server's: addresses, looking again, answering in time.)
 
+use std::slice;
+
 use bytes::Bytes;
 use expect_test::expect;
-use gristmill_forge::{
-    Forge, Headers, Secret, VerifyError, VerifyOptions, parse, parse_unverified, sign, verify_dummy,
-};
+use gristmill_forge::{Check, Forge, Headers, Secret, VerifyError, parse, parse_unverified, sign};
 use gristmill_model::EventKind;
 
+use crate::senders::{NOW, verified};
 use crate::verify::{BODY, SECRET, SHA256, outcome};
 use crate::{A, B, REPOSITORY, ZERO, parsed, push_body, secret, shown, verify};
-
-const DEFAULT: VerifyOptions = VerifyOptions { allow_sha1: false };
 
 /// The headers and the body of a delivery with this event, signed.
 fn signed(event: &str, body: &str, secrets: &[Secret]) -> Result<gristmill_forge::Verified, VerifyError> {
     let (name, value) = sign(Forge::Github, &secrets[0], body.as_bytes());
-    verify(&[(name, &value), ("X-GitHub-Event", event)], body.as_bytes(), secrets, DEFAULT)
+    verify(&[(name, &value), ("X-GitHub-Event", event)], body.as_bytes(), secrets)
 }
 
 #[test]
@@ -30,18 +29,18 @@ fn rule_1_verifier_is_chosen_by_configuration_not_by_the_headers_there() {
         ("X-Git-Token", SECRET),
     ] {
         let headers = [other, ("X-GitHub-Event", "push"), ("X-Gitea-Event", "push")];
-        let error = verify(&headers, BODY, &[secret(SECRET)], DEFAULT).unwrap_err();
+        let error = verify(&headers, BODY, &[secret(SECRET)]).unwrap_err();
         assert_eq!(error, VerifyError::Unsigned { header: "X-Hub-Signature-256" }, "{}", other.0);
     }
     // Forgejo sends GitHub's names too: to a project of GitHub's only those say anything.
     let headers = [("X-Forgejo-Event", "ping"), ("X-GitHub-Event", "push"), ("X-Hub-Signature-256", SHA256)];
-    assert_eq!(verify(&headers, BODY, &[secret(SECRET)], DEFAULT).unwrap().event(), "push");
+    assert_eq!(verify(&headers, BODY, &[secret(SECRET)]).unwrap().event(), "push");
 }
 
 #[test]
 fn rule_1_header_names_are_case_insensitive() {
     let headers = [("x-github-EVENT", "push"), ("X-HUB-SIGNATURE-256", SHA256), ("x-GITHUB-delivery", "d")];
-    let verified = verify(&headers, BODY, &[secret(SECRET)], DEFAULT).unwrap();
+    let verified = verify(&headers, BODY, &[secret(SECRET)]).unwrap();
     assert_eq!((verified.event(), verified.delivery_id()), ("push", "d"));
 }
 
@@ -51,7 +50,7 @@ fn rule_2_several_secrets_may_be_valid_at_once() {
     let (right, other, third) = (secret(SECRET), secret("other"), secret("third"));
     let index = |secrets: &[&Secret]| {
         let secrets: Vec<Secret> = secrets.iter().map(|secret| (*secret).clone()).collect();
-        verify(&headers, BODY, &secrets, DEFAULT).map(|verified| verified.secret_index())
+        verify(&headers, BODY, &secrets).map(|verified| verified.secret_index())
     };
     assert_eq!(index(&[&right, &other, &third]), Ok(Some(0)));
     assert_eq!(index(&[&other, &right, &third]), Ok(Some(1)));
@@ -76,13 +75,15 @@ const STRANGERS: [&[(&str, &str)]; 6] = [
 
 fn dummy(headers: &[(&str, &str)], secret: &Secret) -> VerifyError {
     let headers = Headers::new(headers.iter().map(|(name, value)| (*name, value.as_bytes())));
-    verify_dummy(Forge::Github, &headers, Bytes::from_static(BODY), secret, DEFAULT)
+    let outcome = Check::new(Forge::Github, slice::from_ref(secret), NOW)
+        .verify_dummy(&headers, Bytes::from_static(BODY));
+    verified(outcome).expect_err("nobody is let in")
 }
 
 #[test]
 fn rule_2_an_unknown_project_gets_the_error_of_a_bad_signature() {
     for headers in STRANGERS {
-        let known = verify(headers, BODY, &[secret(SECRET)], DEFAULT).unwrap_err();
+        let known = verify(headers, BODY, &[secret(SECRET)]).unwrap_err();
         assert_eq!(dummy(headers, &secret("random")), known);
         assert!(!known.is_authenticated(), "{known}");
     }
@@ -99,7 +100,7 @@ fn rule_2_the_dummy_secret_never_lets_anybody_in() {
 fn rule_2_an_error_never_holds_a_secret_or_an_expected_signature() {
     let expected = &SHA256["sha256=".len()..];
     for headers in STRANGERS {
-        let error = verify(headers, BODY, &[secret(SECRET)], DEFAULT).unwrap_err();
+        let error = verify(headers, BODY, &[secret(SECRET)]).unwrap_err();
         for text in [error.to_string(), format!("{error:?}")] {
             for hidden in [SECRET, expected, "857107ea", "01dc10d0"] {
                 assert!(!text.contains(hidden), "{text}");
@@ -114,12 +115,9 @@ fn rule_4_raw_bytes_are_verified_before_anything_is_parsed() {
     let body = push_body("refs/heads/main", A, B);
     let (name, value) = sign(Forge::Github, &secret("s"), body.as_bytes());
     let headers = [(name, value.as_str()), ("X-GitHub-Event", "push")];
-    assert!(verify(&headers, body.as_bytes(), &[secret("s")], DEFAULT).is_ok());
+    assert!(verify(&headers, body.as_bytes(), &[secret("s")]).is_ok());
     let spaced = body.replace(',', ", ");
-    assert_eq!(
-        verify(&headers, spaced.as_bytes(), &[secret("s")], DEFAULT).unwrap_err(),
-        VerifyError::Mismatch
-    );
+    assert_eq!(verify(&headers, spaced.as_bytes(), &[secret("s")]).unwrap_err(), VerifyError::Mismatch);
     // And what is signed is verified, whatever it is.
     let verified = signed("push", "not JSON", &[secret("s")]).unwrap();
     expect![[r#"
@@ -254,13 +252,13 @@ fn rule_5_everything_else_is_ignored_with_the_reason() {
 #[test]
 fn rule_6_the_delivery_id_is_the_forges_or_the_bodys_digest() {
     let headers = [("X-GitHub-Event", "push"), ("X-Hub-Signature-256", SHA256)];
-    let delivery = verify(&headers, BODY, &[secret(SECRET)], DEFAULT).unwrap();
+    let delivery = verify(&headers, BODY, &[secret(SECRET)]).unwrap();
     expect!["sha256:dffd6021bb2bd5b0af676290809ec3a53191dd81c7f70a4b28688a362182986f"]
         .assert_eq(delivery.delivery_id());
     let other = signed("push", "another body", &[secret(SECRET)]).unwrap();
     assert_ne!(other.delivery_id(), delivery.delivery_id());
     let named = [headers[0], headers[1], ("X-GitHub-Delivery", "72d3162e")];
-    let again = |_| verify(&named, BODY, &[secret(SECRET)], DEFAULT).unwrap().delivery_id().to_owned();
+    let again = |_| verify(&named, BODY, &[secret(SECRET)]).unwrap().delivery_id().to_owned();
     assert_eq!([0, 1].map(again), ["72d3162e", "72d3162e"]);
 }
 
@@ -287,5 +285,5 @@ fn rule_7_the_repositorys_numeric_id_is_told_as_text() {
 
 #[test]
 fn the_outcome_of_a_stranger_is_one_a_person_can_act_on() {
-    expect!["refused: the request is not signed; expected `X-Hub-Signature-256`: enter the project's secret at the forge"].assert_eq(&outcome(verify(STRANGERS[0], BODY, &[secret(SECRET)], DEFAULT)));
+    expect!["refused: the request is not signed; expected `X-Hub-Signature-256`: enter the project's secret at the forge"].assert_eq(&outcome(verify(STRANGERS[0], BODY, &[secret(SECRET)])));
 }

@@ -2,11 +2,10 @@
 
 use bytes::Bytes;
 use expect_test::{Expect, expect};
-use gristmill_forge::{
-    Forge, Headers, Secret, StoredDelivery, Verified, Verifier, VerifyError, VerifyOptions,
-};
+use gristmill_forge::{Check, Forge, Headers, Secret, StoredDelivery, Verified, Verifier, VerifyError};
 
-use crate::{secret, verify};
+use crate::senders::NOW;
+use crate::{secret, verify, verify_by};
 
 /// The vector of GitHub's documentation, and the same under HMAC-SHA1.
 pub(crate) const SECRET: &str = "It's a Secret to Everybody";
@@ -14,8 +13,17 @@ pub(crate) const BODY: &[u8] = b"Hello, World!";
 pub(crate) const SHA256: &str = "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17";
 const SHA1: &str = "sha1=01dc10d0c83e72ed246219cdd91669667fe2ca59";
 
-const DEFAULT: VerifyOptions = VerifyOptions { allow_sha1: false };
-const LEGACY: VerifyOptions = VerifyOptions { allow_sha1: true };
+/// A project that wants SHA-256, and one that opted in to the legacy signature too.
+const DEFAULT: bool = false;
+const LEGACY: bool = true;
+
+fn verify_sha1(
+    allow_sha1: bool,
+    headers: &[(&str, &str)],
+    secrets: &[Secret],
+) -> Result<Verified, VerifyError> {
+    verify_by(&Check { allow_sha1, ..Check::new(Forge::Github, secrets, NOW) }, headers, BODY)
+}
 
 pub(crate) fn outcome(result: Result<Verified, VerifyError>) -> String {
     match result {
@@ -26,9 +34,9 @@ pub(crate) fn outcome(result: Result<Verified, VerifyError>) -> String {
 }
 
 #[track_caller]
-fn check(headers: &[(&str, &str)], options: VerifyOptions, expected: Expect) {
+fn check(headers: &[(&str, &str)], allow_sha1: bool, expected: Expect) {
     let headers = [&[("X-GitHub-Event", "push"), ("X-GitHub-Delivery", "d-1")], headers].concat();
-    expected.assert_eq(&outcome(verify(&headers, BODY, &[secret(SECRET)], options)));
+    expected.assert_eq(&outcome(verify_sha1(allow_sha1, &headers, &[secret(SECRET)])));
 }
 
 #[test]
@@ -75,7 +83,7 @@ fn signatures_that_are_not_there_or_not_well_formed() {
         "sha256=é57107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17",
     ] {
         let headers = [("X-GitHub-Event", "push"), ("X-Hub-Signature-256", value)];
-        let error = verify(&headers, BODY, &[secret(SECRET)], DEFAULT).unwrap_err();
+        let error = verify(&headers, BODY, &[secret(SECRET)]).unwrap_err();
         assert!(
             matches!(error, VerifyError::MalformedSignature { header: "X-Hub-Signature-256", .. }),
             "{value}"
@@ -86,8 +94,7 @@ fn signatures_that_are_not_there_or_not_well_formed() {
 #[test]
 fn a_header_value_that_is_not_text_is_malformed() {
     let headers = Headers::new([("X-Hub-Signature-256", b"sha256=\xff".as_slice())]);
-    let result =
-        gristmill_forge::verify(Forge::Github, &headers, Bytes::new(), &[secret("s")], DEFAULT).unwrap_err();
+    let result = Check::new(Forge::Github, &[secret("s")], NOW).verify(&headers, Bytes::new()).unwrap_err();
     assert!(matches!(result, VerifyError::MalformedSignature { header: "X-Hub-Signature-256", .. }));
 }
 
@@ -98,7 +105,7 @@ fn a_signature_that_is_one_digit_off() {
         let digit = if wrong.as_bytes()[at] == b'0' { "1" } else { "0" };
         wrong.replace_range(at..=at, digit);
         let headers = [("X-GitHub-Event", "push"), ("X-Hub-Signature-256", wrong.as_str())];
-        let error = verify(&headers, BODY, &[secret(SECRET)], DEFAULT).unwrap_err();
+        let error = verify(&headers, BODY, &[secret(SECRET)]).unwrap_err();
         assert_eq!(error, VerifyError::Mismatch, "digit {at}");
     }
     expect!["the signature fits none of the project's secrets; compare the one entered at the forge"]
@@ -159,8 +166,8 @@ fn of_both_signatures_the_sha256_one_counts() {
     let check = |sha256: &str, sha1: &str, expected: Result<Verifier, VerifyError>| {
         let headers =
             [("X-GitHub-Event", "push"), ("X-Hub-Signature", sha1), ("X-Hub-Signature-256", sha256)];
-        for options in [DEFAULT, LEGACY] {
-            let result = verify(&headers, BODY, &[secret(SECRET)], options);
+        for allow_sha1 in [DEFAULT, LEGACY] {
+            let result = verify_sha1(allow_sha1, &headers, &[secret(SECRET)]);
             assert_eq!(result.map(|verified| verified.verifier()), expected);
         }
     };
@@ -205,7 +212,7 @@ fn named(event: Option<&str>, id: Option<&str>) -> Result<Verified, VerifyError>
     let event = event.map(|event| ("X-GitHub-Event", event));
     let id = id.map(|id| ("X-GitHub-Delivery", id));
     let headers: Vec<_> = [Some(("X-Hub-Signature-256", SHA256)), event, id].into_iter().flatten().collect();
-    verify(&headers, BODY, &[secret(SECRET)], DEFAULT)
+    verify(&headers, BODY, &[secret(SECRET)])
 }
 
 #[test]
@@ -238,7 +245,7 @@ fn a_delivery_id_is_short_and_printable() {
 fn no_secrets_let_nobody_in() {
     let headers = [("X-GitHub-Event", "push"), ("X-Hub-Signature-256", SHA256)];
     expect!["refused: the project has no secret, so it takes no webhook; add a `secret` to it"]
-        .assert_eq(&outcome(verify(&headers, BODY, &[], LEGACY)));
+        .assert_eq(&outcome(verify_sha1(LEGACY, &headers, &[])));
 }
 
 #[test]
@@ -255,7 +262,7 @@ fn sign_makes_what_verify_takes() {
     let other = Secret::new(*b"\xff\x00binary").unwrap();
     let (name, value) = gristmill_forge::sign(Forge::Github, &other, BODY);
     let headers = [(name, value.as_str()), ("X-GitHub-Event", "push")];
-    assert!(verify(&headers, BODY, &[other], DEFAULT).is_ok());
+    assert!(verify(&headers, BODY, &[other]).is_ok());
 }
 
 #[test]
