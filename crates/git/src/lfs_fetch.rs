@@ -116,16 +116,7 @@ impl Git {
     ///
     /// [`GitError::LfsProgram`] where it is not installed.
     pub async fn lfs_version(&self) -> Result<String, GitError> {
-        let call = Call {
-            args: vec!["lfs".into(), "version".into()],
-            mirror: None,
-            remote: None,
-            lock: None,
-            input: None,
-            time_max: VERSION_TIME_MAX,
-            stdout_bytes_max: 1000,
-            commit: None,
-        };
+        let call = Call::new(vec!["lfs".into(), "version".into()], VERSION_TIME_MAX, 1000);
         let finished = self.run_any("lfs", &call, || true).await?;
         let text = String::from_utf8_lossy(&finished.stdout).trim().to_owned();
         let good = finished.status.success() && text.starts_with("git-lfs/");
@@ -207,14 +198,10 @@ impl Mirror {
         setting("remote.origin.url=", remote.url.argument());
         args.extend(["lfs", "fetch", "origin", &commit.to_string()].map(OsString::from));
         let call = Call {
-            args,
             mirror: Some(&repo),
             remote: Some(remote),
             lock: Some(lock),
-            input: None,
-            time_max: end.saturating_duration_since(Instant::now()),
-            stdout_bytes_max: 1 << 20,
-            commit: None,
+            ..Call::new(args, end.saturating_duration_since(Instant::now()), 1 << 20)
         };
         let bytes_max = missing.iter().map(|pointer| pointer.size).sum::<u64>().saturating_add(SLACK_BYTES);
         let half_made =
@@ -251,14 +238,13 @@ impl Mirror {
             })
             .map_err(|error| GitError::io("write pointers for", repo, error))?;
         let call = Call {
-            args: ["fast-import", "--quiet", "--done"].map(OsString::from).to_vec(),
             mirror: Some(repo),
-            remote: None,
-            lock: None,
             input: Some(input),
-            time_max: end.saturating_duration_since(Instant::now()),
-            stdout_bytes_max: 1000,
-            commit: None,
+            ..Call::new(
+                ["fast-import", "--quiet", "--done"].map(OsString::from).to_vec(),
+                end.saturating_duration_since(Instant::now()),
+                1000,
+            )
         };
         let finished = self.git.run("fast-import", call).await?;
         String::from_utf8_lossy(&finished.stdout).trim().parse().map_err(|_| GitError::Failed {

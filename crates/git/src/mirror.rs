@@ -300,14 +300,9 @@ impl Mirror {
 
     pub(crate) fn call<'a>(&'a self, args: &[&str], lock: Option<&'a File>, time_max: Duration) -> Call<'a> {
         Call {
-            args: args.iter().map(OsString::from).collect(),
             mirror: Some(&self.repo),
-            remote: None,
             lock,
-            input: None,
-            time_max,
-            stdout_bytes_max: 64 * 1024,
-            commit: None,
+            ..Call::new(args.iter().map(OsString::from).collect(), time_max, 64 * 1024)
         }
     }
 

@@ -151,16 +151,7 @@ impl Objects {
     pub fn copy_blob(&self, id: BlobId, out: &mut dyn Write) -> Result<u64, ObjectError> {
         let bytes = self.blob_size(id)?;
         let copy_error = |source: io::Error| ObjectError::Copy { id: id.0, source };
-        let call = Call {
-            args: Vec::new(),
-            mirror: Some(&self.repo),
-            remote: None,
-            lock: None,
-            input: None,
-            time_max: Duration::MAX,
-            stdout_bytes_max: 0,
-            commit: None,
-        };
+        let call = Call { mirror: Some(&self.repo), ..Call::new(Vec::new(), Duration::MAX, 0) };
         let mut command = self
             .git
             .command(&call, &Access::default())

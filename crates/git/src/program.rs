@@ -112,6 +112,14 @@ pub(crate) struct Call<'a> {
     pub(crate) commit: Option<CommitId>,
 }
 
+impl Call<'_> {
+    /// A command that needs no more than its arguments.
+    pub(crate) fn new(args: Vec<OsString>, time_max: Duration, stdout_bytes_max: usize) -> Self {
+        let (mirror, remote, lock, input, commit) = (None, None, None, None, None);
+        Call { args, mirror, remote, lock, input, time_max, stdout_bytes_max, commit }
+    }
+}
+
 impl Git {
     /// Prepares the folder. The program itself is not started; see [`Git::version`].
     ///
@@ -145,16 +153,7 @@ impl Git {
     /// [`GitError::Program`] where it cannot be started, [`GitError::Version`] where it is older than
     /// [`VERSION_MIN`] or something else than git.
     pub async fn version(&self) -> Result<Version, GitError> {
-        let call = Call {
-            args: vec!["--version".into()],
-            mirror: None,
-            remote: None,
-            lock: None,
-            input: None,
-            time_max: VERSION_TIME_MAX,
-            stdout_bytes_max: 1000,
-            commit: None,
-        };
+        let call = Call::new(vec!["--version".into()], VERSION_TIME_MAX, 1000);
         let output = match self.run("--version", call).await {
             Ok(finished) => finished.stdout,
             Err(error @ GitError::Program { .. }) => return Err(error),

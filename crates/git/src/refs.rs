@@ -107,16 +107,7 @@ impl Git {
         args.extend(flags.iter().map(OsString::from));
         args.extend(["--".into(), remote.url.argument()]);
         args.extend(patterns.iter().map(OsString::from));
-        let call = Call {
-            args,
-            mirror: None,
-            remote: Some(remote),
-            lock: None,
-            input: None,
-            time_max: limits.time_max,
-            stdout_bytes_max: limits.bytes_max,
-            commit: None,
-        };
+        let call = Call { remote: Some(remote), ..Call::new(args, limits.time_max, limits.bytes_max) };
         Ok(self.run("ls-remote", call).await?.stdout)
     }
 }
