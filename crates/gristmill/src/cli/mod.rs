@@ -208,6 +208,11 @@ fn read<T>(db: &Db, work: impl FnOnce(&mut Tx<'_>) -> anyhow::Result<T>) -> anyh
     result.expect("the closure ran")
 }
 
+/// The command line as a description.
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -250,11 +255,11 @@ fn dispatch(context: &Context, command: Command) -> anyhow::Result<ExitCode> {
         Command::Doctor(args) => maintain::doctor(context, &args),
         Command::Gc(args) => maintain::gc(plain, &args),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "gristmill", &mut std::io::stdout());
+            clap_complete::generate(shell, &mut self::command(), "gristmill", &mut std::io::stdout());
             Ok(ExitCode::SUCCESS)
         }
         Command::Man => {
-            clap_mangen::Man::new(Cli::command()).render(&mut std::io::stdout())?;
+            clap_mangen::Man::new(self::command()).render(&mut std::io::stdout())?;
             Ok(ExitCode::SUCCESS)
         }
     }

@@ -1,4 +1,4 @@
-//! `POST /hooks/{project}` and `POST /gitpull`: verify, store durably, answer.
+//! `POST /hooks/{project}` and the [`OLD_ADDRESSES`]: verify, store durably, answer.
 //!
 //! The body is read within limits of size, time and the memory all bodies share; verified as the
 //! project's configuration says; and stored. 2xx means that it is on the disk. A project that does not
@@ -39,6 +39,10 @@ const HASH_HERE_MAX: usize = 1 << 20;
 /// Projects that one pattern may have: each is polled and has a mirror.
 const PROJECTS_OF_PATTERN_MAX: i64 = 10_000;
 
+/// The addresses that git2s3 had for the webhooks of all repositories, with and without the name of its stage, which
+/// its own domain names had in their paths too.
+pub const OLD_ADDRESSES: [&str; 4] = ["/gitpull", "/Prod/gitpull", "/zipdl", "/Prod/zipdl"];
+
 /// What the routes share.
 struct Hooks {
     app: App,
@@ -61,10 +65,9 @@ pub fn routes(app: &App) -> Router<App> {
     let named = async move |Path(name): Path<String>, request: Request| {
         receive(hooks, Address::Named(name), request).await
     };
-    Router::new().route("/hooks/{*project}", post(named)).route(
-        "/gitpull",
-        post(async move |request: Request| receive(shared, Address::Shared, request).await),
-    )
+    let old = post(async move |request: Request| receive(shared, Address::Shared, request).await);
+    let named = Router::new().route("/hooks/{*project}", post(named));
+    OLD_ADDRESSES.into_iter().fold(named, |router, address| router.route(address, old.clone()))
 }
 
 /// Why a delivery is not accepted.

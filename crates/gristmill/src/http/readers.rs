@@ -14,6 +14,8 @@ use bytes::Bytes;
 use hyper::body::{Frame, SizeHint};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::hook::OLD_ADDRESSES;
+
 /// What readers are told to wait when there are too many.
 const RETRY_AFTER_SECONDS: &str = "5";
 
@@ -34,7 +36,7 @@ async fn answer(places: Arc<Semaphore>, request: Request, next: Next) -> Respons
 /// Deliveries have limits of their own; and who watches the server must not take it for dead when it
 /// has much to send.
 fn is_unbounded(path: &str) -> bool {
-    path.starts_with("/hooks/") || path == "/gitpull" || path == "/healthz" || path == "/readyz"
+    path.starts_with("/hooks/") || OLD_ADDRESSES.contains(&path) || path == "/healthz" || path == "/readyz"
 }
 
 fn busy() -> Response {

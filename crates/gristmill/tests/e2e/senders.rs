@@ -1,5 +1,6 @@
 //! Every sender, hooks for a whole organisation, source lists, and the address of the systems before.
 
+use gristmill::http::hook::OLD_ADDRESSES;
 use gristmill_forge::{Forge, HeaderName, Secret, Sending, post_receive_body};
 use gristmill_model::Clock as _;
 use gristmill_testkit::FakeGithub;
@@ -265,7 +266,15 @@ fn the_old_address_is_routed_by_what_the_verified_payload_names() {
 
     assert!(signed(&tool).starts_with("HTTP/1.1 202 "));
     let (shop, _) = push(&github, "acme/shop", "shop");
-    assert!(ask(&[("X-Git-Token", "a token of the old system")], &shop.body).starts_with("HTTP/1.1 202 "));
+    let token = ("X-Git-Token", "a token of the old system");
+    assert!(ask(&[token], &shop.body).starts_with("HTTP/1.1 202 "));
+    // The addresses of its other method and of its own domain names lead to the same.
+    for address in OLD_ADDRESSES {
+        let again = raw(&server, address, &[token], &shop.body);
+        assert!(again.starts_with("HTTP/1.1 202 "), "{address}: {again}");
+        assert_eq!(raw(&server, address, &[], &shop.body), refused, "{address}");
+    }
+    assert_eq!(server.store().number("SELECT count(*) FROM delivery"), 2);
     server.wait_until_idle();
     let runs = list(&server, &["run", "list"]);
     let mut of: Vec<&str> = runs.iter().map(|one| one["project"].as_str().unwrap()).collect();
