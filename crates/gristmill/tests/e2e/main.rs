@@ -11,6 +11,7 @@ mod crash;
 mod disk;
 mod formats;
 mod hooks;
+mod hostile;
 mod mending;
 mod push;
 mod remote;
