@@ -5,14 +5,15 @@ use std::str::FromStr;
 
 use crate::pattern::{self, Token};
 
-/// A repository's name at its forge: `owner/name`, the owner with slashes where groups nest.
+/// A repository's name at its forge: `owner/name`, the owner with slashes where groups nest. Bitbucket Server has
+/// `~user` for an owner, and the names of Azure DevOps have blanks.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RepoPath(String);
 
 /// The text is not a repository path.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{0}` is not a repository; expected `owner/name` of letters, digits, `.`, `_`, `-` and at most 255 bytes"
+    "`{0}` is not a repository; expected `owner/name` of letters, digits, `.`, `_`, `-`, `~` and blanks within, at most 255 bytes"
 )]
 pub struct RepoPathError(String);
 
@@ -40,8 +41,9 @@ impl FromStr for RepoPath {
         let part_is_good = |part: &str| {
             !part.is_empty()
                 && !part.starts_with('-')
+                && part.trim_matches(' ') == part
                 && !matches!(part, "." | "..")
-                && part.chars().all(|c| c.is_alphanumeric() || "._-".contains(c))
+                && part.chars().all(|c| c.is_alphanumeric() || "._-~ ".contains(c))
         };
         let good = text.len() <= 255 && text.contains('/') && text.split('/').all(part_is_good);
         if good { Ok(RepoPath(text.to_owned())) } else { Err(RepoPathError(crate::shorten(text))) }

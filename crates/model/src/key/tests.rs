@@ -259,6 +259,8 @@ fn repositories() {
         ("_a/.github", "_a", ".github"),
         ("ä/ö", "ä", "ö"),
         ("a/b-", "a", "b-"),
+        ("~ann/tool", "~ann", "tool"),
+        ("Our Shop/Web Site", "Our Shop", "Web Site"),
         (longest.as_str(), "a", &longest[2..]),
     ] {
         let path: RepoPath = text.parse().unwrap();
@@ -278,7 +280,10 @@ fn repositories() {
         "-a/b",
         "a/.",
         "../b",
-        "a b/c",
+        " a/c",
+        "a /c",
+        "a/ ",
+        "a\u{a0}b/c",
         "a/b*",
         "a/b\n",
         longer.as_str(),

@@ -53,7 +53,7 @@ fn wrong_types_and_values_say_what_was_expected() {
             gristmill.toml:6: `enabled` is "yes"; expected true or false
             gristmill.toml:7: `secret_sha1` is 1; expected true or false
             gristmill.toml:8: forge `gitlub` is not supported by this version; did you mean `gitlab`? Known forges: github, gitlab, bitbucket, bitbucket-server, gitea, forgejo, gogs, azure-devops, generic, bare
-            gristmill.toml:9: `repository`: `shop` is not a repository; expected `owner/name` of letters, digits, `.`, `_`, `-` and at most 255 bytes
+            gristmill.toml:9: `repository`: `shop` is not a repository; expected `owner/name` of letters, digits, `.`, `_`, `-`, `~` and blanks within, at most 255 bytes
             gristmill.toml:10: `repository_id` is -4; expected the forge's id of the repository, such as 1296269
             gristmill.toml:11: `username` is ""; expected a user name
             gristmill.toml:14: `delay` is "5 minutes"; expected a duration from 0 to 604800 seconds, such as "30s" (s, m, h, d)
