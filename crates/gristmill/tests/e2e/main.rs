@@ -4,6 +4,7 @@
 //! not made; `rule_N` is a numbered rule for webhooks.
 
 mod campaign;
+mod canary;
 mod cli;
 mod content;
 mod control;

@@ -12,14 +12,53 @@ use crate::hooks::raw;
 use crate::world::{KEY, MAIN, PROJECT, SECRET, World, list, project};
 
 /// A sender, what its project needs besides, and the body of a push to `main`.
-struct Sender {
+pub(crate) struct Sender {
     forge: Forge,
     lines: &'static [&'static str],
     event: &'static str,
     body: Value,
 }
 
-fn senders(commit: &str) -> Vec<Sender> {
+impl Sender {
+    /// Whether its secret is a key for signing, in an environment variable of the server.
+    pub(crate) fn is_signing(&self) -> bool {
+        self.lines.iter().any(|line| line.contains("SIGNING_TOKEN"))
+    }
+
+    /// The project as this sender needs it.
+    pub(crate) fn shape(&self, project: Project) -> Project {
+        let project = if self.is_signing() { project.without_secret() } else { project };
+        let project = project.with(&format!("forge = \"{}\"", self.forge));
+        self.lines.iter().fold(project, |project, line| project.with(line))
+    }
+
+    /// Posts to the project's hook as the forge would; the whole answer.
+    pub(crate) fn post(&self, server: &Server, secret: &str, id: &str) -> String {
+        let header: HeaderName = "X-Ours".parse().expect("a header");
+        let has = |name: &str| self.lines.iter().any(|line| line.starts_with(name));
+        let sending = Sending {
+            forge: self.forge,
+            event: self.event,
+            delivery_id: id,
+            now: gristmill::clock::SystemClock.now(),
+            basic: has("secret_basic"),
+            header: has("secret_header").then_some(&header),
+        };
+        let body = self.body.to_string();
+        let secret = Secret::new(secret).expect("a secret");
+        let headers = sending.headers(&secret, body.as_bytes()).expect("this forge signs");
+        let headers: Vec<(&str, &str)> = headers.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+        raw(server, "/hooks/acme/shop", &headers, body.as_bytes())
+    }
+
+    /// Who it is, for people.
+    pub(crate) fn who(&self) -> String {
+        format!("{} {:?}", self.forge, self.lines)
+    }
+}
+
+/// Every sender that a secret stands for, with a push of this commit; `id` where the body has the delivery's.
+pub(crate) fn senders(commit: &str, id: &str) -> Vec<Sender> {
     let one = |forge, lines, event, body| Sender { forge, lines, event, body };
     let moved = |more: Value| {
         let mut body = json!({ "ref": MAIN, "before": "0".repeat(40), "after": commit });
@@ -34,7 +73,7 @@ fn senders(commit: &str) -> Vec<Sender> {
     let change = json!({ "refId": MAIN, "type": "UPDATE", "fromHash": "1".repeat(40), "toHash": commit });
     let server = || json!({ "changes": [change], "repository": { "id": 42, "slug": "shop", "project": { "key": "acme" } } });
     let update = json!({ "name": MAIN, "oldObjectId": "0".repeat(40), "newObjectId": commit });
-    let azure = || json!({ "eventType": "git.push", "id": "e1", "subscriptionId": "s1", "resource": { "refUpdates": [update], "repository": { "id": "7", "name": "shop", "project": { "name": "acme" } } } });
+    let azure = || json!({ "eventType": "git.push", "id": id, "subscriptionId": "s1", "resource": { "refUpdates": [update], "repository": { "id": "7", "name": "shop", "project": { "name": "acme" } } } });
     let lines = format!("{} {commit} {MAIN}\n", "0".repeat(40));
     let bare = post_receive_body(PROJECT, lines.as_bytes()).expect("what git writes");
     vec![
@@ -54,6 +93,8 @@ fn senders(commit: &str) -> Vec<Sender> {
     ]
 }
 
+/// A delivery's id; for a bare repository it must be a ULID.
+const ID: &str = "01ARZ3NDEKTSV4RRFFQ69G5FAV";
 /// The secret of GitLab's signing: base64 of a key.
 const SIGNING_TOKEN: &str = "whsec_c2l4dGVlbiBieXRlcyBvciBtb3Jl";
 
@@ -62,42 +103,20 @@ fn rule_1_every_sender_is_let_in_by_its_own_signature_and_its_push_is_published(
     let mut world = World::prepare(|project| project);
     let commit = world.text(None, "one");
     world.repo.set_ref(MAIN, &commit);
-    let header: HeaderName = "X-Ours".parse().unwrap();
-    for sender in senders(&commit) {
+    for sender in senders(&commit, ID) {
         let mut server = Server::new(crate::world::BINARY);
-        let is_signing = sender.lines.iter().any(|line| line.contains("SIGNING_TOKEN"));
         server.set_env("SIGNING_TOKEN", SIGNING_TOKEN);
-        let mut project = project(&world.github, PROJECT).poll("off").pipeline("first_look = \"record\"");
-        if is_signing {
-            project = project.without_secret();
-        }
-        project = project.with(&format!("forge = \"{}\"", sender.forge));
-        project = sender.lines.iter().fold(project, |project, line| project.with(line));
-        server.set_projects([project]);
+        let project = project(&world.github, PROJECT).poll("off").pipeline("first_look = \"record\"");
+        server.set_projects([sender.shape(project)]);
         server.start();
-
-        let secret = Secret::new(if is_signing { SIGNING_TOKEN } else { SECRET }).unwrap();
-        let body = sender.body.to_string();
-        let headers = |secret: &Secret| -> Vec<(String, String)> {
-            let sending = Sending {
-                forge: sender.forge,
-                event: sender.event,
-                delivery_id: "01ARZ3NDEKTSV4RRFFQ69G5FAV",
-                now: gristmill::clock::SystemClock.now(),
-                basic: sender.lines.iter().any(|line| line.starts_with("secret_basic")),
-                header: sender.lines.iter().any(|line| line.starts_with("secret_header")).then_some(&header),
-            };
-            sending.headers(secret, body.as_bytes()).expect("this forge signs")
+        let (secret, other) = match sender.is_signing() {
+            true => (SIGNING_TOKEN, "whsec_b3RoZXIgc2l4dGVlbiBieXRlcw=="),
+            false => (SECRET, "another"),
         };
-        let post = |headers: &[(String, String)]| {
-            let headers: Vec<(&str, &str)> = headers.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
-            raw(&server, "/hooks/acme/shop", &headers, body.as_bytes())
-        };
-        let who = format!("{} {:?}", sender.forge, sender.lines);
-        let other = Secret::new(if is_signing { "whsec_b3RoZXIgc2l4dGVlbiBieXRlcw==" } else { "another" });
-        let refused = post(&headers(&other.unwrap()));
+        let who = sender.who();
+        let refused = sender.post(&server, other, ID);
         assert!(refused.starts_with("HTTP/1.1 401 "), "{who}: {refused}");
-        let taken = post(&headers(&secret));
+        let taken = sender.post(&server, secret, ID);
         assert!(taken.starts_with("HTTP/1.1 202 "), "{who}: {taken}\n{}", server.log());
         server.wait_until_idle();
         let runs = list(&server, &["run", "list"]);

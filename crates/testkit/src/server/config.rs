@@ -35,6 +35,12 @@ impl Project {
         Project { secret: None, ..self }
     }
 
+    /// With another secret for its hook.
+    #[must_use]
+    pub fn secret(self, secret: &str) -> Project {
+        Project { secret: Some(secret.to_owned()), ..self }
+    }
+
     /// How often the remote is looked at, such as `1s`.
     #[must_use]
     pub fn poll(self, period: &str) -> Project {
