@@ -1,4 +1,4 @@
-//! What the forges send: verifies webhooks and reads what they tell of.
+//! What the forges send and what they are asked: verifies webhooks, reads what they tell of, speaks their APIs.
 //!
 //! The way of a delivery:
 //!
@@ -13,7 +13,10 @@
 //!
 //! Each forge is one module of the same shape: header names, `verify`, `sign`, `parse`, and
 //! `parse_unnamed` where a header names the event. [`Forge`] is the closed list of them. No IO, no async, no clock.
+//!
+//! The other way round, [`api`] makes the requests to the forges' HTTP APIs and reads the answers.
 
+pub mod api;
 mod azure;
 mod bare;
 mod bitbucket;

@@ -31,6 +31,9 @@ pub(crate) const EVENT_HEADER: &str = "X-Gitlab-Event";
 pub(crate) const DELIVERY_HEADER: &str = "Idempotency-Key";
 /// What older ones send.
 const EVENT_UUID: &str = "X-Gitlab-Event-UUID";
+/// Where a delivery's id is looked for, the first that is there. That of the Standard Webhooks stands first, as
+/// in a signed delivery.
+pub(crate) const DELIVERY_HEADERS: [&str; 3] = [signature::ID, DELIVERY_HEADER, EVENT_UUID];
 
 /// Carries the token of projects whose secret is none for signing.
 pub(crate) const TOKEN: &str = "X-Gitlab-Token";

@@ -1,6 +1,7 @@
 //! The crate's tests, one program so that they link once.
 #![expect(clippy::unwrap_used, reason = "helpers of tests, too, stop at what cannot be")]
 
+mod api;
 mod bare;
 mod forge;
 mod gitlab;

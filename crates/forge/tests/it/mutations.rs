@@ -41,10 +41,10 @@ const PIECES: [&[u8]; 18] = [
 ];
 
 /// A small generator (xorshift64*), so that every run is the same.
-struct Random(u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
-    fn below(&mut self, bound: usize) -> usize {
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
@@ -52,7 +52,7 @@ impl Random {
         usize::try_from(high).unwrap() % bound
     }
 
-    fn damage(&mut self, body: &mut Vec<u8>) {
+    pub(crate) fn damage(&mut self, body: &mut Vec<u8>) {
         let at = self.below(body.len() + 1);
         let to = (at + self.below(20)).min(body.len());
         match self.below(5) {

@@ -1,0 +1,251 @@
+//! Deliveries that the forge sent and nobody took.
+//!
+//! | forge | what its API tells | for how long |
+//! |---|---|---|
+//! | GitHub | each attempt: id, guid, event, moment, status; headers and payload one by one | 3 days; Enterprise Server as its administrators set |
+//! | GitLab, since 17.3 | each attempt with its request; no moment | 7 days |
+//! | others | nothing | |
+//!
+//! Sources: "REST API endpoints for repository webhooks" (deliveries) and "Viewing webhook deliveries" of GitHub;
+//! "Project webhooks API" (events) of GitLab, and its source for what a failed attempt has as its status
+//! (`internal error`), the 20 entries a page, and requests that were too large to keep (`oversize`).
+//!
+//! What is fetched so is signed by nobody: [`UnsignedPayload`].
+
+use std::fmt;
+
+use bytes::Bytes;
+use gristmill_model::Timestamp;
+use serde::Deserialize;
+use serde_json::Value;
+use x509_cert::der::DateTime;
+
+use super::call::{Answer, Call, Method};
+use super::error::ApiError;
+use super::family::{Family, Operation};
+use super::read::{self, Id, Line};
+use super::{Api, encoded};
+use crate::gitlab;
+use crate::parse::Object;
+
+/// The largest payload that is read, in bytes; GitHub sends none above 25 MB.
+const PAYLOAD_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// The most pages of attempts that are read at one look.
+const PAGES_MAX: usize = 5;
+
+/// A payload as the forge's API tells of it: fetched over a connection that the token opened, but **not signed**
+/// with the webhook's secret. It is a hint like any payload, and a weaker one: whoever may write to the
+/// forge's records could have changed it. Nothing makes a [`crate::Verified`] of it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct UnsignedPayload(Bytes);
+
+/// It holds names and addresses of people.
+impl fmt::Debug for UnsignedPayload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "UnsignedPayload({} bytes)", self.0.len())
+    }
+}
+
+impl UnsignedPayload {
+    /// The JSON, written anew: it is not byte by byte what was sent, so no signature fits it. For
+    /// [`crate::parse_unverified`].
+    pub fn json(&self) -> &Bytes {
+        &self.0
+    }
+}
+
+/// A delivery of which no attempt was taken.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Delivery {
+    /// The id of its newest attempt, for [`Api::payload`].
+    pub id: String,
+    /// The delivery's id as its header has it: the same for all attempts, and the one that it would be stored by.
+    pub guid: String,
+    /// The event's name as its header has it. Empty where it was not told.
+    pub event: String,
+    /// When the newest attempt was made, where it is told.
+    pub delivered_at: Option<Timestamp>,
+    /// What we or something between answered. None where nobody did.
+    pub status: Option<u16>,
+    /// GitLab tells it at once.
+    pub payload: Option<UnsignedPayload>,
+}
+
+/// What was found at one look.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct MissedDeliveries {
+    /// The newest first.
+    pub deliveries: Vec<Delivery>,
+    /// Whether there may be older ones that were not looked at.
+    pub more: bool,
+}
+
+/// GitHub's attempt in a list.
+#[derive(Deserialize)]
+struct Attempt {
+    id: Id,
+    guid: Id,
+    delivered_at: Option<Line>,
+    event: Option<Line>,
+    status_code: Option<i64>,
+}
+
+/// GitHub's attempt by itself.
+#[derive(Deserialize)]
+struct Detail {
+    request: Option<Object<Request>>,
+}
+
+#[derive(Deserialize)]
+struct Request {
+    payload: Option<Value>,
+}
+
+/// GitLab's attempt.
+#[derive(Deserialize)]
+struct Logged {
+    id: Id,
+    /// Names and values; anything but texts among them is not ours.
+    request_headers: Option<Value>,
+    request_data: Option<Value>,
+    /// A number in a text, or words.
+    response_status: Option<Line>,
+}
+
+impl Api {
+    /// The deliveries of a webhook of which no attempt was answered with 2xx, as far as the forge still has them
+    /// and, where it tells moments, none older than `since`.
+    ///
+    /// # Errors
+    /// [`ApiError`]. [`ApiError::Unsupported`] where the forge keeps none.
+    pub fn missed_deliveries<E: From<ApiError>>(
+        &self,
+        hook_id: &str,
+        since: Timestamp,
+        carry: &mut impl FnMut(Call) -> Result<Answer, E>,
+    ) -> Result<MissedDeliveries, E> {
+        let list = match self.family {
+            Family::Github => format!("{}/deliveries?per_page=100", self.hook_path(hook_id)),
+            Family::Gitlab => format!("{}/events?per_page=20", self.hook_path(hook_id)),
+            _ => return Err(self.no_deliveries().into()),
+        };
+        let (mut attempts, mut next) = (Vec::new(), Some(String::new()));
+        for page in 1..=PAGES_MAX {
+            let Some(place) = next.take() else { break };
+            let mut call = self.call(Method::Get, &format!("{list}{place}"));
+            call.answer_bytes_max = PAYLOAD_BYTES_MAX;
+            let answer = self.ask(Operation::Deliveries, call, carry)?;
+            let before = attempts.len();
+            attempts.extend(self.read_attempts(&answer)?);
+            let of_page = &attempts[before..];
+            let is_old = |attempt: &Delivery| attempt.delivered_at.is_some_and(|at| at < since);
+            if of_page.is_empty() || of_page.iter().any(is_old) {
+                break;
+            }
+            next = self.next_place(&answer, page, attempts.len());
+        }
+        attempts.retain(|attempt| attempt.delivered_at.is_none_or(|at| at >= since));
+        Ok(MissedDeliveries { deliveries: missed(attempts), more: next.is_some() })
+    }
+
+    /// The payload of a delivery. None where the forge did not keep it.
+    ///
+    /// # Errors
+    /// [`ApiError`].
+    pub fn payload<E: From<ApiError>>(
+        &self,
+        hook_id: &str,
+        delivery: &Delivery,
+        carry: &mut impl FnMut(Call) -> Result<Answer, E>,
+    ) -> Result<Option<UnsignedPayload>, E> {
+        if self.family != Family::Github {
+            return Ok(delivery.payload.clone());
+        }
+        let path = format!("{}/deliveries/{}", self.hook_path(hook_id), encoded(&delivery.id));
+        let mut call = self.call(Method::Get, &path);
+        call.answer_bytes_max = PAYLOAD_BYTES_MAX;
+        let answer = self.ask(Operation::Deliveries, call, carry)?;
+        let detail: Detail = self.object(&answer)?;
+        Ok(detail.request.and_then(|request| unsigned(request.0.payload)))
+    }
+
+    fn no_deliveries(&self) -> ApiError {
+        self.unsupported(
+            "it keeps no deliveries that its API would tell of; what was missed is found by polling",
+        )
+    }
+
+    fn next_place(&self, answer: &Answer, page: usize, taken: usize) -> Option<String> {
+        if self.family == Family::Gitlab {
+            return read::goes_on(self.family, answer, taken).then(|| format!("&page={}", page + 1));
+        }
+        // Of the next page's address only the cursor is taken.
+        let (_, query) = answer.header("Link").and_then(read::next_link)?.split_once('?')?;
+        let cursor = query.split('&').find_map(|pair| pair.strip_prefix("cursor="))?;
+        let decoded = percent_encoding::percent_decode_str(cursor).decode_utf8().ok()?;
+        Some(format!("&cursor={}", encoded(&decoded)))
+    }
+
+    fn read_attempts(&self, answer: &Answer) -> Result<Vec<Delivery>, ApiError> {
+        if self.family == Family::Gitlab {
+            let logged: Vec<Object<Logged>> = self.json(answer)?;
+            return Ok(logged.into_iter().filter_map(|one| of_gitlab(one.0)).collect());
+        }
+        let attempts: Vec<Object<Attempt>> = self.json(answer)?;
+        let read = |Object(attempt): Object<Attempt>| Delivery {
+            id: attempt.id.0,
+            guid: attempt.guid.0,
+            event: attempt.event.map(|line| line.0).unwrap_or_default(),
+            delivered_at: attempt.delivered_at.and_then(|line| moment(&line.0)),
+            // Where nobody answered it is 0, or a code of GitHub's own making.
+            status: attempt.status_code.and_then(|code| u16::try_from(code).ok()).filter(|code| *code > 0),
+            payload: None,
+        };
+        Ok(attempts.into_iter().map(read).collect())
+    }
+}
+
+/// None where it has no id that it would be stored by: such a thing cannot be told from another.
+fn of_gitlab(logged: Logged) -> Option<Delivery> {
+    let headers = logged.request_headers.unwrap_or_default();
+    let header = |name: &str| {
+        let found = headers.as_object()?.iter().find(|(key, _)| key.eq_ignore_ascii_case(name))?;
+        found
+            .1
+            .as_str()
+            .filter(|text| text.len() <= 200 && text.bytes().all(|c| c.is_ascii_graphic() || c == b' '))
+    };
+    let guid = gitlab::DELIVERY_HEADERS.into_iter().find_map(header)?.to_owned();
+    Some(Delivery {
+        id: logged.id.0,
+        guid,
+        event: header(gitlab::EVENT_HEADER).unwrap_or_default().to_owned(),
+        delivered_at: None,
+        status: logged.response_status.and_then(|line| line.0.parse().ok()),
+        payload: unsigned(logged.request_data),
+    })
+}
+
+/// What was too large to be kept is told as one field (`oversize`); what was not kept is nothing.
+fn unsigned(payload: Option<Value>) -> Option<UnsignedPayload> {
+    let payload = payload.filter(|value| value.is_object() && value.get("oversize").is_none())?;
+    Some(UnsignedPayload(Bytes::from(payload.to_string())))
+}
+
+/// The newest attempt of each delivery that none was taken of. The forges list the newest first.
+fn missed(attempts: Vec<Delivery>) -> Vec<Delivery> {
+    use std::collections::HashSet;
+    let is_taken = |attempt: &&Delivery| attempt.status.is_some_and(|code| (200..300).contains(&code));
+    let mut done: HashSet<String> = attempts.iter().filter(is_taken).map(|one| one.guid.clone()).collect();
+    attempts.into_iter().filter(|attempt| done.insert(attempt.guid.clone())).collect()
+}
+
+/// `2021-05-12T20:33:44Z`, with or without fractions of a second, which do not matter.
+fn moment(text: &str) -> Option<Timestamp> {
+    let (seconds, rest) = text.split_at_checked(19)?;
+    if !rest.ends_with('Z') {
+        return None;
+    }
+    let date: DateTime = format!("{seconds}Z").parse().ok()?;
+    i64::try_from(date.unix_duration().as_millis()).ok().map(Timestamp)
+}

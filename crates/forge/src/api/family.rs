@@ -1,0 +1,124 @@
+//! [`Family`]: which API a forge has.
+
+use crate::forge::Forge;
+
+use super::error::ApiError;
+
+/// The APIs that are spoken here.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) enum Family {
+    /// github.com and GitHub Enterprise Server, `/api/v3`.
+    Github,
+    /// `/api/v4`.
+    Gitlab,
+    /// Gitea and Forgejo, `/api/v1`.
+    Gitea,
+    /// Bitbucket Cloud, `/2.0`.
+    Bitbucket,
+    /// Bitbucket Data Center, `/rest/…/1.0`.
+    BitbucketServer,
+}
+
+impl Family {
+    /// The API of a forge.
+    ///
+    /// # Errors
+    /// [`ApiError::NoApi`] for all others. Gogs has the beginnings of Gitea's, without statuses, tags and
+    /// archives; the rest have none or one of quite another kind.
+    pub(crate) fn of(forge: Forge) -> Result<Family, ApiError> {
+        match forge {
+            Forge::Github => Ok(Family::Github),
+            Forge::Gitlab => Ok(Family::Gitlab),
+            Forge::Gitea | Forge::Forgejo => Ok(Family::Gitea),
+            Forge::Bitbucket => Ok(Family::Bitbucket),
+            Forge::BitbucketServer => Ok(Family::BitbucketServer),
+            Forge::Gogs | Forge::AzureDevops | Forge::Codecommit | Forge::Generic | Forge::Bare => {
+                Err(ApiError::NoApi { forge })
+            }
+        }
+    }
+}
+
+/// What is asked of an API: for the errors and for what a token must be allowed to do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Operation {
+    /// [`super::Api::repository`].
+    Repository,
+    /// [`super::Api::hooks`], [`super::Api::ensure_hook`], [`super::Api::delete_hook`].
+    Hooks,
+    /// [`super::Api::keys`], [`super::Api::ensure_key`], [`super::Api::delete_key`].
+    Keys,
+    /// [`super::Api::set_status`].
+    Statuses,
+    /// [`super::Api::missed_deliveries`], [`super::Api::payload`].
+    Deliveries,
+    /// [`super::Api::refs`], [`super::Api::tree`], [`super::Api::archive`].
+    Content,
+}
+
+impl Operation {
+    pub(crate) const fn what(self) -> &'static str {
+        match self {
+            Operation::Repository => "see the repository",
+            Operation::Hooks => "manage its webhooks",
+            Operation::Keys => "manage its deploy keys",
+            Operation::Statuses => "set the status of a commit",
+            Operation::Deliveries => "see the deliveries of its webhook",
+            Operation::Content => "read its refs and content",
+        }
+    }
+}
+
+/// What a token must be allowed to do for an operation, in the forge's own words.
+///
+/// Sources: the page of each operation in the forges' documentation; GitHub's "Permissions required for
+/// fine-grained personal access tokens" and "Scopes for OAuth apps"; GitLab's "Personal access tokens" and
+/// "Permissions and roles"; Gitea's "OAuth2 Provider" (scopes); Bitbucket's "API token permissions"; Data
+/// Center's "HTTP access tokens".
+pub(crate) const fn needed(family: Family, operation: Operation) -> &'static str {
+    use Operation as Op;
+    match (family, operation) {
+        (Family::Github, Op::Repository | Op::Content) => {
+            "a fine-grained token with `Contents: read` (and `Metadata: read`), or a classic one with `repo`"
+        }
+        (Family::Github, Op::Hooks | Op::Deliveries) => {
+            "a fine-grained token with `Webhooks: read and write`, or a classic one with `admin:repo_hook`"
+        }
+        (Family::Github, Op::Keys) => {
+            "a fine-grained token with `Administration: read and write`, or a classic one with `repo`; the user must be an administrator of the repository"
+        }
+        (Family::Github, Op::Statuses) => {
+            "a fine-grained token with `Commit statuses: read and write`, or a classic one with `repo:status`"
+        }
+        (Family::Gitlab, Op::Repository | Op::Content) => {
+            "a token with the scope `read_api` or `api` and at least the role Reporter"
+        }
+        (Family::Gitlab, Op::Hooks | Op::Keys | Op::Deliveries) => {
+            "a token with the scope `api` and the role Maintainer"
+        }
+        (Family::Gitlab, Op::Statuses) => "a token with the scope `api` and at least the role Developer",
+        (Family::Gitea, Op::Repository | Op::Content) => "a token with `read:repository`",
+        (Family::Gitea, Op::Hooks | Op::Keys | Op::Deliveries) => {
+            "a token with `write:repository`, of an administrator of the repository"
+        }
+        (Family::Gitea, Op::Statuses) => {
+            "a token with `write:repository`, of somebody who may write to the repository"
+        }
+        (Family::Bitbucket, Op::Repository | Op::Content) => {
+            "a token with `repository` (`read:repository:bitbucket`)"
+        }
+        (Family::Bitbucket, Op::Hooks | Op::Deliveries) => {
+            "a token with `repository` and `webhook` (`read:`, `write:` and `delete:webhook:bitbucket`), of an administrator of the repository"
+        }
+        (Family::Bitbucket, Op::Keys) => {
+            "a token with `repository:admin` (`admin:repository:bitbucket` and `write:ssh-key:bitbucket`)"
+        }
+        (Family::Bitbucket, Op::Statuses) => "a token with `repository` (`write:repository:bitbucket`)",
+        (Family::BitbucketServer, Op::Repository | Op::Content | Op::Statuses) => {
+            "an HTTP access token with `Repository read`"
+        }
+        (Family::BitbucketServer, Op::Hooks | Op::Keys | Op::Deliveries) => {
+            "an HTTP access token with `Repository admin`"
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! Deliveries that nobody took.
+
+use expect_test::expect;
+use gristmill_forge::api::{Answer, Api, ApiError, Call, MissedDeliveries};
+use gristmill_forge::{Forge, parse_unverified};
+use gristmill_model::Timestamp;
+
+use super::{COMMIT, answer, check, told, with};
+
+fn missed(
+    api: &Api,
+    mut carry: &mut dyn FnMut(Call) -> Result<Answer, ApiError>,
+) -> Result<MissedDeliveries, ApiError> {
+    // 2026-01-01T00:00:00Z
+    api.missed_deliveries("7", Timestamp(1_767_225_600_000), &mut carry)
+}
+
+fn attempt(id: u32, guid: &str, at: &str, code: i32) -> String {
+    format!(
+        r#"{{"id":{id},"guid":"{guid}","delivered_at":"{at}","redelivery":false,"duration":0.03,"status":"x","status_code":{code},"event":"push","action":null}}"#
+    )
+}
+
+#[test]
+fn github_tells_each_attempt() {
+    let first = [
+        attempt(12, "g2", "2026-01-03T00:00:00.123Z", 200),
+        attempt(11, "g3", "2026-01-02T12:00:00Z", 0),
+        attempt(10, "g2", "2026-01-02T00:00:00Z", 502),
+        attempt(9, "g3", "2026-01-01T12:00:00Z", 502),
+        attempt(8, "g1", "2026-01-01T00:00:00Z", 299),
+    ];
+    let second = [
+        attempt(7, "g4", "2026-01-01T00:00:00Z", 300),
+        attempt(6, "g5", "2025-12-31T23:59:59Z", 502),
+        attempt(5, "g6", "yesterday", 199),
+    ];
+    let next = "<https://api.github.com/repositories/1/hooks/7/deliveries?per_page=100&cursor=v1_5%2B>; rel=\"next\"";
+    check(
+        [told(
+            Forge::Github,
+            [
+                with(answer(200, &format!("[{}]", first.join(","))), &[("Link", next)]),
+                with(answer(200, &format!("[{}]", second.join(","))), &[("Link", next)]),
+            ],
+            missed,
+        )],
+        &expect![[r#"
+            GET https://api.github.com/repos/acme/shop/hooks/7/deliveries?per_page=100
+            GET https://api.github.com/repos/acme/shop/hooks/7/deliveries?per_page=100&cursor=v1_5%2B
+              = MissedDeliveries { deliveries: [Delivery { id: "11", guid: "g3", event: "push", delivered_at: Some(1767355200000 ms), status: None, payload: None }, Delivery { id: "7", guid: "g4", event: "push", delivered_at: Some(1767225600000 ms), status: Some(300), payload: None }, Delivery { id: "5", guid: "g6", event: "push", delivered_at: None, status: Some(199), payload: None }], more: false }
+        "#]],
+    );
+}
+
+#[test]
+fn github_tells_a_payload_by_itself() {
+    let detail = format!(
+        r#"{{"id":11,"guid":"g3","request":{{"headers":{{"X-GitHub-Event":"push"}},"payload":{{"ref":"refs/heads/main","before":null,"after":"{COMMIT}",
+           "repository":{{"id":42,"full_name":"acme/shop"}}}}}},"response":{{}}}}"#
+    );
+    let delivery = |body: &str| {
+        let mut found = None;
+        let listed = with(answer(200, &format!("[{}]", attempt(11, "g3", "2026-01-02T12:00:00Z", 0))), &[]);
+        let told = told(Forge::Github, [listed, answer(200, body)], |api, mut carry| {
+            let all = api.missed_deliveries("7", Timestamp(0), &mut carry)?;
+            found = api.payload("7", &all.deliveries[0], &mut carry)?;
+            Ok(found.is_some())
+        });
+        (told, found)
+    };
+    let (told, payload) = delivery(&detail);
+    let events =
+        parse_unverified(Forge::Github, Some("push"), payload.expect("a payload").json()).expect("a push");
+    assert_eq!(events[0].after, Some(COMMIT.parse().expect("a commit")));
+    check(
+        [told],
+        &expect![[r#"
+        GET https://api.github.com/repos/acme/shop/hooks/7/deliveries?per_page=100
+        GET https://api.github.com/repos/acme/shop/hooks/7/deliveries/11
+          = true
+    "#]],
+    );
+    for body in [r#"{"id":11}"#, r#"{"request":{"payload":null}}"#, r#"{"request":{"payload":"x"}}"#] {
+        assert_eq!(delivery(body).1, None, "{body}");
+    }
+}
+
+#[test]
+fn gitlab_tells_all_at_once() {
+    let event = |id: u32, headers: &str, status: &str, data: &str| {
+        format!(
+            r#"{{"id":{id},"trigger":"push_hooks","request_headers":{headers},"request_data":{data},"response_status":"{status}"}}"#
+        )
+    };
+    let headers = r#"{"Idempotency-Key":"k1","X-Gitlab-Event":"Push Hook","X-Gitlab-Event-UUID":"u","X-Gitlab-Token":"[REDACTED]"}"#;
+    let signed = r#"{"webhook-id":"w1","idempotency-key":"k2","X-Gitlab-Event":"Tag Push Hook"}"#;
+    let old = r#"{"X-Gitlab-Event-UUID":"u3"}"#;
+    let first = [
+        event(9, headers, "internal error", r#"{"object_kind":"push"}"#),
+        event(8, signed, "503", r#"{"oversize":true}"#),
+        event(7, old, "404", "null"),
+        event(6, "{}", "500", "{}"),
+        event(5, r#"{"Idempotency-Key":7}"#, "500", "{}"),
+    ];
+    let second = [event(4, headers, "500", "{}"), event(3, signed, "200", "{}")];
+    check(
+        [told(
+            Forge::Gitlab,
+            [
+                with(answer(200, &format!("[{}]", first.join(","))), &[("X-Next-Page", "2")]),
+                answer(200, &format!("[{}]", second.join(","))),
+            ],
+            missed,
+        )],
+        &expect![[r#"
+            GET https://gitlab.acme.org/api/v4/projects/acme%2Fshop/hooks/7/events?per_page=20
+            GET https://gitlab.acme.org/api/v4/projects/acme%2Fshop/hooks/7/events?per_page=20&page=2
+              = MissedDeliveries { deliveries: [Delivery { id: "9", guid: "k1", event: "Push Hook", delivered_at: None, status: None, payload: Some(UnsignedPayload(22 bytes)) }, Delivery { id: "7", guid: "u3", event: "", delivered_at: None, status: Some(404), payload: None }], more: false }
+        "#]],
+    );
+}
+
+#[test]
+fn no_more_than_five_pages_are_read() {
+    let page = |at: u32| {
+        let body = format!("[{}]", attempt(at, &format!("g{at}"), "2026-01-02T00:00:00Z", 502));
+        with(answer(200, &body), &[("Link", &format!("<https://x/?cursor=c{at}>; rel=\"next\""))])
+    };
+    let found = told(Forge::Github, (1..=5).map(page), |api, carry| {
+        missed(api, carry).map(|all| (all.deliveries.len(), all.more))
+    });
+    check(
+        [found],
+        &expect![[r#"
+        GET https://api.github.com/repos/acme/shop/hooks/7/deliveries?per_page=100
+        GET https://api.github.com/repos/acme/shop/hooks/7/deliveries?per_page=100&cursor=c1
+        GET https://api.github.com/repos/acme/shop/hooks/7/deliveries?per_page=100&cursor=c2
+        GET https://api.github.com/repos/acme/shop/hooks/7/deliveries?per_page=100&cursor=c3
+        GET https://api.github.com/repos/acme/shop/hooks/7/deliveries?per_page=100&cursor=c4
+          = (5, true)
+    "#]],
+    );
+    let ended = told(Forge::Github, [answer(200, "[]")], |api, carry| missed(api, carry).map(|all| all.more));
+    assert!(ended.ends_with("= false\n"), "{ended}");
+}
+
+#[test]
+fn others_keep_none() {
+    for forge in [Forge::Gitea, Forge::Bitbucket, Forge::BitbucketServer] {
+        let told = told(forge, [], missed);
+        assert!(told.contains("keeps no deliveries"), "{told}");
+    }
+}
