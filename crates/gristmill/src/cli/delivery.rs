@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::Subcommand;
 use gristmill_db::delivery::{self, Delivery};
+use gristmill_db::{Tx, project};
 use gristmill_model::{DeliveryId, ProjectName};
 use serde_json::{Value, json};
 
@@ -49,23 +50,32 @@ pub(super) fn run(context: &Context, command: Command) -> anyhow::Result<ExitCod
             let deliveries = read(&db, |tx| {
                 let project =
                     project.map(|name| find_project(tx, &name)).transpose()?.map(|project| project.id);
-                Ok(delivery::list(tx, project, &before, i64::from(limit))?)
+                let found = delivery::list(tx, project, &before, i64::from(limit))?;
+                found
+                    .into_iter()
+                    .map(|one| Ok((project_name(tx, &one)?, one)))
+                    .collect::<anyhow::Result<Vec<_>>>()
             })?;
-            let rows: Vec<Vec<String>> = deliveries.iter().map(row).collect();
-            let json = deliveries.iter().map(describe).collect();
-            output::list(context.format, &["id", "state", "event", "received", "reason"], &rows, json);
+            let rows: Vec<Vec<String>> = deliveries.iter().map(|(project, one)| row(project, one)).collect();
+            let json = deliveries.iter().map(|(project, one)| describe(project, one)).collect();
+            let names = ["id", "state", "project", "event", "received", "reason"];
+            output::list(context.format, &names, &rows, json);
         }
         Command::Show { id, body } => {
-            let found = read(&db, |tx| Ok((delivery::by_id(tx, id)?, delivery::events(tx, id)?)))?;
-            let (Some(delivery), events) = found else { return unknown(id) };
+            let found = read(&db, |tx| {
+                let Some(delivery) = delivery::by_id(tx, id)? else { return Ok(None) };
+                Ok(Some((project_name(tx, &delivery)?, delivery, delivery::events(tx, id)?)))
+            })?;
+            let Some((project, delivery, events)) = found else { return unknown(id) };
             if body {
                 std::io::stdout().write_all(&delivery.body?).context("the body could not be written")?;
                 return Ok(ExitCode::SUCCESS);
             }
-            let mut json = describe(&delivery);
+            let mut json = describe(&project, &delivery);
             json["events"] = json!(events);
             let fields = [
                 ("id", id.to_string()),
+                ("project", project),
                 ("state", delivery.state.to_string()),
                 ("reason", delivery.reason.clone().unwrap_or_default()),
                 ("event", delivery.event.clone()),
@@ -99,19 +109,26 @@ fn unknown(id: DeliveryId) -> anyhow::Result<ExitCode> {
     anyhow::bail!("there is no delivery {id}; `gristmill delivery list` shows them")
 }
 
-fn row(delivery: &Delivery) -> Vec<String> {
+/// Of whom it is. A project is purged with its deliveries.
+fn project_name(tx: &mut Tx<'_>, delivery: &Delivery) -> anyhow::Result<String> {
+    Ok(project::by_id(tx, delivery.project)?.map(|project| project.name.to_string()).unwrap_or_default())
+}
+
+fn row(project: &str, delivery: &Delivery) -> Vec<String> {
     vec![
         delivery.id.to_string(),
         delivery.state.to_string(),
+        project.to_owned(),
         delivery.event.clone(),
         rfc3339(delivery.received),
         delivery.reason.clone().unwrap_or_default(),
     ]
 }
 
-fn describe(delivery: &Delivery) -> Value {
+fn describe(project: &str, delivery: &Delivery) -> Value {
     json!({
         "id": delivery.id,
+        "project": project,
         "state": delivery.state,
         "reason": delivery.reason,
         "event": delivery.event,
