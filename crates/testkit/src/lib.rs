@@ -7,7 +7,7 @@ pub mod skip;
 mod text;
 pub mod wire;
 
-pub use forge::FakeGithub;
+pub use forge::{FakeForge, FakeGithub};
 pub use repo::TestRepo;
 pub use server::Server;
 pub use skip::skip;
