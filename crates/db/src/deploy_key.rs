@@ -18,6 +18,7 @@ statements! {
     DROP = "DELETE FROM deploy_key WHERE id = $1";
     DROP_PREVIOUS = "DELETE FROM deploy_key WHERE project_id = $1 AND state = 'previous'";
     DROP_REPLACED = "DELETE FROM deploy_key WHERE state = 'previous' AND retired_ms < $1 AND EXISTS (SELECT 1 FROM deploy_key AS newer WHERE newer.project_id = deploy_key.project_id AND newer.state = 'current' AND newer.accepted_ms IS NOT NULL AND (newer.refused_ms IS NULL OR newer.refused_ms < newer.accepted_ms)) RETURNING project_id";
+    ANY_REPLACED = "SELECT 1 FROM deploy_key WHERE state = 'previous' AND retired_ms < $1 LIMIT 1";
     SEALED = "SELECT deploy_key.id, project_id, name, project.pattern, sealed FROM deploy_key JOIN project ON project.id = project_id WHERE deploy_key.id > $1 ORDER BY deploy_key.id LIMIT $2";
     RESEAL = "UPDATE deploy_key SET sealed = $3 WHERE id = $1 AND sealed = $2";
 }
@@ -151,6 +152,11 @@ pub fn remove(tx: &mut Tx<'_>, id: DeployKeyId) -> Result<(), DbError> {
 /// Deletes the previous key. False where there is none.
 pub fn remove_previous(tx: &mut Tx<'_>, project: ProjectId) -> Result<bool, DbError> {
     Ok(tx.execute(DROP_PREVIOUS, params![project])? == 1)
+}
+
+/// Whether any key was replaced before `before`, so that [`remove_replaced`] may have something to do.
+pub fn any_replaced(tx: &mut Tx<'_>, before: Timestamp) -> Result<bool, DbError> {
+    Ok(tx.query_one(ANY_REPLACED, params![before], |_| Ok(()))?.is_some())
 }
 
 /// Deletes the previous keys that were replaced before `before` by keys that the remotes let in; whose they were.

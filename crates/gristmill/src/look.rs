@@ -112,9 +112,12 @@ async fn settle(
 }
 
 async fn ask(step: &Step, project: &Project) -> Result<Seen, String> {
-    let remote = step.app.remote(&project.spec).map_err(|error| error.to_string())?;
     let limits = ListLimits { time_max: ANSWER_MAX, ..ListLimits::default() };
-    let refs = step.app.git.ls_remote(&remote, limits).await.map_err(|error| error.to_string())?;
+    let git = &step.app.git;
+    let listed = step
+        .app
+        .reach(project.id, &project.spec, |remote| async move { git.ls_remote(&remote, limits).await });
+    let refs = listed.await.map_err(|error| error.to_string())?;
     if refs.refs_skipped > 0 {
         step.log.line(&format!("{} refs have names that cannot be taken", refs.refs_skipped));
     }

@@ -9,7 +9,7 @@
 //! whose nonces are as long); a server seals one for each project and rotation.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use gristmill_model::{DeployKeyId, ProjectId, hex};
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
@@ -107,8 +107,8 @@ impl ServerKey {
 
 /// 64 hexadecimal digits.
 fn parse(text: &[u8]) -> Option<Zeroizing<[u8; KEY_BYTES]>> {
-    let text = std::str::from_utf8(text).ok()?.trim();
-    let bytes = Zeroizing::new(hex::decode(text)?);
+    let text = Zeroizing::new(std::str::from_utf8(text).ok()?.trim().to_ascii_lowercase());
+    let bytes = Zeroizing::new(hex::decode(&text)?);
     Some(Zeroizing::new(bytes.as_slice().try_into().ok()?))
 }
 
@@ -224,6 +224,5 @@ fn split(sealed: &[u8]) -> Option<([u8; MARK_BYTES], [u8; NONCE_LEN], &[u8])> {
     Some((mark.try_into().ok()?, nonce.try_into().ok()?, text))
 }
 
-/// The same for a file that somebody chose a name for.
 #[cfg(test)]
 mod tests;

@@ -80,6 +80,8 @@ fn what_remotes_said_decides_when_a_replaced_key_goes() {
         let at = |at: Option<i64>| at.map(|at| Timestamp(START + at));
         assert_eq!((current.accepted, current.refused), (at(accepted), at(refused)));
         let drop = |before: i64| bench.tx(|tx| deploy_key::remove_replaced(tx, Timestamp(before)));
+        let any = |before: i64| bench.tx(|tx| deploy_key::any_replaced(tx, Timestamp(before)));
+        assert_eq!((any(START), any(START + 1)), (false, true));
         assert_eq!(drop(START), []);
         let expected = if goes { vec![project] } else { Vec::new() };
         assert_eq!(drop(START + 1), expected, "{accepted:?} {refused:?}");
