@@ -3,7 +3,7 @@
 use gristmill_db::deploy_key::{self, StoredKey};
 use gristmill_db::{DbError, project};
 use gristmill_git::{DeployKey, DeployKeyError, GitError, Protocol, Remote, RemoteUrl, SshAccess, UrlError};
-use gristmill_model::{DeployKeyId, PatternName, ProjectId, ProjectSpec};
+use gristmill_model::{PatternName, ProjectId, ProjectSpec, Timestamp};
 
 use crate::app::App;
 use crate::config::SecretError;
@@ -12,6 +12,15 @@ use crate::live::Access;
 
 /// What is remembered of a key is written again after this long, in milliseconds: each look would write else.
 const REMEMBERED_MS: i64 = 3_600_000;
+
+/// Whether work that succeeded has asked the remote.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Asks {
+    /// It has, so the remote let us in.
+    Always,
+    /// Only if something was not here already.
+    IfNeeded,
+}
 
 /// Why a repository was not reached.
 #[derive(Debug, thiserror::Error)]
@@ -26,7 +35,7 @@ pub enum ReachError {
     #[error("{error}; its key is {fingerprint}: `gristmill project key {name}` says where to enter it")]
     NotLetIn {
         /// What it said.
-        error: GitError,
+        error: Box<GitError>,
         /// The key that was tried.
         fingerprint: String,
         /// The project.
@@ -55,7 +64,8 @@ impl ReachError {
     /// Whether the same may work later.
     pub fn is_transient(&self) -> bool {
         match self {
-            ReachError::Git(error) | ReachError::NotLetIn { error, .. } => error.is_transient(),
+            ReachError::Git(error) => error.is_transient(),
+            ReachError::NotLetIn { error, .. } => error.is_transient(),
             ReachError::Db(_) | ReachError::Secret(_) => true,
             ReachError::Url(_) | ReachError::Key(_) | ReachError::Lost(_) | ReachError::NoServerKey => false,
         }
@@ -70,12 +80,19 @@ impl App {
     }
 
     /// Does something with a project's repository. Where the project has two keys for ssh, the older one is tried
-    /// where the newer is not let in. What the remote said of the keys is remembered.
+    /// where the newer is not let in. What the remote said of the keys is remembered. Whoever does something after
+    /// the look, such as bringing large files, comes here too.
     ///
     /// # Errors
     ///
     /// Where the repository is not reached, or `work` fails.
-    pub async fn reach<T, F, W>(&self, id: ProjectId, spec: &ProjectSpec, work: F) -> Result<T, ReachError>
+    pub async fn reach<T, F, W>(
+        &self,
+        id: ProjectId,
+        spec: &ProjectSpec,
+        asks: Asks,
+        work: F,
+    ) -> Result<T, ReachError>
     where
         F: Fn(Remote) -> W,
         W: Future<Output = Result<T, GitError>>,
@@ -91,27 +108,33 @@ impl App {
             remote.ssh = Some(SshAccess { key, host_keys });
             return Ok(work(remote).await?);
         }
-        let mut stored = self.stored_keys(id, spec).await?.into_iter().peekable();
-        while let Some(row) = stored.next() {
+        let mut refused = None;
+        for row in self.stored_keys(id, spec).await? {
             let key = self.open_key(&row, spec)?;
             remote.ssh = Some(SshAccess { key, host_keys: host_keys.clone() });
             match work(remote.clone()).await {
                 Err(error) if is_refusal(&error) => {
-                    self.remember_refused(&row).await?;
-                    if stored.peek().is_none() {
-                        let (fingerprint, name) = (row.fingerprint, spec.name.to_string());
-                        return Err(ReachError::NotLetIn { error, fingerprint, name });
+                    if !self.is_fresh(row.refused, row.accepted) {
+                        tracing::info!(project.name = %spec.name, key = row.fingerprint, "the remote does not let an ssh key in");
+                        self.db.transact(move |tx| deploy_key::refused(tx, row.id)).await?;
                     }
-                    tracing::info!(project.name = %spec.name, key = row.fingerprint, "the remote does not let the new ssh key in; the one before it is tried");
+                    refused.get_or_insert((error, row.fingerprint));
                 }
                 Err(error) => return Err(error.into()),
                 Ok(done) => {
-                    self.remember_accepted(&row).await?;
+                    if asks == Asks::Always && !self.is_fresh(row.accepted, row.refused) {
+                        self.db.transact(move |tx| deploy_key::accepted(tx, row.id)).await?;
+                    }
                     return Ok(done);
                 }
             }
         }
-        Err(GitError::NoKey { remote: remote.url.to_string() }.into())
+        Err(match refused {
+            Some((error, fingerprint)) => {
+                ReachError::NotLetIn { error: Box::new(error), fingerprint, name: spec.name.to_string() }
+            }
+            None => GitError::NoKey { remote: remote.url.to_string() }.into(),
+        })
     }
 
     /// The project's keys, the newer first. One is made where there is none: the project may be one that a
@@ -138,38 +161,10 @@ impl App {
         Ok(keys::open(&keyring, row, &spec.name)?)
     }
 
-    async fn remember_accepted(&self, row: &StoredKey) -> Result<(), DbError> {
-        if self.is_fresh(row.accepted, row.refused) {
-            Ok(())
-        } else {
-            self.remember(row.id, deploy_key::accepted).await
-        }
-    }
-
-    async fn remember_refused(&self, row: &StoredKey) -> Result<(), DbError> {
-        if self.is_fresh(row.refused, row.accepted) {
-            Ok(())
-        } else {
-            self.remember(row.id, deploy_key::refused).await
-        }
-    }
-
     /// Whether it is remembered already, and nothing else has happened since.
-    fn is_fresh(
-        &self,
-        this: Option<gristmill_model::Timestamp>,
-        other: Option<gristmill_model::Timestamp>,
-    ) -> bool {
+    fn is_fresh(&self, this: Option<Timestamp>, other: Option<Timestamp>) -> bool {
         let now = self.clock.now().0;
         this.is_some_and(|this| this > other.unwrap_or_default() && now - this.0 < REMEMBERED_MS)
-    }
-
-    async fn remember(
-        &self,
-        id: DeployKeyId,
-        write: fn(&mut gristmill_db::Tx<'_>, DeployKeyId) -> Result<(), DbError>,
-    ) -> Result<(), DbError> {
-        self.db.transact(move |tx| write(tx, id)).await
     }
 }
 

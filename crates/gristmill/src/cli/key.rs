@@ -8,7 +8,7 @@ use gristmill_db::deploy_key::{self, KeyState, StoredKey};
 use gristmill_db::{Db, project as projects};
 use gristmill_forge::Forge;
 use gristmill_git::DeployKey;
-use gristmill_model::ProjectName;
+use gristmill_model::{PatternName, ProjectName};
 use serde_json::{Value, json};
 
 use super::{Context, clicks, find_project, output, read, runtime, transact};
@@ -35,7 +35,7 @@ pub(super) struct RotateArgs {
 
 /// The configured key's place, where the project has no key of its own.
 fn configured_key(config: &Config, project: &projects::Project) -> Option<SecretSource> {
-    let pattern = project.spec.pattern.as_ref().map(|name| name.as_str());
+    let pattern = project.spec.pattern.as_ref().map(PatternName::as_str);
     let name = pattern.unwrap_or(project.name.as_str());
     let mut all = config.projects.iter().chain(&config.patterns);
     all.find(|one| one.name() == name)?.ssh_key.clone()

@@ -147,7 +147,7 @@ fn read_host_keys(field: Option<Field<'_>>, of: &For<'_>) -> (HostKeys, Option<P
         None => (Some(HostKeys::default()), None),
         Some(field) if field.is_table() => {
             let file = read_host_keys_file(field, of.folder);
-            let text = file.as_ref().map(|file| std::fs::read_to_string(file));
+            let text = file.as_deref().map(read_text);
             let keys = match text {
                 Some(Ok(text)) => parse_host_keys(field, &text),
                 Some(Err(error)) if of.looks() => {
@@ -168,6 +168,11 @@ fn read_host_keys(field: Option<Field<'_>>, of: &For<'_>) -> (HostKeys, Option<P
         git.error(unknown_host(url));
     }
     (keys.unwrap_or_default(), file)
+}
+
+/// The file's text, of which no more is read than is taken.
+fn read_text(file: &Path) -> std::io::Result<String> {
+    String::from_utf8(secret::content(file)?).map_err(|_| std::io::Error::other("it is not UTF-8 text"))
 }
 
 /// `{ file = "…" }`.

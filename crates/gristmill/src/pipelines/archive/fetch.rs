@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::app::App;
 use crate::fail;
-use crate::reach::ReachError;
+use crate::reach::{Asks, ReachError};
 use crate::worker::step::{Ending, Step, StepError, Subject, ending};
 
 /// How long a fetch waits for others that work on the mirror, before it gives its place up.
@@ -57,7 +57,7 @@ pub(super) async fn bring(
         mirror_bytes_max: live.config.worker.repository_bytes_max,
     };
     let (into, wanted) = (&mirror, &wanted);
-    let fetched = step.app.reach(subject.run.project, &subject.spec, |remote| async move {
+    let fetched = step.app.reach(subject.run.project, &subject.spec, Asks::IfNeeded, |remote| async move {
         into.fetch(&remote, wanted, limits).await
     });
     match fetched.await {
