@@ -25,6 +25,21 @@ CREATE TABLE project_spec (
     PRIMARY KEY (project_id, rev)
 );
 
+CREATE TABLE deploy_key (
+    id TEXT PRIMARY KEY,
+    project_id TEXT NOT NULL,
+    state TEXT NOT NULL,                -- current, previous
+    public_line TEXT NOT NULL,          -- what is entered at the forge
+    fingerprint TEXT NOT NULL,
+    sealed BYTEA NOT NULL,              -- the private half, sealed by the server's key
+    created_ms BIGINT NOT NULL,
+    retired_ms BIGINT,                  -- when another one took its place
+    accepted_ms BIGINT,                 -- when the remote last let it in
+    refused_ms BIGINT,                  -- when the remote last did not
+    UNIQUE (project_id, state)
+);
+CREATE INDEX deploy_key_replaced ON deploy_key (retired_ms) WHERE state = 'previous';
+
 CREATE TABLE delivery (
     id TEXT PRIMARY KEY,
     project_id TEXT NOT NULL,

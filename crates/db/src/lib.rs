@@ -13,6 +13,7 @@ mod tx;
 pub mod artifact;
 pub mod blob;
 pub mod delivery;
+pub mod deploy_key;
 pub mod due;
 pub mod head;
 pub mod job;
@@ -34,6 +35,7 @@ pub fn all_statements() -> Vec<(&'static str, &'static str)> {
         artifact::STATEMENTS,
         blob::STATEMENTS,
         delivery::STATEMENTS,
+        deploy_key::STATEMENTS,
         due::STATEMENTS,
         head::STATEMENTS,
         project::STATEMENTS,

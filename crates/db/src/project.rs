@@ -40,6 +40,7 @@ statements! {
     PURGE_JOB = "DELETE FROM job WHERE project_id = $1";
     PURGE_ARTIFACT = "DELETE FROM artifact WHERE project_id = $1";
     PURGE_PUBLICATION = "DELETE FROM publication WHERE project_id = $1";
+    PURGE_DEPLOY_KEY = "DELETE FROM deploy_key WHERE project_id = $1";
     PURGE_SCHEDULE = "DELETE FROM schedule WHERE project_id = $1";
     PURGE_SPEC = "DELETE FROM project_spec WHERE project_id = $1";
     PURGE_PROJECT = "DELETE FROM project WHERE id = $1";
@@ -254,6 +255,7 @@ pub fn purge(tx: &mut Tx<'_>, id: ProjectId) -> Result<(), DbError> {
         PURGE_JOB,
         PURGE_ARTIFACT,
         PURGE_PUBLICATION,
+        PURGE_DEPLOY_KEY,
         PURGE_SCHEDULE,
         PURGE_SPEC,
         PURGE_PROJECT,

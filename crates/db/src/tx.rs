@@ -3,9 +3,9 @@
 use std::borrow::Cow;
 
 use gristmill_model::{
-    ArtifactId, BlobId, BootId, CommitId, DeliveryId, DeliveryState, Digest, EdgeKind, GitRef, JobId,
-    JobState, ObjectId, ObjectKey, ProjectId, ProjectName, PublicationId, PublicationState, RunId, RunState,
-    StepState, Timestamp, TokenId, TreeId,
+    ArtifactId, BlobId, BootId, CommitId, DeliveryId, DeliveryState, DeployKeyId, Digest, EdgeKind, GitRef,
+    JobId, JobState, ObjectId, ObjectKey, ProjectId, ProjectName, PublicationId, PublicationState, RunId,
+    RunState, StepState, Timestamp, TokenId, TreeId,
 };
 use rusqlite::types::{ToSqlOutput, ValueRef};
 
@@ -141,10 +141,20 @@ macro_rules! written_as_text {
     )*};
 }
 
-as_text!(ArtifactId, BootId, DeliveryId, JobId, ProjectId, PublicationId, RunId, TokenId);
+as_text!(ArtifactId, BootId, DeliveryId, DeployKeyId, JobId, ProjectId, PublicationId, RunId, TokenId);
 as_text!(ObjectId, CommitId, TreeId, BlobId, GitRef, ObjectKey, ProjectName);
 as_text!(RunState, JobState, DeliveryState, PublicationState, StepState);
-written_as_text!(ArtifactId, BootId, DeliveryId, JobId, ProjectId, PublicationId, RunId, TokenId);
+written_as_text!(
+    ArtifactId,
+    BootId,
+    DeliveryId,
+    DeployKeyId,
+    JobId,
+    ProjectId,
+    PublicationId,
+    RunId,
+    TokenId
+);
 written_as_text!(ObjectId, CommitId, TreeId, BlobId);
 
 /// One row of an answer.

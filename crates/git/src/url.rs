@@ -80,7 +80,7 @@ impl RemoteUrl {
     }
 
     /// The path as written; with `/` in front except for ssh's short form.
-    pub(crate) fn path(&self) -> &str {
+    pub fn path(&self) -> &str {
         match &self.kind {
             Kind::Network { path, .. } => path,
             Kind::File(path) => path.to_str().unwrap_or_default(),

@@ -7,15 +7,17 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use anyhow::{Context, bail};
 use gristmill_db::{Db, DbError, project};
-use gristmill_git::{Git, GitOptions, Protocol, Remote, RemoteUrl};
-use gristmill_model::{BootId, Clock, PatternName, ProjectId, ProjectPattern, ProjectSpec};
+use gristmill_git::{Git, GitOptions, Protocol};
+use gristmill_model::{BootId, Clock, ProjectId, ProjectPattern, ProjectSpec};
 use gristmill_storage::{Storage, StorageUrl};
 
 use crate::clock::{SystemClock, system_random};
 use crate::config::{self, Config, Surroundings};
 use crate::folders;
+use crate::keys;
 use crate::live::Live;
 use crate::logs::Logs;
+use crate::seal::Keyring;
 
 /// What the parts of a running program share; clones share it.
 #[derive(Clone)]
@@ -73,10 +75,12 @@ impl App {
         let url: StorageUrl = config.storage.as_str().parse()?;
         let storage = Storage::open(&url)
             .with_context(|| format!("the storage {} cannot be opened", config.storage.as_str()))?;
-        let git = open_git(&config, around)?;
+        let options = git_options(&config, around, data.join("git"))?;
+        let git = Git::new(options).context("git cannot be used")?;
         let logs = Logs::open(data.join("logs")).context("the folder of the logs cannot be made")?;
         let mirrors = data.join("mirrors");
-        let live = RwLock::new(Arc::new(Live::new(config, &HashMap::new(), around)?));
+        let keyring = own_keyring(&db, &config, around).await?;
+        let live = RwLock::new(Arc::new(Live::new(config, &HashMap::new(), around, keyring)?));
         Ok(App(Arc::new(Inner { db, storage, git, logs, mirrors, clock, boot, live })))
     }
 
@@ -89,7 +93,8 @@ impl App {
     /// cannot be used is refused, and the one before stays.
     pub async fn take_up(&self, config: Config, around: &Surroundings) -> anyhow::Result<()> {
         // Secrets that cannot be read are found before anything is written.
-        Live::new(config.clone(), &HashMap::new(), around)?;
+        let keyring = own_keyring(&self.db, &config, around).await?;
+        Live::new(config.clone(), &HashMap::new(), around, keyring.clone())?;
         let enabled = config.projects.iter().filter(|project| project.enabled);
         let specs: Vec<ProjectSpec> = enabled.map(|project| project.spec.clone()).collect();
         let enabled = config.patterns.iter().filter(|project| project.enabled);
@@ -108,8 +113,11 @@ impl App {
         for name in changed {
             tracing::info!(project.name = %name, "the settings of a project are imported");
         }
+        if let Some(keyring) = &keyring {
+            self.settle_keys(&config, keyring).await?;
+        }
         // Hooks see either the old configuration or the new one, never none.
-        let live = Arc::new(Live::new(config, &ids, around)?);
+        let live = Arc::new(Live::new(config, &ids, around, keyring)?);
         *self.live.write().unwrap_or_else(PoisonError::into_inner) = live;
         Ok(())
     }
@@ -119,24 +127,49 @@ impl App {
         self.mirrors.join(id.to_string())
     }
 
-    /// Where a project is fetched from, with what lets us in.
-    pub fn remote(&self, spec: &ProjectSpec) -> Result<Remote, gristmill_git::UrlError> {
-        let configured = spec.pattern.as_ref().map_or(spec.name.as_str(), PatternName::as_str);
-        let credentials = self.live().credentials.get(configured).cloned();
-        Ok(Remote::with_token(spec.git.parse::<RemoteUrl>()?, credentials))
+    /// Seals what an older key of the server sealed, and makes the ssh keys that are missing.
+    async fn settle_keys(&self, config: &Config, keyring: &Arc<Keyring>) -> anyhow::Result<()> {
+        let again = keys::reseal(&self.db, keyring).await?;
+        if again > 0 {
+            tracing::info!(keys = again, "ssh keys are sealed with the newest server key now");
+        }
+        for name in keys::make_missing(&self.db, config, keyring).await? {
+            tracing::info!(project.name = %name, "an ssh key is made; `gristmill project key` says where to enter it");
+        }
+        Ok(())
     }
 }
 
-fn open_git(config: &Config, around: &Surroundings) -> anyhow::Result<Git> {
-    let mut options = GitOptions::new(config.data_dir.join("git"));
+/// The server's keys, for a process that works with secrets.
+async fn own_keyring(
+    db: &Db,
+    config: &Config,
+    around: &Surroundings,
+) -> anyhow::Result<Option<Arc<Keyring>>> {
+    if !around.needs_secrets {
+        return Ok(None);
+    }
+    Ok(Some(Arc::new(keys::keyring(db, config, around).await?)))
+}
+
+/// How git is started, here and by `doctor`. `folder` is for git alone.
+pub(crate) fn git_options(
+    config: &Config,
+    around: &Surroundings,
+    folder: PathBuf,
+) -> anyhow::Result<GitOptions> {
+    let mut options = GitOptions::new(folder);
     options.program = config.worker.git.clone();
     if let Some(path) = (around.env)("PATH") {
         options.search_path = path.into();
     }
-    options.protocols = vec![Protocol::Https, Protocol::Http, Protocol::Git, Protocol::File];
+    options.protocols = vec![Protocol::Https, Protocol::Http, Protocol::Git, Protocol::File, Protocol::Ssh];
     let passed = gristmill_git::PASSED_ENV.iter();
     options.env = passed.filter_map(|name| Some(((*name).to_owned(), (around.env)(name)?.into()))).collect();
-    Git::new(options).context("git cannot be used")
+    if around.needs_secrets {
+        options.proxy = config.network.proxy(&*around.env).context("[network] proxy")?;
+    }
+    Ok(options)
 }
 
 /// The data folder and what this program alone looks into.

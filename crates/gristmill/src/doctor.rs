@@ -3,6 +3,7 @@
 //! of the program would.
 
 mod data;
+mod keys;
 mod remotes;
 
 use std::fmt;
@@ -85,7 +86,9 @@ pub async fn examine(config: &Config, around: &Surroundings, deep: bool) -> Vec<
     checks.extend(data::folder(config));
     checks.push(data::database(config).await);
     checks.extend(data::storage(config, deep).await);
-    checks.extend(remotes::examine(config, around).await);
+    let keys = keys::Keys::open(config, around).await;
+    checks.extend(keys.examine(config).await);
+    checks.extend(remotes::examine(config, around, &keys).await);
     checks
 }
 

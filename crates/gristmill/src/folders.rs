@@ -5,7 +5,7 @@
 //! storage is for this user only.
 
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Write as _};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
@@ -43,6 +43,24 @@ pub(crate) fn make_database(path: &Path, data: &Path) -> io::Result<()> {
 /// Opens a file for writing, and makes it for this user only where there is none.
 pub(crate) fn open_private(path: &Path) -> io::Result<File> {
     OpenOptions::new().create(true).truncate(false).write(true).mode(PRIVATE_FILE).open(path)
+}
+
+/// Makes a file for this user only with this content, whole and synced or not at all. One that is there stays as
+/// it is, also where another process makes it at this moment.
+pub(crate) fn write_new(path: &Path, content: &[u8]) -> io::Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    let mut file = tempfile::Builder::new()
+        .prefix(".gristmill-")
+        .permissions(Permissions::from_mode(PRIVATE_FILE))
+        .tempfile_in(folder)?;
+    file.write_all(content)?;
+    file.as_file().sync_all()?;
+    match file.persist_noclobber(path) {
+        Ok(_) => {}
+        Err(error) if error.error.kind() == ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(error.error),
+    }
+    File::open(folder)?.sync_all()
 }
 
 /// Whether the folder was made; it has exactly this mode then, whatever the umask is.
@@ -99,6 +117,7 @@ mod tests {
             "lock",
             "logs",
             "mirrors",
+            "server.key",
             "storage",
         ];
         let names: Vec<&str> = found.iter().map(|(name, _)| name.as_str()).collect();

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use gristmill_forge::{Check, Forge, Secret};
-use gristmill_git::Credentials;
+use gristmill_git::{CredentialHelper, Credentials, DeployKey, HostKeys, PASSED_ENV};
 use gristmill_model::{ProjectId, ProjectPattern, RepoPath, Timestamp};
 use ipnet::IpNet;
 
-use crate::config::{Config, HookSettings, Project, SecretSource, Surroundings};
+use crate::config::{Config, EnvLookup, HookSettings, Project, SecretSource, Surroundings};
+use crate::seal::Keyring;
 
 /// The configuration in force, ready to be used.
 pub struct Live {
@@ -20,8 +21,47 @@ pub struct Live {
     /// Who is let in at `/gitpull`.
     pub gitpull: Vec<Gate>,
     /// What fetching needs beyond the spec, by the name of the project or pattern.
-    pub credentials: HashMap<String, Credentials>,
+    pub access: HashMap<String, Access>,
+    /// The server's keys, where this process has them.
+    pub(crate) keyring: Option<Arc<Keyring>>,
+    /// Looks an environment variable up.
+    pub(crate) env: Arc<EnvLookup>,
 }
+
+/// What lets us in at a project's repository.
+#[derive(Clone, Default)]
+pub struct Access {
+    /// The token, for https.
+    pub credentials: Option<Credentials>,
+    /// Who is asked for one.
+    pub helper: Option<CredentialHelper>,
+    /// The keys of ssh servers.
+    pub host_keys: HostKeys,
+    /// Where the private key for ssh is, where it is not one that was made here. It is read when it is needed.
+    pub ssh_key: Option<SecretSource>,
+}
+
+/// What a credential helper gets of the server's environment: where it finds its own settings, and what AWS's tools
+/// read. The rest may be others' secrets.
+const HELPER_ENV: &[&str] = &[
+    "HOME",
+    "XDG_CONFIG_HOME",
+    "XDG_RUNTIME_DIR",
+    "LANG",
+    "LC_ALL",
+    "TZ",
+    "AWS_PROFILE",
+    "AWS_REGION",
+    "AWS_DEFAULT_REGION",
+    "AWS_CONFIG_FILE",
+    "AWS_SHARED_CREDENTIALS_FILE",
+    "AWS_ROLE_ARN",
+    "AWS_ROLE_SESSION_NAME",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+];
 
 /// What accepting webhooks needs.
 pub struct Hook {
@@ -93,16 +133,15 @@ impl Live {
         config: Config,
         ids: &HashMap<String, ProjectId>,
         around: &Surroundings,
+        keyring: Option<Arc<Keyring>>,
     ) -> anyhow::Result<Live> {
-        let (mut hooks, mut credentials) = (HashMap::new(), HashMap::new());
+        let (mut hooks, mut access) = (HashMap::new(), HashMap::new());
         let mut gates: Vec<((Forge, &SecretSource, &HookSettings), Gate)> = Vec::new();
         let all = config.projects.iter().chain(&config.patterns);
         for project in all.filter(|project| project.enabled && around.needs_secrets) {
             let name = project.name().to_owned();
             let of_project = || format!("project `{name}` ({})", project.place);
-            if let Some(token) = token(project, around).with_context(of_project)? {
-                credentials.insert(name.clone(), token);
-            }
+            access.insert(name.clone(), Access::of(project, around).with_context(of_project)?);
             let forge: Forge = project.spec.forge.parse().with_context(of_project)?;
             let secrets = secrets(project, forge, around).with_context(of_project)?;
             let pattern = project.pattern.clone().map(|pattern| Target::Pattern(Arc::new(pattern)));
@@ -126,7 +165,7 @@ impl Live {
             }
         }
         let gitpull = gates.into_iter().map(|(_, gate)| gate).collect();
-        Ok(Live { config, hooks, gitpull, credentials })
+        Ok(Live { config, hooks, gitpull, access, keyring, env: around.env.clone() })
     }
 
     /// The enabled projects of a repository, in the order of the configuration, with their webhooks.
@@ -137,6 +176,32 @@ impl Live {
         };
         self.config.projects.iter().filter(is_of).map(|project| self.hooks.get(project.name())).collect()
     }
+}
+
+impl Access {
+    /// Reads the token, and looks whether the key can be read.
+    pub(crate) fn of(project: &Project, around: &Surroundings) -> anyhow::Result<Access> {
+        if let Some(source) = &project.ssh_key {
+            DeployKey::from_openssh(&source.resolve(&*around.env)?)
+                .with_context(|| format!("the ssh key in {source}"))?;
+        }
+        Ok(Access {
+            credentials: token(project, around)?,
+            helper: helper(project, around)?,
+            host_keys: project.host_keys.clone(),
+            ssh_key: project.ssh_key.clone(),
+        })
+    }
+}
+
+fn helper(project: &Project, around: &Surroundings) -> anyhow::Result<Option<CredentialHelper>> {
+    if project.credential_helper.is_empty() {
+        return Ok(None);
+    }
+    let command = project.credential_helper.iter().map(Into::into).collect();
+    let names = HELPER_ENV.iter().chain(PASSED_ENV);
+    let env = names.filter_map(|name| Some(((*name).into(), (around.env)(name)?.into()))).collect();
+    CredentialHelper::new(command, env).context("the credential helper cannot be started so").map(Some)
 }
 
 fn token(project: &Project, around: &Surroundings) -> anyhow::Result<Option<Credentials>> {

@@ -17,6 +17,7 @@ use gristmill_model::ProjectId;
 
 use crate::fail;
 use crate::intake::{self, Applied, Seen, Tip, Understood};
+use crate::reach::Asks;
 use crate::worker::step::{Ending, Step, StepError, ending};
 
 /// The most deliveries one look answers; the rest have another look.
@@ -112,9 +113,12 @@ async fn settle(
 }
 
 async fn ask(step: &Step, project: &Project) -> Result<Seen, String> {
-    let remote = step.app.remote(&project.spec).map_err(|error| error.to_string())?;
     let limits = ListLimits { time_max: ANSWER_MAX, ..ListLimits::default() };
-    let refs = step.app.git.ls_remote(&remote, limits).await.map_err(|error| error.to_string())?;
+    let git = &step.app.git;
+    let listed = step.app.reach(project.id, &project.spec, Asks::Always, |remote| async move {
+        git.ls_remote(&remote, limits).await
+    });
+    let refs = listed.await.map_err(|error| error.to_string())?;
     if refs.refs_skipped > 0 {
         step.log.line(&format!("{} refs have names that cannot be taken", refs.refs_skipped));
     }

@@ -30,6 +30,8 @@ const OTHERS: Duration = Duration::from_millis(200);
 const FORGOTTEN: Duration = Duration::from_secs(60);
 /// How often keys are compared with what they should show.
 const KEYS: Duration = Duration::from_secs(3600);
+/// How often ssh keys are looked for that were replaced.
+const REPLACED: Duration = Duration::from_secs(3600);
 /// How often mirrors are looked at.
 const MIRRORS: Duration = Duration::from_secs(600);
 /// How often the retention rules are followed.
@@ -49,6 +51,7 @@ pub async fn run(app: App, around: Surroundings, watch: Watch, stop: watch::Rece
         every(CONFIG, stop.clone(), || configuration(app.clone(), around.clone(), watch.clone())),
         every(FORGOTTEN, stop.clone(), || forgotten(app.clone())),
         every(KEYS, stop.clone(), || upkeep::check_keys(app.clone())),
+        every(REPLACED, stop.clone(), || upkeep::drop_replaced_keys(app.clone())),
         every(MIRRORS, stop.clone(), || upkeep::maintain_mirrors(app.clone())),
         later(COLLECT_FIRST, stop.clone(), every(COLLECT, stop.clone(), || upkeep::collect(app.clone()))),
     );

@@ -1,14 +1,14 @@
 //! What keeps an installation sound over months: keys that show what they should, mirrors without
-//! thousands of packs, retention and collection.
+//! thousands of packs, retention and collection, ssh keys that were replaced long ago.
 
 use std::time::Duration;
 
-use gristmill_db::project;
+use gristmill_db::{deploy_key, project};
 use gristmill_git::{GitError, Mirror};
-use gristmill_model::ProjectId;
+use gristmill_model::{ProjectId, Timestamp};
 
 use crate::app::App;
-use crate::collect;
+use crate::{collect, keys};
 
 /// How long joining the packs of one mirror may take.
 const MAINTAIN_MAX: Duration = Duration::from_secs(600);
@@ -34,6 +34,19 @@ pub(crate) async fn collect(app: App) -> anyhow::Result<()> {
     let report = collect::run(&app).await?;
     if report != collect::Report::default() {
         tracing::info!(%report, "the retention rules were followed");
+    }
+    Ok(())
+}
+
+/// Drops ssh keys that were replaced long enough ago by keys that are let in.
+pub(crate) async fn drop_replaced_keys(app: App) -> anyhow::Result<()> {
+    let overlap = i64::try_from(keys::OVERLAP.as_millis()).expect("some days");
+    let before = Timestamp(app.clock.now().0 - overlap);
+    if !app.db.read(move |tx| deploy_key::any_replaced(tx, before)).await? {
+        return Ok(());
+    }
+    for id in app.db.transact(move |tx| deploy_key::remove_replaced(tx, before)).await? {
+        tracing::info!(project.id = %id, "the ssh key that was replaced is dropped");
     }
     Ok(())
 }

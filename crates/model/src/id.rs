@@ -66,6 +66,8 @@ ulid_ids! {
     BootId;
     /// A right to read through the server.
     TokenId;
+    /// A key by which a project's repository is reached over ssh.
+    DeployKeyId;
 }
 
 #[cfg(test)]

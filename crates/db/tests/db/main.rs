@@ -7,6 +7,7 @@ mod attempts;
 mod bench;
 mod costs;
 mod deliveries;
+mod deploy_keys;
 mod file;
 mod graph;
 mod leases;

@@ -14,9 +14,18 @@ fn every_statement_can_be_prepared() {
     let clock = std::sync::Arc::new(gristmill_model::ManualClock::at(Timestamp(START)));
     let db = MemoryDb::new(clock, random()).unwrap();
     let statements = all_statements();
-    for of_each_module in
-        ["CANCEL", "TAKE", "WAITERS", "FRONT_OF_ALL", "MADE", "UNUSED", "REVOKE", "ADVANCE", "NEXT_MOVE"]
-    {
+    for of_each_module in [
+        "RESEAL",
+        "CANCEL",
+        "TAKE",
+        "WAITERS",
+        "FRONT_OF_ALL",
+        "MADE",
+        "UNUSED",
+        "REVOKE",
+        "ADVANCE",
+        "NEXT_MOVE",
+    ] {
         assert!(statements.iter().any(|(name, _)| *name == of_each_module), "{of_each_module}");
     }
     for (name, sql) in statements {

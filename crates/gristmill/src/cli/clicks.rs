@@ -1,4 +1,4 @@
-//! What to enter at each forge for a project's webhook. The pages under `docs/forges` say more.
+//! What to enter at each forge for a project's webhook and its ssh key. The pages under `docs/forges` say more.
 
 use std::fmt::Write as _;
 
@@ -70,6 +70,49 @@ pub(super) fn told(forge: Forge, url: &str, secret: &str) -> String {
     text
 }
 
+/// Where a key is entered that may only read, and what is chosen there so that it may not write.
+fn key_place(forge: Forge) -> (&'static str, &'static str) {
+    match forge {
+        Forge::Github => (
+            "At GitHub, under Settings > Deploy keys > Add deploy key:",
+            "leave \"Allow write access\" unticked",
+        ),
+        Forge::Gitlab => (
+            "At GitLab, under Settings > Repository > Deploy keys > Add new key:",
+            "leave \"Grant write permissions to this key\" unticked",
+        ),
+        Forge::Bitbucket => (
+            "At Bitbucket, under Repository settings > Access keys > Add key:",
+            "nothing to choose: access keys only read",
+        ),
+        Forge::BitbucketServer => (
+            "At Bitbucket, under Repository settings > Access keys > Add key:",
+            "choose the permission \"Read\"",
+        ),
+        Forge::Gitea | Forge::Forgejo => (
+            "At the forge, under Settings > Deploy keys > Add deploy key:",
+            "leave \"Enable write access\" unticked",
+        ),
+        Forge::Gogs => (
+            "At Gogs, under Settings > Deploy keys > Add deploy key:",
+            "nothing to choose: deploy keys only read",
+        ),
+        Forge::AzureDevops | Forge::Codecommit | Forge::Generic | Forge::Bare => (
+            "On the server, in the file `.ssh/authorized_keys` of the user in the address, a line:",
+            "begin it with: command=\"git-upload-pack '/path/of/the/repository.git'\",restrict",
+        ),
+    }
+}
+
+/// The text for people about a key.
+pub(super) fn key_told(forge: Forge, public_line: &str, fingerprint: &str) -> String {
+    let (place, read_only) = key_place(forge);
+    format!(
+        "{place}\n  {:<14}  {public_line}\n  {:<14}  {read_only}\nIts fingerprint is {fingerprint}\n",
+        "Key", "Reading alone"
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -96,5 +139,15 @@ mod tests {
             "https://mill.example.org/hooks/acme/shop",
             "the content of a.secret",
         ));
+    }
+
+    #[test]
+    fn every_forge_is_told_the_key_and_that_it_only_reads() {
+        for forge in Forge::ALL {
+            let text = key_told(forge, "ssh-ed25519 AAAA x", "SHA256:abc");
+            assert_eq!(text.matches("  ssh-ed25519 AAAA x\n").count(), 1, "{forge}: {text}");
+            assert_eq!(text.matches("SHA256:abc\n").count(), 1, "{forge}: {text}");
+            assert!(text.contains("  Reading alone  "), "{forge}: {text}");
+        }
     }
 }

@@ -4,6 +4,7 @@
 mod clicks;
 mod config;
 mod delivery;
+mod key;
 mod maintain;
 
 mod output;

@@ -14,7 +14,7 @@ use gristmill_model::{
 };
 use serde_json::{Value, json};
 
-use super::{Context, PAGE, age, all_projects, clicks, find_project, output, read, runtime, transact};
+use super::{Context, PAGE, age, all_projects, clicks, find_project, key, output, read, runtime, transact};
 use crate::app::{App, lock_data};
 use crate::clock::{SystemClock, rfc3339};
 use crate::config::{self, Config, NewProject};
@@ -46,6 +46,13 @@ pub(super) enum Command {
         #[arg(long)]
         pipeline: Option<String>,
     },
+    /// The ssh key of a project, and where the forge wants it
+    Key {
+        /// Its name
+        name: ProjectName,
+    },
+    /// Make a new ssh key for a project; the one before stays for a while
+    RotateKey(key::RotateArgs),
     /// Delete everything known of a project that is no longer configured
     Purge {
         /// Its name
@@ -108,6 +115,8 @@ pub(super) fn run(context: &Context, command: Command) -> anyhow::Result<ExitCod
         Command::Show { name } => show(context, &name)?,
         Command::Plan(args) => plan(context, &args)?,
         Command::Trigger { name, git_ref, pipeline } => trigger(context, name, git_ref, pipeline)?,
+        Command::Key { name } => key::show(context, &name)?,
+        Command::RotateKey(args) => key::rotate(context, &args)?,
         Command::Purge { name, yes } => purge(context, &name, yes)?,
     }
     Ok(ExitCode::SUCCESS)
@@ -140,7 +149,7 @@ fn add(context: &Context, args: AddArgs) -> anyhow::Result<()> {
         );
     }
     println!("A running server takes the project up within seconds; `gristmill serve` starts one.");
-    Ok(())
+    key::told_after_add(context, &added.config, &new.name)
 }
 
 fn list(context: &Context) -> anyhow::Result<()> {

@@ -4,6 +4,7 @@
 //! or [`ConfigErrors`] with everything that is wrong, by file and line. Relative paths are relative to
 //! the folder of `gristmill.toml`, also in `projects.d`. Nothing here reads the environment or prints.
 
+mod access;
 mod collision;
 mod edit;
 mod error;
@@ -27,11 +28,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use gristmill_forge::HeaderName;
+use gristmill_git::HostKeys;
 use gristmill_model::{ProjectPattern, ProjectSpec};
 use ipnet::IpNet;
 
 pub use edit::{AddError, Added, NewProject, add_project};
 pub use error::{ConfigErrors, Finding, Place};
+pub use network::{Network, ProxySource};
 pub use secret::{SecretError, SecretSource};
 pub use watch::Watch;
 
@@ -97,6 +100,8 @@ pub struct Config {
     pub storage: StorageUrl,
     /// The `[worker]`.
     pub worker: Worker,
+    /// The `[network]`.
+    pub network: Network,
     /// Every `[[project]]` of one repository, in the order of files and lines.
     pub projects: Vec<Project>,
     /// Every `[[project]]` that is a pattern.
@@ -125,6 +130,9 @@ pub struct Server {
     pub bodies_in_flight_bytes_max: u64,
     /// How long deliveries, and with them the ids that tell a replay, are kept; and other history.
     pub history_keep_days: i64,
+    /// The keys that seal secrets in the database: the first seals, each opens. Where there are none, the one in the
+    /// data folder does.
+    pub key: Vec<SecretSource>,
 }
 
 /// Where the database is.
@@ -188,10 +196,22 @@ pub struct Project {
     pub gitpull: bool,
     /// How its webhooks are signed, where its forge leaves a choice.
     pub hook: HookSettings,
-    /// The token that git presents, over https.
+    /// The forge's token: git presents it over https, and the forge's API is asked with it.
     pub git_token: Option<SecretSource>,
     /// The user that git presents with the token, where the forge wants another than its usual one.
     pub git_username: Option<String>,
+    /// A program that knows what git presents over https, and its arguments; empty where there is none.
+    pub credential_helper: Vec<String>,
+    /// The private key for ssh, where one is given instead of the one that is made for each project.
+    pub ssh_key: Option<SecretSource>,
+    /// The keys of ssh servers, besides those that forges publish.
+    pub host_keys: HostKeys,
+    /// The file that they were read from, where they stand in one.
+    pub host_keys_file: Option<PathBuf>,
+    /// The URL of the forge's API without a slash at its end, where it does not follow from `git` and `forge`.
+    pub api: Option<String>,
+    /// Whether the forge is told what became of a commit.
+    pub statuses: bool,
     /// Where it is configured.
     pub place: Place,
 }
@@ -238,6 +258,7 @@ impl Config {
             database: settings.database,
             storage: settings.storage,
             worker: settings.worker,
+            network: settings.network,
             projects,
             patterns,
             files: paths,
@@ -262,7 +283,7 @@ impl Draft<'_> {
 
     fn read(&mut self, mut top: Section<'_>, is_main: bool) {
         if is_main {
-            self.settings = server::read(&mut top, self.folder, self.around.cores);
+            self.settings = server::read(&mut top, self.folder, self.around);
         }
         if let Some(field) = top.get("project") {
             let expected = "a list of tables, each beginning with [[project]] in double brackets";

@@ -1,10 +1,107 @@
-//! Lists of networks: single addresses and CIDR blocks, IPv4 and IPv6.
+//! `[network]`: how others are reached. And lists of networks: single addresses and CIDR blocks, IPv4 and IPv6.
 
 use std::net::IpAddr;
+use std::path::Path;
 
+use anyhow::Context as _;
+use gristmill_git::Proxy;
 use ipnet::IpNet;
 
-use super::reader::Field;
+use super::reader::{Field, Section};
+use super::secret::{self, SecretSource};
+use super::{EnvLookup, Surroundings};
+
+/// How others are reached.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Network {
+    /// The proxy for http and https. Without one, the environment's `https_proxy` and its like count for git.
+    pub proxy: Option<ProxySource>,
+    /// What is reached without the proxy, as `no_proxy` has it: names, addresses and networks, with commas between.
+    pub no_proxy: String,
+    /// Private networks in which addresses may lie that repositories and answers name. What the configuration names
+    /// needs no permission.
+    pub allow: Vec<IpNet>,
+}
+
+/// Where the proxy's address is.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ProxySource {
+    /// It stands in the file and has no password.
+    Plain(Proxy),
+    /// It is a secret, because it has a password.
+    Secret(SecretSource),
+}
+
+impl Network {
+    /// The proxy, ready to be used; a secret is read.
+    pub fn proxy(&self, env: &EnvLookup) -> anyhow::Result<Option<Proxy>> {
+        let proxy = match &self.proxy {
+            None => return Ok(None),
+            Some(ProxySource::Plain(proxy)) => proxy.clone(),
+            Some(ProxySource::Secret(source)) => {
+                let text = String::from_utf8(source.resolve(env)?).ok();
+                text.context("the proxy's address is not UTF-8 text")?.parse()?
+            }
+        };
+        Ok(Some(proxy.without(&self.no_proxy)?))
+    }
+}
+
+/// Reads the table.
+pub(super) fn read(mut section: Section<'_>, folder: &Path, around: &Surroundings) -> Network {
+    let proxy_field = section.get("proxy");
+    let proxy = proxy_field.as_ref().and_then(|field| read_proxy(field, folder));
+    let no_proxy = section.get("no_proxy").and_then(|field| read_no_proxy(&field, proxy_field.is_some()));
+    let allow = section.get("allow").and_then(|field| networks(&field)).unwrap_or_default();
+    section.finish();
+    let network = Network { proxy, no_proxy: no_proxy.unwrap_or_default(), allow };
+    if let (Some(field), true, Some(ProxySource::Secret(source))) =
+        (&proxy_field, around.needs_secrets, &network.proxy)
+    {
+        secret::check(field, source, &*around.env);
+        if source.resolve(&*around.env).is_ok()
+            && let Err(error) = network.proxy(&*around.env)
+        {
+            field.error(format!("`proxy`: {error}"));
+        }
+    }
+    network
+}
+
+fn read_proxy(field: &Field<'_>, folder: &Path) -> Option<ProxySource> {
+    let Some(text) = field.as_text() else {
+        return secret::read_source(field, folder).map(ProxySource::Secret);
+    };
+    if text.contains('@') {
+        // Not repeated, whatever it is.
+        field.error("`proxy` has a user or a password in it; put the whole address into a file that only the server can read, or into its environment, and write { env = \"NAME\" } or { file = \"path\" }");
+        return None;
+    }
+    field.parsed("a proxy, such as \"http://proxy.example.org:3128\"").map(ProxySource::Plain)
+}
+
+/// A list of names, addresses and networks, as the variable `no_proxy` has them.
+fn read_no_proxy(field: &Field<'_>, has_proxy: bool) -> Option<String> {
+    let expected = "a list of names, addresses and networks, such as [\".example.org\", \"10.0.0.0/8\"]";
+    let plain = |text: &str| !text.is_empty() && !text.contains([',', ' ']);
+    let mut names = Vec::new();
+    for field in field.list(expected)? {
+        let one =
+            field.text_as("a name, an address or a network", |text| plain(text).then(|| text.to_owned()))?;
+        names.push(one);
+    }
+    let names = names.join(",");
+    let any: Proxy = "http://proxy.example.org".parse().expect("a proxy");
+    if let Err(error) = any.without(&names) {
+        field.error(format!("`no_proxy`: {error}"));
+        return None;
+    }
+    if !has_proxy {
+        field.error("`no_proxy` says what is reached without `proxy`, and there is none; add it, or leave `no_proxy` out");
+        return None;
+    }
+    Some(names)
+}
 
 /// The longest list of the big forges has some 4 000 blocks; each costs a comparison a delivery.
 const NETWORKS_MAX: usize = 10_000;

@@ -3,17 +3,20 @@
 use std::path::Path;
 
 use gristmill_forge::Forge;
+use gristmill_git::{Protocol, RemoteUrl};
 use gristmill_model::{
     PatternName, PipelineSpec, ProjectName, ProjectPattern, ProjectSpec, REPO_PLACEHOLDER, RepoPath,
 };
+use ipnet::IpNet;
 
 use super::Surroundings;
+use super::access::{self, Access};
 use super::error::Place;
 use super::network::networks;
 use super::pipeline::{self, ParsedPipeline};
 use super::reader::{Field, Section, nearest, shown};
-use super::secret::{self, SecretSource};
-use super::{HookSettings, Project, server, url};
+use super::secret::SecretSource;
+use super::{HookSettings, Project, server, url as urls};
 
 /// Seconds between looks at a remote that nobody asked for.
 const POLL_SECONDS: i64 = 300;
@@ -35,12 +38,14 @@ pub(super) fn read(mut section: Section<'_>, folder: &Path, around: &Surrounding
     let name = section.need("name", "\"acme/shop\"").and_then(|field| read_name(&field));
     let pattern = name.as_ref().and_then(Name::pattern).cloned();
     let allow_http = section.get("allow_http").and_then(|field| field.bool()).unwrap_or(false);
-    let git = section.need("git", "\"https://github.com/acme/shop.git\"");
-    let git = git.and_then(|field| read_git(&field, allow_http, pattern.is_some()));
+    let git_field = section.need("git", "\"https://github.com/acme/shop.git\"");
+    let git = git_field.as_ref().and_then(|field| read_git(field, allow_http, pattern.is_some()));
+    let url = git.as_ref().map(|(_, url)| url);
     let forge = section.get("forge").map_or(Some(Forge::Github), |field| read_forge(&field));
+    check_ssh(git_field.as_ref(), forge, url);
     let repository = match &pattern {
-        Some(name) => read_repositories(&mut section, name, git.as_deref()).map(Repository::AllOf),
-        None => read_repository(&mut section, name.as_ref(), git.as_deref()).map(Repository::One),
+        Some(name) => read_repositories(&mut section, name, url).map(Repository::AllOf),
+        None => read_repository(&mut section, name.as_ref(), url).map(Repository::One),
     };
     let repository_id = section.get("repository_id").and_then(|field| {
         if pattern.is_some() {
@@ -53,23 +58,10 @@ pub(super) fn read(mut section: Section<'_>, folder: &Path, around: &Surrounding
     let hook = read_hook(&mut section, forge);
     let allow_from = section.get("allow_from").map_or(Some(Vec::new()), |field| networks(&field));
     let gitpull = section.get("gitpull").and_then(|field| field.bool()).unwrap_or(false);
-    let source = |field: &Field<'_>| {
-        let source = secret::read_source(field, folder)?;
-        if enabled && around.needs_secrets {
-            secret::check(field, &source, &*around.env);
-        }
-        Some(source)
-    };
     let fields = section.get("secret").and_then(|field| secret_fields(&field)).unwrap_or_default();
-    let secrets: Vec<SecretSource> = fields.iter().filter_map(source).collect();
-    let git_token = section.get("token").and_then(|field| {
-        let source = source(&field)?;
-        token_is_safe(&field, git.as_deref(), allow_http).then_some(source)
-    });
-    let git_username = section.get("username").and_then(|field| {
-        let good = |text: &str| !text.is_empty() && !text.contains(|c: char| c.is_control() || c == ':');
-        field.text_as("a user name", |text| good(text).then(|| text.to_owned()))
-    });
+    let of = access::For { url, git: git_field.as_ref(), allow_http, enabled, folder, around };
+    let secrets: Vec<SecretSource> = fields.iter().filter_map(|field| of.source(field)).collect();
+    let access = access::read(&mut section, &of);
     let poll_seconds = section.get("poll").map_or(Some(POLL_SECONDS), |field| match field.as_text() {
         Some("off") => Some(0),
         _ => server::duration(&field, 1, 30 * 86_400, "5m"),
@@ -78,23 +70,60 @@ pub(super) fn read(mut section: Section<'_>, folder: &Path, around: &Surrounding
     let pipelines = read_pipelines(&mut section);
     section.finish();
     let (pipelines, places) = pipelines.into_iter().map(|parsed| (parsed.spec, parsed.place)).unzip();
-    let (git, forge) = (git?, forge?.name().to_owned());
+    let (git, forge) = (git?.0, forge?.name().to_owned());
     let made =
         Made { git, forge, repository_id, poll_seconds: poll_seconds?, jobs_max: jobs_max?, pipelines };
     let (spec, pattern) = made.called(name?, repository?)?;
-    let project = Project {
+    let hooks = Hooks { secrets, allow_from: allow_from?, gitpull, hook };
+    let project = project(spec, pattern, enabled, hooks, access, place);
+    Some(Parsed { project, places })
+}
+
+/// What is read of its webhooks.
+struct Hooks {
+    secrets: Vec<SecretSource>,
+    allow_from: Vec<IpNet>,
+    gitpull: bool,
+    hook: HookSettings,
+}
+
+fn project(
+    spec: ProjectSpec,
+    pattern: Option<ProjectPattern>,
+    enabled: bool,
+    hooks: Hooks,
+    access: Access,
+    place: Place,
+) -> Project {
+    let Hooks { secrets, allow_from, gitpull, hook } = hooks;
+    let Access {
+        git_token,
+        git_username,
+        credential_helper,
+        ssh_key,
+        host_keys,
+        host_keys_file,
+        api,
+        statuses,
+    } = access;
+    Project {
         spec,
         pattern,
         enabled,
         secrets,
-        allow_from: allow_from?,
+        allow_from,
         gitpull,
         hook,
         git_token,
         git_username,
+        credential_helper,
+        ssh_key,
+        host_keys,
+        host_keys_file,
+        api,
+        statuses,
         place,
-    };
-    Some(Parsed { project, places })
+    }
 }
 
 /// What is the same for a project and for a pattern.
@@ -170,7 +199,8 @@ fn sample(pattern: &ProjectPattern) -> ProjectSpec {
     pattern.expand(&repository).expect("the owner is the pattern's")
 }
 
-fn read_git(field: &Field<'_>, allow_http: bool, is_pattern: bool) -> Option<String> {
+/// The address as it is written, and what it means; for a pattern, what its sample means.
+fn read_git(field: &Field<'_>, allow_http: bool, is_pattern: bool) -> Option<(String, RemoteUrl)> {
     let text = field.text("the repository's URL, such as \"https://github.com/acme/shop.git\"")?;
     if text.contains(REPO_PLACEHOLDER) != is_pattern {
         field.error(if is_pattern {
@@ -180,12 +210,23 @@ fn read_git(field: &Field<'_>, allow_http: bool, is_pattern: bool) -> Option<Str
         });
         return None;
     }
-    match url::git_remote(&text.replace(REPO_PLACEHOLDER, "sample"), allow_http) {
-        Ok(_) => Some(text.to_owned()),
+    match urls::git_remote(&text.replace(REPO_PLACEHOLDER, "sample"), allow_http) {
+        Ok(url) => Some((text.to_owned(), url)),
         Err(fault) => {
             field.error(format!("`git`: {fault}"));
             None
         }
+    }
+}
+
+/// The keys for ssh are ed25519, which these two do not take. Azure DevOps: Microsoft's "Use SSH key authentication";
+/// CodeCommit: `UploadSSHPublicKey` in the API reference of IAM.
+fn check_ssh(git: Option<&Field<'_>>, forge: Option<Forge>, url: Option<&RemoteUrl>) {
+    let takes_rsa_only = matches!(forge, Some(Forge::AzureDevops | Forge::Codecommit));
+    if let (true, Some(git), Some(url)) = (takes_rsa_only, git, url)
+        && url.protocol() == Protocol::Ssh
+    {
+        git.error("over ssh this forge takes keys of the kind RSA alone, and those of Gristmill are ed25519; let `git` be its https:// address, and set `token` or `credential_helper`");
     }
 }
 
@@ -227,14 +268,22 @@ fn read_hook(section: &mut Section<'_>, forge: Option<Forge>) -> HookSettings {
     }
 }
 
-fn read_repository(section: &mut Section<'_>, name: Option<&Name>, git: Option<&str>) -> Option<RepoPath> {
+/// The path on the server without `.git`, which is the repository's name at most forges.
+fn path_of(url: &RemoteUrl) -> Option<&str> {
+    url.host()?;
+    let path = url.path().trim_matches('/');
+    Some(path.strip_suffix(".git").unwrap_or(path))
+}
+
+fn read_repository(
+    section: &mut Section<'_>,
+    name: Option<&Name>,
+    url: Option<&RemoteUrl>,
+) -> Option<RepoPath> {
     if let Some(field) = section.get("repository") {
         return field.parsed("the repository's name at its forge, such as \"acme/shop\"");
     }
-    let from_url = url::git_remote(git?, true).ok().filter(|url| !url.host.is_empty()).and_then(|url| {
-        let path = url.path.trim_matches('/');
-        path.strip_suffix(".git").unwrap_or(path).parse().ok()
-    });
+    let from_url = path_of(url?).and_then(|path| path.parse().ok());
     let repository =
         from_url.or_else(|| if let Name::One(name) = name? { name.as_str().parse().ok() } else { None });
     if repository.is_none() {
@@ -247,17 +296,12 @@ fn read_repository(section: &mut Section<'_>, name: Option<&Name>, git: Option<&
 fn read_repositories(
     section: &mut Section<'_>,
     name: &PatternName,
-    git: Option<&str>,
+    url: Option<&RemoteUrl>,
 ) -> Option<PatternName> {
     if let Some(field) = section.get("repository") {
         return field.parsed("the repositories' names at their forge, such as \"acme/*\"");
     }
-    let sample = git?.replace(REPO_PLACEHOLDER, "sample");
-    let from_url = url::git_remote(&sample, true).ok().filter(|url| !url.host.is_empty()).and_then(|url| {
-        let path = url.path.trim_matches('/');
-        let path = path.strip_suffix(".git").unwrap_or(path);
-        format!("{}/*", path.strip_suffix("/sample")?).parse().ok()
-    });
+    let from_url = path_of(url?).and_then(|path| format!("{}/*", path.strip_suffix("/sample")?).parse().ok());
     Some(from_url.unwrap_or_else(|| name.clone()))
 }
 
@@ -285,20 +329,6 @@ fn secret_fields<'a>(field: &Field<'a>) -> Option<Vec<Field<'a>>> {
         return None;
     }
     Some(fields)
-}
-
-/// A token goes only where nobody listens on the way.
-fn token_is_safe(field: &Field<'_>, git: Option<&str>, allow_http: bool) -> bool {
-    let Some(git) = git else { return false };
-    let safe = git.starts_with("https://") || git.starts_with("http://");
-    if !safe {
-        field.error("`token` is only used with https:// remotes; leave it out, or change `git`");
-    }
-    let open = git.starts_with("http://") && allow_http;
-    if open {
-        field.warn("`token` goes over http:// where `allow_http` is set: anybody on the way can read it");
-    }
-    safe
 }
 
 fn read_pipelines(section: &mut Section<'_>) -> Vec<ParsedPipeline> {

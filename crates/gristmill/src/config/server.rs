@@ -1,10 +1,15 @@
-//! What is not about a project: `[server]`, `[database]`, `[storage]`, `[worker]`, `data_dir`.
+//! What is not about a project: `[server]`, `[database]`, `[storage]`, `[worker]`, `[network]`, `data_dir`.
 
 use std::path::{Path, PathBuf};
 
-use super::network::networks;
+use super::network::{self, Network, networks};
 use super::reader::{Field, Section};
-use super::{DatabaseUrl, Server, StorageUrl, Worker, units, url};
+use super::secret::{self, SecretSource};
+use super::{DatabaseUrl, Server, StorageUrl, Surroundings, Worker, units, url};
+use crate::seal;
+
+/// More than a rotation's two are a mistake.
+const KEYS_MAX: usize = 4;
 
 const MIB: u64 = 1024 * 1024;
 
@@ -15,6 +20,7 @@ pub(super) struct Settings {
     pub(super) database: DatabaseUrl,
     pub(super) storage: StorageUrl,
     pub(super) worker: Worker,
+    pub(super) network: Network,
 }
 
 impl Settings {
@@ -29,6 +35,7 @@ impl Settings {
                 public_url: None,
                 anonymous_read: true,
                 trusted_proxies: Vec::new(),
+                key: Vec::new(),
                 body_bytes_max: 25 * MIB, // the most that GitHub sends
                 bodies_in_flight_bytes_max: 64 * MIB,
                 history_keep_days: 90,
@@ -43,20 +50,22 @@ impl Settings {
                 repository_bytes_max: 20 * 1024 * MIB,
                 archive_bytes_max: 10 * 1024 * MIB,
             },
+            network: Network::default(),
             data_dir,
         }
     }
 }
 
 /// Reads all tables but the projects.
-pub(super) fn read(top: &mut Section<'_>, folder: &Path, cores: usize) -> Settings {
+pub(super) fn read(top: &mut Section<'_>, folder: &Path, around: &Surroundings) -> Settings {
+    let cores = around.cores;
     let data_dir = top.get("data_dir").and_then(|field| path(&field)).map(|path| clean_join(folder, &path));
     let mut settings = match data_dir {
         Some(data_dir) => Settings::with_data(data_dir, cores),
         None => Settings::default_in(folder, cores),
     };
     if let Some(section) = section(top, "server", "[server]") {
-        read_server(section, &mut settings.server);
+        read_server(section, folder, around, &mut settings.server);
     }
     if let Some(mut section) = section(top, "database", "[database]") {
         if let Some(url) = section.get("url").and_then(|field| database(&field, folder)) {
@@ -73,6 +82,9 @@ pub(super) fn read(top: &mut Section<'_>, folder: &Path, cores: usize) -> Settin
     if let Some(section) = section(top, "worker", "[worker]") {
         read_worker(section, folder, &mut settings.worker);
     }
+    if let Some(section) = section(top, "network", "[network]") {
+        settings.network = network::read(section, folder, around);
+    }
     settings
 }
 
@@ -87,7 +99,7 @@ fn set<T>(place: &mut T, value: Option<T>) {
     }
 }
 
-fn read_server(mut section: Section<'_>, server: &mut Server) {
+fn read_server(mut section: Section<'_>, folder: &Path, around: &Surroundings, server: &mut Server) {
     let listen = section.get("listen").and_then(|field| {
         field.text_as("a host and a port, such as \"127.0.0.1:8484\"", |text| {
             listen_host(text).map(|_| text.to_owned())
@@ -117,7 +129,33 @@ fn read_server(mut section: Section<'_>, server: &mut Server) {
         in_flight.unwrap_or(server.bodies_in_flight_bytes_max.max(server.body_bytes_max));
     let keep = section.get("history_keep_days").and_then(|field| field.integer(30..=36_500));
     set(&mut server.history_keep_days, keep);
+    let key = section.get("key").and_then(|field| read_keys(&field, folder, around));
+    set(&mut server.key, key);
     section.finish();
+}
+
+/// The server's key, or several of them: the first seals, each opens.
+fn read_keys(field: &Field<'_>, folder: &Path, around: &Surroundings) -> Option<Vec<SecretSource>> {
+    let fields = if field.is_list() { field.list("keys")? } else { vec![field.clone()] };
+    if fields.is_empty() || fields.len() > KEYS_MAX {
+        field.error(format!(
+            "`key` lists {} keys; expected 1 to {KEYS_MAX} (to have one made in the data folder, leave it out)",
+            fields.len()
+        ));
+        return None;
+    }
+    let mut keys = Vec::with_capacity(fields.len());
+    for field in &fields {
+        let source = secret::read_source(field, folder)?;
+        if around.needs_secrets {
+            secret::check(field, &source, &*around.env);
+            if let Err(error @ seal::SealError::Format(_)) = seal::check(&source, &*around.env) {
+                field.error(error.to_string());
+            }
+        }
+        keys.push(source);
+    }
+    Some(keys)
 }
 
 /// The host of `host:port`.

@@ -1,4 +1,6 @@
-//! URLs as far as the configuration needs to understand them: git remotes and the public URL.
+//! URLs as far as the configuration needs to understand them: git remotes, forges' APIs and the public URL.
+
+use gristmill_git::{Host, Protocol, RemoteUrl, UrlError};
 
 use super::reader::shown;
 
@@ -6,10 +8,8 @@ use super::reader::shown;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Url<'a> {
     pub(super) scheme: &'a str,
-    /// Without brackets; empty for `file:///…`.
+    /// Without brackets.
     pub(super) host: &'a str,
-    /// Begins with `/`, or is empty.
-    pub(super) path: &'a str,
 }
 
 impl Url<'_> {
@@ -40,14 +40,11 @@ fn split(text: &str) -> Result<Url<'_>, String> {
     if rest.contains(['?', '#']) {
         return Err("it has a `?` or `#`, which is not taken".to_owned());
     }
-    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let authority = rest.split('/').next().unwrap_or_default();
     if authority.contains('@') {
-        return Err(
-            "it holds a user or a password; leave them out (a project's go into `token` and `username`)"
-                .to_owned(),
-        );
+        return Err("it holds a user or a password; leave them out".to_owned());
     }
-    Ok(Url { scheme, host: host(authority)?, path })
+    Ok(Url { scheme, host: host(authority)? })
 }
 
 fn host(authority: &str) -> Result<&str, String> {
@@ -73,44 +70,31 @@ fn host(authority: &str) -> Result<&str, String> {
     Ok(host)
 }
 
-/// Checks where git fetches from: `https://`, `git://`, `file:///`, and `http://` to this machine or where
+/// Checks where git fetches from: what [`RemoteUrl`] takes, and `http://` only to this machine or where
 /// `allow_http` is set.
-pub(super) fn git_remote(text: &str, allow_http: bool) -> Result<Url<'_>, String> {
-    if text.starts_with('-') {
-        return Err("it begins with `-`".to_owned());
+pub(super) fn git_remote(text: &str, allow_http: bool) -> Result<RemoteUrl, String> {
+    let url: RemoteUrl = text.parse().map_err(|error: UrlError| error.to_string())?;
+    if url.protocol() == Protocol::Http && !allow_http && !url.host().is_some_and(Host::is_loopback) {
+        return Err(OPEN_HTTP.to_owned());
     }
-    if !text.contains("://") {
-        return Err(if text.starts_with(['/', '.']) {
-            "a repository on this machine is written file:// and its absolute path, such as file:///srv/git/shop.git"
-                .to_owned()
-        } else if text.contains("::") {
-            "remote helpers are not used; expected https://, git:// or file:///".to_owned()
-        } else if text.contains(':') {
-            SSH_LATER.to_owned()
-        } else {
-            "expected https://, git:// or file:///, such as https://github.com/acme/shop.git".to_owned()
-        });
-    }
-    let scheme = text.split("://").next().unwrap_or_default();
-    if matches!(scheme, "ssh" | "git+ssh" | "ssh+git") {
-        return Err(SSH_LATER.to_owned());
-    }
-    let url = split(text)?;
-    match url.scheme {
-        "file" if !url.host.is_empty() => {
-            Err("file:// is followed by an absolute path, as in file:///srv/git/shop.git".to_owned())
-        }
-        "http" if !url.is_loopback() && !allow_http => Err(
-            "http:// is neither private nor safe from changes on the way; use https://, or set `allow_http = true` for a network you trust".to_owned(),
-        ),
-        "https" | "http" | "git" if url.host.is_empty() => Err("it names no host".to_owned()),
-        "https" | "http" | "git" | "file" if url.path.len() < 2 => Err("it names no repository".to_owned()),
-        "https" | "http" | "git" | "file" => Ok(url),
-        other => Err(format!("`{}` is not taken; expected https://, git:// or file:///", shown(other))),
-    }
+    Ok(url)
 }
 
-const SSH_LATER: &str = "ssh is not supported by this version yet; use https:// with a `token`, such as https://github.com/acme/shop.git";
+const OPEN_HTTP: &str = "http:// is neither private nor safe from changes on the way; use https://, or set `allow_http = true` for a network you trust";
+
+/// Checks the URL of a forge's API; gives it without a slash at the end.
+pub(super) fn api(text: &str, allow_http: bool) -> Result<String, String> {
+    let url = split(text)?;
+    match url.scheme {
+        "http" if !url.is_loopback() && !allow_http => return Err(OPEN_HTTP.to_owned()),
+        "http" | "https" => {}
+        _ => return Err("expected https:// or http://".to_owned()),
+    }
+    if url.host.is_empty() {
+        return Err("it names no host".to_owned());
+    }
+    Ok(text.trim_end_matches('/').to_owned())
+}
 
 /// Checks the server's own URL as others see it; gives it without a slash at the end.
 pub(super) fn public_url(text: &str) -> Result<String, String> {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use gristmill_model::Digest;
 
 use super::files::Files;
-use super::{Config, ConfigErrors, Place, SecretSource, Surroundings};
+use super::{Config, ConfigErrors, Place, ProxySource, SecretSource, Surroundings};
 
 /// Looks whether the configuration's files, or the files with its secrets, changed since a
 /// configuration was last taken up.
@@ -112,18 +112,26 @@ impl Watch {
         files.and_then(|files| Config::from_files(&files, &self.around))
     }
 
-    /// The files that hold secrets of enabled projects, whether or not they are there.
+    /// The files that hold keys and the secrets of enabled projects, whether or not they are there.
     fn secret_files(&self, files: &Files) -> Vec<PathBuf> {
         let Ok(config) = Config::from_files(files, &self.around.without_secrets()) else {
             return Vec::new();
         };
-        let enabled = config.projects.into_iter().filter(|project| project.enabled);
-        let sources = enabled.flat_map(|project| project.secrets.into_iter().chain(project.git_token));
-        let files = sources.filter_map(|source| match source {
+        let mut paths = Vec::new();
+        let mut sources = config.server.key;
+        if let Some(ProxySource::Secret(source)) = config.network.proxy {
+            sources.push(source);
+        }
+        let all = config.projects.into_iter().chain(config.patterns);
+        for project in all.filter(|project| project.enabled) {
+            sources.extend(project.secrets.into_iter().chain(project.git_token).chain(project.ssh_key));
+            paths.extend(project.host_keys_file);
+        }
+        paths.extend(sources.into_iter().filter_map(|source| match source {
             SecretSource::File(path) => Some(path),
             SecretSource::Env(_) => None,
-        });
-        files.collect()
+        }));
+        paths
     }
 }
 

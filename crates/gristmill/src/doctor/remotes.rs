@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use gristmill_git::{
-    Credentials, Git, GitError, GitOptions, ListLimits, PASSED_ENV, Protocol, Remote, RemoteUrl, VERSION_MIN,
-};
+use gristmill_git::{Git, GitError, ListLimits, Protocol, Remote, RemoteUrl, SshAccess, VERSION_MIN};
 
 use super::Check;
+use super::keys::Keys;
+use crate::app::git_options;
 use crate::config::{Config, Project, Surroundings};
+use crate::live::Access;
 
 /// How long one remote may take to answer.
 const REMOTE_MAX: Duration = Duration::from_secs(10);
@@ -15,15 +16,16 @@ const REMOTE_MAX: Duration = Duration::from_secs(10);
 const AT_ONCE: usize = 8;
 
 /// Looks at git, then at all enabled projects.
-pub(super) async fn examine(config: &Config, around: &Surroundings) -> Vec<Check> {
+pub(super) async fn examine(config: &Config, around: &Surroundings, keys: &Keys) -> Vec<Check> {
     // A folder of our own: the server's is in use, or not there yet.
     let folder = match tempfile::tempdir() {
         Ok(folder) => folder,
         Err(error) => return vec![Check::error("git", format!("no temporary folder: {error}"), "")],
     };
-    let git = match Git::new(options(config, around, folder.path())) {
+    let options = git_options(config, around, folder.path().to_owned());
+    let git = match options.and_then(|options| Ok(Git::new(options)?)) {
         Ok(git) => git,
-        Err(error) => return vec![Check::error("git", error.to_string(), "")],
+        Err(error) => return vec![Check::error("git", format!("{error:#}"), "")],
     };
     let version = version(&git).await;
     let git_works = version.state != super::CheckState::Error;
@@ -33,10 +35,10 @@ pub(super) async fn examine(config: &Config, around: &Surroundings) -> Vec<Check
         let mut asking = tokio::task::JoinSet::new();
         let mut some: Vec<(&Project, Vec<Check>)> = Vec::new();
         for project in enabled.by_ref().take(AT_ONCE) {
-            let remote = remote(project, around);
+            let ways = ways(project, around, keys).await;
             let git = git_works.then(|| git.clone());
             let (at, name) = (some.len(), title(project));
-            asking.spawn(async move { (at, ask(git, remote, name).await) });
+            asking.spawn(async move { (at, ask(git, ways, name).await) });
             some.push((project, Vec::new()));
         }
         if some.is_empty() {
@@ -54,18 +56,6 @@ pub(super) async fn examine(config: &Config, around: &Surroundings) -> Vec<Check
     }
 }
 
-fn options(config: &Config, around: &Surroundings, folder: &std::path::Path) -> GitOptions {
-    let mut options = GitOptions::new(folder);
-    options.program = config.worker.git.clone();
-    if let Some(path) = (around.env)("PATH") {
-        options.search_path = path.into();
-    }
-    options.protocols = vec![Protocol::Https, Protocol::Http, Protocol::Git, Protocol::File];
-    let passed = PASSED_ENV.iter();
-    options.env = passed.filter_map(|name| Some(((*name).to_owned(), (around.env)(name)?.into()))).collect();
-    options
-}
-
 async fn version(git: &Git) -> Check {
     match git.version().await {
         Ok(version) => Check::ok("git", format!("{version} ({VERSION_MIN} or newer is needed)")),
@@ -80,44 +70,83 @@ fn title(project: &Project) -> String {
     format!("project {}", project.spec.name)
 }
 
-/// Where a project is fetched from; the fault where that cannot be told.
-fn remote(project: &Project, around: &Surroundings) -> Result<Remote, String> {
+/// A way to a project's repository, and what is said where it is the way.
+struct Way {
+    remote: Remote,
+    by: String,
+}
+
+/// How a project's repository is reached, the ways in the order in which they are tried; the fault where that
+/// cannot be told.
+async fn ways(project: &Project, around: &Surroundings, keys: &Keys) -> Result<Vec<Way>, String> {
     let url: RemoteUrl =
         project.spec.git.parse().map_err(|error: gristmill_git::UrlError| error.to_string())?;
-    let Some(source) = &project.git_token else { return Ok(Remote::open(url)) };
-    let token = source.resolve(&*around.env).map_err(|error| error.to_string())?;
-    let user = project.git_username.clone().unwrap_or("x-access-token".to_owned());
-    let credentials = String::from_utf8(token).ok().and_then(|token| Credentials::new(user, token));
-    match credentials {
-        Some(credentials) => Ok(Remote::with_token(url, Some(credentials))),
-        None => Err(format!("the token in {source} has characters that no token has")),
+    let Access { credentials, helper, host_keys, ssh_key } =
+        Access::of(project, around).map_err(|error| format!("{error:#}"))?;
+    let is_ssh = url.protocol() == Protocol::Ssh;
+    let remote = Remote { url, credentials, helper, ssh: None };
+    if !is_ssh {
+        return Ok(vec![Way { remote, by: String::new() }]);
     }
+    let keys = keys.of(project, ssh_key.as_ref(), around).await?;
+    let way = |key: gristmill_git::DeployKey| Way {
+        by: format!(", let in by the ssh key {}", key.fingerprint()),
+        remote: Remote { ssh: Some(SshAccess { key, host_keys: host_keys.clone() }), ..remote.clone() },
+    };
+    Ok(keys.into_iter().map(way).collect())
 }
 
 /// Asks the remote for its refs; `None` where there is no git to ask with.
-async fn ask(git: Option<Git>, remote: Result<Remote, String>, name: String) -> Option<Check> {
-    let remote = match remote {
-        Ok(remote) => remote,
+async fn ask(git: Option<Git>, ways: Result<Vec<Way>, String>, name: String) -> Option<Check> {
+    let ways = match ways {
+        Ok(ways) => ways,
         Err(fault) => return Some(Check::error(name, fault, "mend the project's settings, then look again")),
     };
+    let git = git?;
     let limits = ListLimits { time_max: REMOTE_MAX, ..ListLimits::default() };
-    Some(match git?.ls_remote(&remote, limits).await {
-        Ok(refs) if refs.refs.is_empty() => Check::warning(
-            name,
-            format!("{} has no branches and no tags", remote.url),
-            "push a commit; until then there is nothing to make",
-        ),
-        Ok(refs) => Check::ok(name, format!("{} has {} branches and tags", remote.url, refs.refs.len())),
-        Err(error) => Check::error(name, error.to_string(), remedy(&error)),
-    })
+    let mut refused = None;
+    for Way { remote, by } in ways {
+        let url = &remote.url;
+        let refs = match git.ls_remote(&remote, limits).await {
+            Err(error @ (GitError::Auth { .. } | GitError::NotFound { .. })) => {
+                refused.get_or_insert(error);
+                continue;
+            }
+            Err(error) => return Some(Check::error(name, error.to_string(), remedy(&error))),
+            Ok(refs) => refs.refs.len(),
+        };
+        let text = format!("{url} has {refs} branches and tags{by}");
+        return Some(match (refused, refs) {
+            (Some(error), _) => Check::warning(
+                name,
+                format!("{text}, and not by the newer one: {error}"),
+                "enter the newer key at the forge; `gristmill project key` says where",
+            ),
+            (None, 0) => Check::warning(
+                name,
+                format!("{url} has no branches and no tags"),
+                "push a commit; until then there is nothing to make",
+            ),
+            (None, _) => Check::ok(name, text),
+        });
+    }
+    let error = refused?;
+    Some(Check::error(name, error.to_string(), remedy(&error)))
 }
 
 /// The errors of git say what to do themselves, but for the network's.
 fn remedy(error: &GitError) -> &'static str {
     match error {
         GitError::Unreachable { .. } => "check the address, the network and the proxy settings",
+        GitError::Auth { remote, .. } | GitError::NotFound { remote, .. } if is_ssh(remote) => {
+            "enter the project's key at the forge; `gristmill project key` says where"
+        }
         _ => "",
     }
+}
+
+fn is_ssh(remote: &str) -> bool {
+    remote.parse::<RemoteUrl>().is_ok_and(|url| url.protocol() == Protocol::Ssh)
 }
 
 /// Whether webhooks can be verified, and where they are sent to.

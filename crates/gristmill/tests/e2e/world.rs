@@ -118,3 +118,13 @@ pub(crate) fn python(program: &str, args: &[&Path]) -> String {
     assert!(output.status.success(), "python3: {error}");
     String::from_utf8(output.stdout).expect("UTF-8")
 }
+
+/// Makes a program. Another process writes it: this one starts programs in other threads, which for a moment hold
+/// whatever is open here, and a program that somebody has open for writing cannot be started.
+pub(crate) fn script(path: &Path, text: &str) {
+    let draft = path.with_extension("draft");
+    std::fs::write(&draft, text).expect("written");
+    let status = Command::new("install").args(["-m", "755"]).arg(&draft).arg(path).status();
+    assert!(status.expect("install starts").success());
+    std::fs::remove_file(draft).expect("removed");
+}

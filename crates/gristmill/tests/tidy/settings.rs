@@ -18,6 +18,8 @@ unknown = 1
 unknown = 1
 [worker]
 unknown = 1
+[network]
+unknown = 1
 [[project]]
 unknown = 1
 secret = { unknown = 1 }
@@ -70,12 +72,12 @@ fn documented(markdown: &str) -> BTreeMap<String, BTreeSet<String>> {
 #[test]
 fn every_setting_is_documented_and_no_other() {
     let known = known();
-    assert_eq!(known.len(), 9, "{:?}", known.keys());
+    assert_eq!(known.len(), 10, "{:?}", known.keys());
     let documented = documented(&read("docs/configure.md"));
     for (table, mut keys) in known {
         if table == "the file" {
             // The tables themselves have headings of their own.
-            for name in ["server", "database", "storage", "worker", "project"] {
+            for name in ["server", "database", "storage", "worker", "network", "project"] {
                 assert!(keys.remove(name), "{name}");
             }
         }

@@ -23,6 +23,7 @@ fn without_a_file_everything_has_its_default() {
                 body_bytes_max: 26214400,
                 bodies_in_flight_bytes_max: 67108864,
                 history_keep_days: 90,
+                key: [],
             },
             data_dir: "gristmill-data",
             database: Sqlite(
@@ -37,6 +38,11 @@ fn without_a_file_everything_has_its_default() {
                 git_timeout_seconds: 3600,
                 repository_bytes_max: 21474836480,
                 archive_bytes_max: 10737418240,
+            },
+            network: Network {
+                proxy: None,
+                no_proxy: "",
+                allow: [],
             },
             projects: [],
             patterns: [],
@@ -147,6 +153,7 @@ archive_max = "2GiB"
                 body_bytes_max: 1024,
                 bodies_in_flight_bytes_max: 1024,
                 history_keep_days: 30,
+                key: [],
             },
             data_dir: "data",
             database: Sqlite(
@@ -161,6 +168,11 @@ archive_max = "2GiB"
                 git_timeout_seconds: 86400,
                 repository_bytes_max: 1048576,
                 archive_bytes_max: 2147483648,
+            },
+            network: Network {
+                proxy: None,
+                no_proxy: "",
+                allow: [],
             },
             projects: [],
             patterns: [],

@@ -181,10 +181,10 @@ fn what_would_be_wrong_is_not_written() {
         "project `acme/shop` is already configured in gristmill.toml:1; choose another name, or edit it there"
     ]
     .assert_eq(&duplicate);
-    let ssh = refused(&NewProject { git: "git@github.com:a/b".to_owned(), ..new("a/b") });
+    let ssh = refused(&NewProject { git: "git@git.example.org:a/b".to_owned(), ..new("a/b") });
     expect![[r#"
         the project was not added, because the configuration would be wrong (lines are those of the new file):
-        gristmill.toml:10: `git`: ssh is not supported by this version yet; use https:// with a `token`, such as https://github.com/acme/shop.git"#]].assert_eq(&ssh);
+        gristmill.toml:10: `git` is reached by ssh, and it is not known which key the server git.example.org has; ask it (`ssh-keyscan git.example.org`), compare the fingerprints of the answer (`ssh-keyscan git.example.org | ssh-keygen -lf -`) with what the server's owner publishes, and only where they are the same write its lines into `host_keys = ["…"]`"#]].assert_eq(&ssh);
     let shared = refused(&NewProject { repository: Some("acme/shop".to_owned()), ..new("acme/tool") });
     expect![[r#"
         the project was not added, because the configuration would be wrong (lines are those of the new file):
@@ -209,7 +209,7 @@ fn a_wrong_file_is_put_right_first() {
     };
     expect![[r#"
         the configuration must be right before a project is added:
-        gristmill.toml:1: unknown key `x` in the file. Known keys: data_dir, database, project, server, storage, worker"#]].assert_eq(&told(&place));
+        gristmill.toml:1: unknown key `x` in the file. Known keys: data_dir, database, network, project, server, storage, worker"#]].assert_eq(&told(&place));
     place.write("gristmill.toml", "[server\n");
     expect![[r#"
         the configuration must be right before a project is added:

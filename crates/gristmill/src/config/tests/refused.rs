@@ -13,16 +13,16 @@ fn unknown_keys_name_the_nearest_and_all_that_are_known() {
     check(
         &project("brances = 1", "brances = [\"main\"]\nzzz = 1"),
         expect![[r#"
-            gristmill.toml:4: unknown key `brances` in [[project]]. Known keys: allow_from, allow_http, enabled, forge, git, gitpull, jobs_max, name, pipeline, poll, repository, repository_id, secret, secret_basic, secret_header, secret_sha1, token, username
+            gristmill.toml:4: unknown key `brances` in [[project]]. Known keys: allow_from, allow_http, api, credential_helper, enabled, forge, git, gitpull, host_keys, jobs_max, name, pipeline, poll, repository, repository_id, secret, secret_basic, secret_header, secret_sha1, ssh_key, statuses, token, username
             gristmill.toml:7: unknown key `brances` in [[project.pipeline]]; did you mean `branches`? Known keys: allow_shared_key, branches, delay, first_look, format, keep, key, kind, name, release_key, releases, schedule, supersede, tag_key, tags
             gristmill.toml:8: unknown key `zzz` in [[project.pipeline]]. Known keys: allow_shared_key, branches, delay, first_look, format, keep, key, kind, name, release_key, releases, schedule, supersede, tag_key, tags"#]],
     );
     check(
         "[servre]\nlisten = \"x\"\n[server]\nport = 1\nkey = { file = \"x\" }",
         expect![[r#"
-            gristmill.toml:1: unknown key `servre` in the file; did you mean `server`? Known keys: data_dir, database, project, server, storage, worker
-            gristmill.toml:4: unknown key `port` in [server]. Known keys: anonymous_read, bodies_in_flight_max, body_max, history_keep_days, listen, public_url, trusted_proxies
-            gristmill.toml:5: unknown key `key` in [server]. Known keys: anonymous_read, bodies_in_flight_max, body_max, history_keep_days, listen, public_url, trusted_proxies"#]],
+            gristmill.toml:1: unknown key `servre` in the file; did you mean `server`? Known keys: data_dir, database, network, project, server, storage, worker
+            gristmill.toml:4: unknown key `port` in [server]. Known keys: anonymous_read, bodies_in_flight_max, body_max, history_keep_days, key, listen, public_url, trusted_proxies
+            gristmill.toml:5: the secret in x cannot be read: No such file or directory (os error 2)"#]],
     );
     check(
         "[database]\nurls = 1\n[storage]\nregion = \"x\"\n[worker]\njobs = 1\n",
@@ -155,8 +155,10 @@ fn what_is_no_toml_is_told_by_line_and_without_its_text() {
 fn git_urls() {
     let mut told = String::new();
     for git in [
-        "ssh://git@github.com/acme/shop.git",
-        "git@github.com:acme/shop.git",
+        "ssh://git@git.example.org:2222/acme/shop.git",
+        "git@git.example.org:acme/shop.git",
+        "ssh://git:hunter2@github.com/acme/shop.git",
+        "git@github.com:acme/$(whoami).git",
         "http://mill.example.org/acme/shop.git",
         "https://user:hunter2@github.com/acme/shop.git",
         "https://github.com",
@@ -166,7 +168,8 @@ fn git_urls() {
         "https://github.com/a/b?x=y",
         "https://github.com/a b",
         "file://srv/git/shop.git",
-        "/srv/git/shop.git",
+        "./srv/git/shop.git",
+        "/srv/git/../shop.git",
         "ext::sh -c whoami",
         "--upload-pack=touch",
         "ftp://host/a/b",
@@ -177,40 +180,46 @@ fn git_urls() {
         told += &format!("{git}\n    {}\n", refusal(&text));
     }
     expect![[r#"
-        ssh://git@github.com/acme/shop.git
-            gristmill.toml:3: `git`: ssh is not supported by this version yet; use https:// with a `token`, such as https://github.com/acme/shop.git
-        git@github.com:acme/shop.git
-            gristmill.toml:3: `git`: ssh is not supported by this version yet; use https:// with a `token`, such as https://github.com/acme/shop.git
+        ssh://git@git.example.org:2222/acme/shop.git
+            gristmill.toml:3: `git` is reached by ssh, and it is not known which key the server git.example.org has; ask it (`ssh-keyscan -p 2222 git.example.org`), compare the fingerprints of the answer (`ssh-keyscan -p 2222 git.example.org | ssh-keygen -lf -`) with what the server's owner publishes, and only where they are the same write its lines into `host_keys = ["…"]`
+        git@git.example.org:acme/shop.git
+            gristmill.toml:3: `git` is reached by ssh, and it is not known which key the server git.example.org has; ask it (`ssh-keyscan git.example.org`), compare the fingerprints of the answer (`ssh-keyscan git.example.org | ssh-keygen -lf -`) with what the server's owner publishes, and only where they are the same write its lines into `host_keys = ["…"]`
+        ssh://git:hunter2@github.com/acme/shop.git
+            gristmill.toml:3: `git`: the git address has a user or password in it; leave it out and configure the token by file or environment
+        git@github.com:acme/$(whoami).git
+            gristmill.toml:3: `git`: the git address has a character that none may have: the path of an ssh address may have letters, digits, blanks as %20, and `._-~/+@=,:`
         http://mill.example.org/acme/shop.git
             gristmill.toml:3: `git`: http:// is neither private nor safe from changes on the way; use https://, or set `allow_http = true` for a network you trust
         https://user:hunter2@github.com/acme/shop.git
-            gristmill.toml:3: `git`: it holds a user or a password; leave them out (a project's go into `token` and `username`)
+            gristmill.toml:3: `git`: the git address has a user or password in it; leave it out and configure the token by file or environment
         https://github.com
-            gristmill.toml:3: `git`: it names no repository
+            gristmill.toml:3: `git`: the git address has no valid path: expected `/owner/name.git` after the host
         https:///acme/shop
-            gristmill.toml:3: `git`: it names no host
+            gristmill.toml:3: `git`: the git address has no valid host: it is empty
         https://github.com:99999/a/b
-            gristmill.toml:3: `git`: `github.com:99999` is not a host with an optional port
+            gristmill.toml:3: `git`: the git address has a port that is not a number from 1 to 65535
         https://-oProxyCommand=x/a/b
-            gristmill.toml:3: `git`: `-oProxyCommand=x` is not a host with an optional port
+            gristmill.toml:3: `git`: the host begins with `-`, which programs take for an option
         https://github.com/a/b?x=y
-            gristmill.toml:3: `git`: it has a `?` or `#`, which is not taken
+            gristmill.toml:3: `git`: the git address has no valid path: `?` and `#` mean nothing to git
         https://github.com/a b
-            gristmill.toml:3: `git`: a URL has no spaces, control characters or backslashes, and at most 2000 bytes
+            gristmill.toml:3: `git`: the git address has a character that none may have: a blank; write it as %20
         file://srv/git/shop.git
-            gristmill.toml:3: `git`: file:// is followed by an absolute path, as in file:///srv/git/shop.git
-        /srv/git/shop.git
-            gristmill.toml:3: `git`: a repository on this machine is written file:// and its absolute path, such as file:///srv/git/shop.git
+            gristmill.toml:3: `git`: the git address has no valid host: a file:// address has none; write file:///path/to/repository
+        ./srv/git/shop.git
+            gristmill.toml:3: `git`: the git address has no valid path: write a full address, or an absolute path of this machine
+        /srv/git/../shop.git
+            gristmill.toml:3: `git`: the git address has no valid path: `..` is not taken
         ext::sh -c whoami
-            gristmill.toml:3: `git`: remote helpers are not used; expected https://, git:// or file:///
+            gristmill.toml:3: `git`: `ext::` addresses run a program and are never allowed; use https, file, git or ssh
         --upload-pack=touch
-            gristmill.toml:3: `git`: it begins with `-`
+            gristmill.toml:3: `git`: the address begins with `-`, which programs take for an option
         ftp://host/a/b
-            gristmill.toml:3: `git`: `ftp` is not taken; expected https://, git:// or file:///
+            gristmill.toml:3: `git`: `ftp` is not a scheme for git here; use https://, file://, git:// or ssh://
         shop
-            gristmill.toml:3: `git`: expected https://, git:// or file:///, such as https://github.com/acme/shop.git
+            gristmill.toml:3: `git`: the git address has no valid path: write a full address, or an absolute path of this machine
 
-            gristmill.toml:3: `git`: expected https://, git:// or file:///, such as https://github.com/acme/shop.git
+            gristmill.toml:3: `git`: the git address is empty; write one such as https://github.com/owner/name.git
     "#]].assert_eq(&told);
 }
 
@@ -282,7 +291,7 @@ fn mistake_1_a_secret_that_is_empty_missing_or_written_out() {
     check(
         &git,
         expect![
-            "gristmill.toml:4: `token` is only used with https:// remotes; leave it out, or change `git`"
+            "gristmill.toml:4: `token` is only used with https:// and ssh:// remotes; leave it out, or change `git`"
         ],
     );
 }

@@ -58,7 +58,7 @@ fn a_wrong_file_is_told_once() {
     assert_eq!(config.unwrap().projects.len(), 1);
     place.write("gristmill.toml", "x = 1");
     let told = look(&place, &mut watch).unwrap().unwrap_err();
-    expect!["gristmill.toml:1: unknown key `x` in the file. Known keys: data_dir, database, project, server, storage, worker"].assert_eq(&told);
+    expect!["gristmill.toml:1: unknown key `x` in the file. Known keys: data_dir, database, network, project, server, storage, worker"].assert_eq(&told);
     assert_eq!(look(&place, &mut watch), None);
     assert!(watch.reload().is_err());
     place.write("gristmill.toml", "");

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::app::App;
 use crate::fail;
+use crate::reach::{Asks, ReachError};
 use crate::worker::step::{Ending, Step, StepError, Subject, ending};
 
 /// How long a fetch waits for others that work on the mirror, before it gives its place up.
@@ -48,7 +49,6 @@ pub(super) async fn bring(
     subject: &Subject,
 ) -> Result<(Mirror, gristmill_git::Fetched), StepError> {
     let live = step.app.live();
-    let remote = step.app.remote(&subject.spec).map_err(StepError::fail)?;
     let mirror = mirror(&step.app, subject.run.project).await?;
     let wanted = Wanted { git_ref: Some(subject.run.git_ref.clone()), commit: subject.run.commit };
     let limits = FetchLimits {
@@ -56,13 +56,18 @@ pub(super) async fn bring(
         lock_wait_max: LOCK_WAIT_MAX,
         mirror_bytes_max: live.config.worker.repository_bytes_max,
     };
-    match mirror.fetch(&remote, &wanted, limits).await {
+    let (into, wanted) = (&mirror, &wanted);
+    let fetched = step.app.reach(subject.run.project, &subject.spec, Asks::IfNeeded, |remote| async move {
+        into.fetch(&remote, wanted, limits).await
+    });
+    match fetched.await {
         Ok(fetched) => Ok((mirror, fetched)),
         // Waiting for it would hold a place that others can use.
-        Err(GitError::Locked { .. }) => {
+        Err(ReachError::Git(GitError::Locked { .. })) => {
             Err(StepError::NotNow { reason: "the project's mirror is in use".to_owned() })
         }
-        Err(error) => Err(git_error(error)),
+        Err(ReachError::Git(error)) => Err(git_error(error)),
+        Err(error) => Err(StepError::when(error.is_transient(), error)),
     }
 }
 

@@ -1,0 +1,174 @@
+//! How a project's repository is reached: with its token, its helper or its keys.
+
+use gristmill_db::deploy_key::{self, StoredKey};
+use gristmill_db::{DbError, project};
+use gristmill_git::{DeployKey, DeployKeyError, GitError, Protocol, Remote, RemoteUrl, SshAccess, UrlError};
+use gristmill_model::{PatternName, ProjectId, ProjectSpec, Timestamp};
+
+use crate::app::App;
+use crate::config::SecretError;
+use crate::keys::{self, LostKey};
+use crate::live::Access;
+
+/// What is remembered of a key is written again after this long, in milliseconds: each look would write else.
+const REMEMBERED_MS: i64 = 3_600_000;
+
+/// Whether work that succeeded has asked the remote.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Asks {
+    /// It has, so the remote let us in.
+    Always,
+    /// Only if something was not here already.
+    IfNeeded,
+}
+
+/// Why a repository was not reached.
+#[derive(Debug, thiserror::Error)]
+pub enum ReachError {
+    /// The address is none.
+    #[error(transparent)]
+    Url(#[from] UrlError),
+    /// Git or the remote.
+    #[error(transparent)]
+    Git(#[from] GitError),
+    /// The remote did not let a key in that was made here.
+    #[error("{error}; its key is {fingerprint}: `gristmill project key {name}` says where to enter it")]
+    NotLetIn {
+        /// What it said.
+        error: Box<GitError>,
+        /// The key that was tried.
+        fingerprint: String,
+        /// The project.
+        name: String,
+    },
+    /// The configured key cannot be read.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// The configured key is none.
+    #[error(transparent)]
+    Key(#[from] DeployKeyError),
+    /// The stored key cannot be opened.
+    #[error(transparent)]
+    Lost(#[from] LostKey),
+    /// No server key is here, and so no key of the project.
+    #[error(
+        "the server's key is not read by this command, and without it the project's ssh key cannot be opened"
+    )]
+    NoServerKey,
+    /// The database.
+    #[error(transparent)]
+    Db(#[from] DbError),
+}
+
+impl ReachError {
+    /// Whether the same may work later.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            ReachError::Git(error) => error.is_transient(),
+            ReachError::NotLetIn { error, .. } => error.is_transient(),
+            ReachError::Db(_) | ReachError::Secret(_) => true,
+            ReachError::Url(_) | ReachError::Key(_) | ReachError::Lost(_) | ReachError::NoServerKey => false,
+        }
+    }
+}
+
+impl App {
+    /// What lets us in at the repository of these settings, besides a key that was made for the project.
+    fn access(&self, spec: &ProjectSpec) -> Access {
+        let configured = spec.pattern.as_ref().map_or(spec.name.as_str(), PatternName::as_str);
+        self.live().access.get(configured).cloned().unwrap_or_default()
+    }
+
+    /// Does something with a project's repository. Where the project has two keys for ssh, the older one is tried
+    /// where the newer is not let in. What the remote said of the keys is remembered. Whoever does something after
+    /// the look, such as bringing large files, comes here too.
+    ///
+    /// # Errors
+    ///
+    /// Where the repository is not reached, or `work` fails.
+    pub async fn reach<T, F, W>(
+        &self,
+        id: ProjectId,
+        spec: &ProjectSpec,
+        asks: Asks,
+        work: F,
+    ) -> Result<T, ReachError>
+    where
+        F: Fn(Remote) -> W,
+        W: Future<Output = Result<T, GitError>>,
+    {
+        let url: RemoteUrl = spec.git.parse()?;
+        let Access { credentials, helper, host_keys, ssh_key } = self.access(spec);
+        let mut remote = Remote { url, credentials, helper, ssh: None };
+        if remote.url.protocol() != Protocol::Ssh {
+            return Ok(work(remote).await?);
+        }
+        if let Some(source) = ssh_key {
+            let key = DeployKey::from_openssh(&source.resolve(&*self.live().env)?)?;
+            remote.ssh = Some(SshAccess { key, host_keys });
+            return Ok(work(remote).await?);
+        }
+        let mut refused = None;
+        for row in self.stored_keys(id, spec).await? {
+            let key = self.open_key(&row, spec)?;
+            remote.ssh = Some(SshAccess { key, host_keys: host_keys.clone() });
+            match work(remote.clone()).await {
+                Err(error) if is_refusal(&error) => {
+                    if !self.is_fresh(row.refused, row.accepted) {
+                        tracing::info!(project.name = %spec.name, key = row.fingerprint, "the remote does not let an ssh key in");
+                        self.db.transact(move |tx| deploy_key::refused(tx, row.id)).await?;
+                    }
+                    refused.get_or_insert((error, row.fingerprint));
+                }
+                Err(error) => return Err(error.into()),
+                Ok(done) => {
+                    if asks == Asks::Always && !self.is_fresh(row.accepted, row.refused) {
+                        self.db.transact(move |tx| deploy_key::accepted(tx, row.id)).await?;
+                    }
+                    return Ok(done);
+                }
+            }
+        }
+        Err(match refused {
+            Some((error, fingerprint)) => {
+                ReachError::NotLetIn { error: Box::new(error), fingerprint, name: spec.name.to_string() }
+            }
+            None => GitError::NoKey { remote: remote.url.to_string() }.into(),
+        })
+    }
+
+    /// The project's keys, the newer first. One is made where there is none: the project may be one that a
+    /// pattern made a moment ago.
+    async fn stored_keys(&self, id: ProjectId, spec: &ProjectSpec) -> Result<Vec<StoredKey>, ReachError> {
+        let found = self.db.read(move |tx| deploy_key::of_project(tx, id)).await?;
+        if !found.is_empty() {
+            return Ok(found);
+        }
+        let keyring = self.live().keyring.clone().ok_or(ReachError::NoServerKey)?;
+        let name = spec.name.clone();
+        let made = self.db.transact(move |tx| {
+            // It may be purged at this moment.
+            if project::by_id(tx, id)?.is_some() {
+                keys::add(tx, &keyring, id, &name)?;
+            }
+            deploy_key::of_project(tx, id)
+        });
+        Ok(made.await?)
+    }
+
+    fn open_key(&self, row: &StoredKey, spec: &ProjectSpec) -> Result<DeployKey, ReachError> {
+        let keyring = self.live().keyring.clone().ok_or(ReachError::NoServerKey)?;
+        Ok(keys::open(&keyring, row, &spec.name)?)
+    }
+
+    /// Whether it is remembered already, and nothing else has happened since.
+    fn is_fresh(&self, this: Option<Timestamp>, other: Option<Timestamp>) -> bool {
+        let now = self.clock.now().0;
+        this.is_some_and(|this| this > other.unwrap_or_default() && now - this.0 < REMEMBERED_MS)
+    }
+}
+
+/// Whether another key might be let in. Forges say "not found" of what a key may not see.
+fn is_refusal(error: &GitError) -> bool {
+    matches!(error, GitError::Auth { .. } | GitError::NotFound { .. })
+}
