@@ -12,6 +12,7 @@ mod disk;
 mod formats;
 mod hooks;
 mod mending;
+mod options;
 mod push;
 mod remote;
 mod senders;
