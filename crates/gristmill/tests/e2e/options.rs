@@ -1,6 +1,7 @@
 //! What an archive holds besides the tree as git has it.
 
 mod attributes;
+mod own_git;
 mod paths;
 
 use std::collections::BTreeMap;

@@ -11,7 +11,20 @@ pub(super) fn read(section: &mut Section<'_>) -> Option<ArchiveOptions> {
     let attributes = section.get("attributes").map_or(Some(Attributes::Raw), |field| read_attributes(&field));
     let export_ignore = flag(section, "export_ignore");
     let paths = section.get("paths").map_or(Some(Vec::new()), |field| read_paths(&field));
-    Some(ArchiveOptions { attributes: attributes?, export_ignore, paths: paths?, include_git: false })
+    let include_git = read_include_git(section, export_ignore);
+    Some(ArchiveOptions { attributes: attributes?, export_ignore, paths: paths?, include_git: include_git? })
+}
+
+fn read_include_git(section: &mut Section<'_>, export_ignore: bool) -> Option<bool> {
+    let Some(field) = section.get("include_git") else { return Some(false) };
+    let include_git = field.bool()?;
+    if include_git && export_ignore {
+        field.error(
+            "`include_git` brings everything that `export_ignore` leaves out, and git would call it deleted; use one of them",
+        );
+        return None;
+    }
+    Some(include_git)
 }
 
 fn read_attributes(field: &Field<'_>) -> Option<Attributes> {

@@ -20,7 +20,9 @@ fn each_option_is_off_unless_it_is_asked_for() {
     assert_eq!(options("attributes = \"git\""), git);
     assert_eq!(options("export_ignore = true"), ArchiveOptions { export_ignore: true, ..none.clone() });
     let paths = vec!["src/**".to_owned(), "!**/*.md".to_owned()];
-    assert_eq!(options("paths = [\"src/**\", \"!**/*.md\"]"), ArchiveOptions { paths, ..none });
+    assert_eq!(options("paths = [\"src/**\", \"!**/*.md\"]"), ArchiveOptions { paths, ..none.clone() });
+    let include_git = ArchiveOptions { include_git: true, ..none };
+    assert_eq!(options("include_git = true\nformat = \"tar\"\nexport_ignore = false"), include_git);
 }
 
 #[test]
@@ -38,6 +40,11 @@ fn what_is_no_option_is_refused_with_what_is() {
             "paths = [1]",
             "`paths` is 1; expected a list of patterns of paths, such as [\"services/api/**\", \"!**/*.md\"]",
         ),
+        (
+            "include_git = true\nexport_ignore = true",
+            "`include_git` brings everything that `export_ignore` leaves out, and git would call it deleted; use one of them",
+        ),
+        ("include_git = 1", "`include_git` is 1; expected true or false"),
         ("export_ignore = 1", "`export_ignore` is 1; expected true or false"),
     ] {
         assert_eq!(refusal(&project("", lines)), format!("gristmill.toml:7: {told}"), "{lines}");

@@ -61,6 +61,7 @@ fn learn(
 ) -> Result<(CommitInfo, bool), StepError> {
     let info = objects.commit(commit).map_err(|error| object_error(&error))?;
     let by_commit = match options.attributes {
+        _ if options.include_git => true,
         Attributes::Raw => false,
         Attributes::Git => members::tells_of_commit(&members::list(objects, info.tree, options, None)?),
     };

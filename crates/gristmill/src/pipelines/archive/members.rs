@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use gristmill_archive::attributes::{Attributes as Rules, AttributesError, PathAttributes, RULE_BYTES_MAX};
-use gristmill_git::{Entry, ObjectError, Objects, WalkLimits};
+use gristmill_git::{Entry, ObjectError, Objects, OwnClone, WalkLimits};
 use gristmill_model::{ArchiveOptions, Attributes, TreeId};
 
 use super::source::{CommitText, Content, Conversion, Member, Planned, object_error};
@@ -127,5 +127,13 @@ pub(super) fn tells_of_commit(planned: &[Planned]) -> bool {
     planned.iter().any(|one| match &one.member {
         Member::File { content: Content::Converted(_, conversion), .. } => conversion.attributes.export_subst,
         _ => false,
+    })
+}
+
+/// The members of a clone that goes along as `.git`.
+pub(super) fn of_clone(clone: &OwnClone) -> impl Iterator<Item = Planned> {
+    clone.files().iter().map(|file| Planned {
+        name: [b".git/", file.name.as_slice()].concat(),
+        member: Member::OwnGit(Content::Local(file.path.clone(), file.size)),
     })
 }

@@ -9,7 +9,7 @@ use crate::worker::step::Subject;
 
 /// Everything but the source that decides over the bytes: the format and the options, with their versions.
 pub(super) fn recipe(format: Format, options: &ArchiveOptions) -> String {
-    let ArchiveOptions { attributes, export_ignore, paths: _, include_git: _ } = options;
+    let ArchiveOptions { attributes, export_ignore, paths: _, include_git } = options;
     let mut recipe = format!("{format}/{}", format.version());
     if *attributes == Attributes::Git {
         recipe += &format!("+attributes/{CONVERSION_VERSION}");
@@ -17,11 +17,15 @@ pub(super) fn recipe(format: Format, options: &ArchiveOptions) -> String {
     if *export_ignore {
         recipe += "+export-ignore";
     }
+    if *include_git {
+        recipe += "+git";
+    }
     recipe
 }
 
 /// The key under which the archive is found again. Blobs are shared by all projects that have the tree: whoever
-/// names a tree's id has its content. What tells of the commit is found by commit and ref.
+/// names a tree's id has its content. What tells of the commit is found by commit and ref, and what has more than the
+/// commit's files only in the same project: that others know the tree does not let them in elsewhere.
 pub(super) fn step_key(subject: &Subject, fetched: &Fetched, recipe: &str) -> Digest {
     let format: &[u8] = match fetched.tree.0.format() {
         ObjectFormat::Sha1 => b"sha1",
@@ -31,6 +35,10 @@ pub(super) fn step_key(subject: &Subject, fetched: &Fetched, recipe: &str) -> Di
     let git_ref = subject.run.git_ref.to_string();
     if fetched.by_commit {
         parts.extend([b"commit".as_slice(), fetched.commit.0.as_bytes(), git_ref.as_bytes()]);
+    }
+    let (project, url) = (subject.run.project.to_string(), &subject.spec.git);
+    if super::options(&subject.pipeline).include_git {
+        parts.extend([b"project".as_slice(), project.as_bytes(), url.as_bytes()]);
     }
     Digest::of_parts(parts)
 }

@@ -1,10 +1,12 @@
 //! Where the content of an archive's members comes from: blobs as they are, or as git's attributes make them.
 
+use std::fs::File;
 use std::io::{self, Read};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use gristmill_archive::attributes::{self, Commit, Eol, PathAttributes};
-use gristmill_archive::{IN_MEMORY_MAX, WriteError};
+use gristmill_archive::{FileMode, IN_MEMORY_MAX, WriteError};
 use gristmill_git::{ObjectError, Objects};
 use gristmill_model::{BlobId, CommitId, Digest};
 
@@ -42,6 +44,26 @@ pub(super) enum Member {
     },
     /// A folder without anything in it.
     Folder,
+    /// A file of the repository's own `.git`. These come last.
+    OwnGit(Content),
+}
+
+impl Planned {
+    /// The content, of a file of whatever kind.
+    pub(super) fn content(&self) -> Option<&Content> {
+        match &self.member {
+            Member::File { content, .. } | Member::OwnGit(content) => Some(content),
+            Member::Symlink { .. } | Member::Folder => None,
+        }
+    }
+
+    /// The mode that its file has.
+    pub(super) fn mode(&self) -> FileMode {
+        match &self.member {
+            Member::File { executable: true, .. } => FileMode::Executable,
+            _ => FileMode::Regular,
+        }
+    }
 }
 
 /// What a file's content follows from.
@@ -50,6 +72,8 @@ pub(super) enum Content {
     Blob(BlobId),
     /// A blob, as git's attributes make it.
     Converted(BlobId, Arc<Conversion>),
+    /// A file of ours, and its length in bytes.
+    Local(PathBuf, u64),
 }
 
 /// What git's attributes do to some of the files of a commit.
@@ -81,13 +105,15 @@ impl CommitText {
 
 impl Content {
     /// What a member's raw bytes follow from: the object format, which shows in the length of the blob's id, the
-    /// blob, and the conversion. The format version is part of the recipe, which the archive before shares.
-    pub(super) fn member_key(&self) -> Vec<u8> {
+    /// blob, and the conversion. The format version is part of the recipe, which the archive before shares. `None`
+    /// where it is never taken over.
+    pub(super) fn member_key(&self) -> Option<Vec<u8>> {
         match self {
-            Content::Blob(blob) => [b"r", blob.0.as_bytes()].concat(),
+            Content::Blob(blob) => Some([b"r", blob.0.as_bytes()].concat()),
             Content::Converted(blob, conversion) => {
-                [b"c".as_slice(), conversion.digest(*blob).as_bytes()].concat()
+                Some([b"c".as_slice(), conversion.digest(*blob).as_bytes()].concat())
             }
+            Content::Local(..) => None,
         }
     }
 }
@@ -128,6 +154,7 @@ impl Source {
         match content {
             Content::Blob(blob) => Ok(self.objects.blob_size(*blob).map_err(object_error)? > IN_MEMORY_MAX),
             Content::Converted(..) => Ok(false),
+            Content::Local(_, size) => Ok(*size > IN_MEMORY_MAX),
         }
     }
 
@@ -140,6 +167,11 @@ impl Source {
     pub(super) fn read(&self, name: &[u8], content: &Content, buffer: &mut Vec<u8>) -> Result<(), StepError> {
         match content {
             Content::Blob(blob) => self.objects.blob(*blob, buffer).map_err(object_error),
+            Content::Local(path, _) => {
+                buffer.clear();
+                let read = File::open(path).and_then(|mut file| file.read_to_end(buffer));
+                read.map(drop).map_err(StepError::retry)
+            }
             Content::Converted(blob, conversion) => {
                 let fault = |what: &dyn std::fmt::Display| {
                     StepError::fail(format!("{}: {what}; or use attributes = \"raw\"", shown(name)))
@@ -163,8 +195,14 @@ impl Source {
         content: &Content,
         write: impl FnOnce(u64, &mut dyn Read) -> Result<(), WriteError>,
     ) -> Result<u64, StepError> {
-        let Content::Blob(blob) = content else { unreachable!("only blobs are large") };
-        let blob = *blob;
+        let blob = match content {
+            Content::Blob(blob) | Content::Converted(blob, _) => *blob,
+            Content::Local(path, size) => {
+                let mut file = File::open(path).map_err(StepError::retry)?;
+                write(*size, &mut file).map_err(write_error)?;
+                return Ok(*size);
+            }
+        };
         let size = self.objects.blob_size(blob).map_err(object_error)?;
         let (mut reader, mut writer) = io::pipe().map_err(StepError::retry)?;
         std::thread::scope(|scope| {

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::io::{self, Write};
 use std::rc::Rc;
 
-use gristmill_archive::{ArchiveWriter, Compressor, FileEntry, FileMode, Format};
+use gristmill_archive::{ArchiveWriter, Compressor, FileEntry, Format};
 use gristmill_storage::Staged;
 
 use super::source::{Member, Planned, Source, write_error};
@@ -35,9 +35,11 @@ pub(super) fn tar_tree(
                 source.target(*blob, &mut buffer)?;
                 tar.symlink(&one.name, &buffer).map_err(write_error)?;
             }
-            Member::File { content, executable } => {
-                let mode = if *executable { FileMode::Executable } else { FileMode::Regular };
-                let entry = FileEntry { name: &one.name, mode, key: None };
+            Member::File { content, .. } | Member::OwnGit(content) => {
+                if matches!(one.member, Member::OwnGit(_)) {
+                    tar.take_own_git();
+                }
+                let entry = FileEntry { name: &one.name, mode: one.mode(), key: None };
                 if source.is_large(content)? {
                     source.streamed(content, |size, reader| tar.streamed(&entry, size, reader))?;
                 } else {

@@ -6,7 +6,7 @@ use std::io;
 use std::sync::mpsc;
 
 use gristmill_archive::{
-    Compressor, FileEntry, FileMode, Index, IndexError, Member as Raw, ZipWriter, compress,
+    Compressor, FileEntry, Index, IndexError, Located, Member as Raw, ZipWriter, compress,
 };
 use gristmill_storage::{Blob, BlobReader, Staged};
 
@@ -66,7 +66,7 @@ pub(super) fn zip_tree(
     is_stopped: &(dyn Fn() -> bool + Sync),
 ) -> Result<Written, StepError> {
     let missing = to_compress(planned, previous);
-    let files = planned.iter().filter(|one| matches!(one.member, Member::File { .. })).count();
+    let files = planned.iter().filter(|one| one.content().is_some()).count();
     let reused = files - missing.len();
     let shared = &missing;
     std::thread::scope(|scope| {
@@ -95,14 +95,14 @@ type Missing<'a> = (&'a [u8], &'a Content);
 /// The files that the archive before does not have, in order. Equal files are compressed once each: they
 /// are rare, and copying them between threads would cost more than it saves.
 fn to_compress<'a>(planned: &'a [Planned], previous: Option<&Previous>) -> Vec<Missing<'a>> {
-    let file = |one: &'a Planned| match &one.member {
-        Member::File { content, .. } => Some((one.name.as_slice(), content)),
-        _ => None,
-    };
-    let known = |content: &Content| {
-        previous.is_some_and(|previous| previous.index.get(&content.member_key()).is_some())
-    };
+    let file = |one: &'a Planned| Some((one.name.as_slice(), one.content()?));
+    let known = |content: &Content| located(previous, content.member_key().as_deref()).is_some();
     planned.iter().filter_map(file).filter(|(_, content)| !known(content)).collect()
+}
+
+/// Where the archive before has a member.
+fn located(previous: Option<&Previous>, key: Option<&[u8]>) -> Option<Located> {
+    previous?.index.get(key?)
 }
 
 type Compressed = Result<Option<Raw<'static>>, StepError>;
@@ -204,12 +204,13 @@ fn write(
                 };
                 zip.symlink(&one.name, target).map_err(write_error)?;
             }
-            Member::File { content, executable } => {
+            Member::File { content, .. } | Member::OwnGit(content) => {
+                if matches!(one.member, Member::OwnGit(_)) {
+                    zip.take_own_git();
+                }
                 let key = content.member_key();
-                let mode = if *executable { FileMode::Executable } else { FileMode::Regular };
-                let entry = FileEntry { name: &one.name, mode, key: Some(&key) };
-                let located = previous.and_then(|previous| previous.index.get(&key));
-                bytes += match (located, &mut taken) {
+                let entry = FileEntry { name: &one.name, mode: one.mode(), key: key.as_deref() };
+                bytes += match (located(previous, key.as_deref()), &mut taken) {
                     (Some(located), Some(window)) => {
                         let info = located.info;
                         window.copy(&mut zip, &entry, located)?;
@@ -254,7 +255,7 @@ impl Window<'_> {
         &mut self,
         zip: &mut ZipWriter<Staged>,
         entry: &FileEntry<'_>,
-        located: gristmill_archive::Located,
+        located: Located,
     ) -> Result<(), StepError> {
         let length = located.info.compressed;
         let fits = usize::try_from(length).is_ok_and(|length| length <= READ_AHEAD);
