@@ -140,6 +140,14 @@ impl<W: Write> ArchiveWriter<W> {
         }
     }
 
+    /// As [`ZipWriter::take_own_git`].
+    pub fn take_own_git(&mut self) {
+        match self {
+            Self::Zip(zip) => zip.take_own_git(),
+            Self::Tar(tar) => tar.take_own_git(),
+        }
+    }
+
     /// Writes the end and gives everything back. The index of a tar file is empty.
     pub fn finish(self) -> Result<Finished<W>, WriteError> {
         match self {

@@ -128,6 +128,7 @@ pub struct ZipWriter<W> {
     compressor: Option<Compressor>,
     /// A member was begun and not ended.
     is_broken: bool,
+    own_git: bool,
 }
 
 impl<W: Write> ZipWriter<W> {
@@ -141,7 +142,14 @@ impl<W: Write> ZipWriter<W> {
             index: IndexBuilder::default(),
             compressor: None,
             is_broken: false,
+            own_git: false,
         }
+    }
+
+    /// From here on members below the folder `.git` at the top are taken: files of a repository that the caller made.
+    /// Without this, whatever stands for `.git` is refused everywhere.
+    pub fn take_own_git(&mut self) {
+        self.own_git = true;
     }
 
     /// Writes a file from raw bytes, made by [`compress`] or copied from an earlier archive.
@@ -319,7 +327,7 @@ impl<W: Write> ZipWriter<W> {
         if let Some(length) = key.map(<[u8]>::len).filter(|length| !(1..=KEY_BYTES_MAX).contains(length)) {
             return Err(WriteError::Key(length));
         }
-        take_name(&mut self.names, name, entry.is_folder())?;
+        take_name(&mut self.names, name, entry.is_folder(), self.own_git)?;
         self.is_broken = true;
         let mut begun = Begun { entry, header_offset: self.out.position(), data_offset: 0 };
         begun.header(&entry.header_name(), info).put_local(self.out.buffer());
@@ -342,8 +350,15 @@ impl<W: Write> ZipWriter<W> {
 }
 
 /// Checks a name by itself and against those before it, and takes it.
-pub(crate) fn take_name(names: &mut NameSet, name: &[u8], is_folder: bool) -> Result<(), WriteError> {
-    check_member_name(name).map_err(|fault| WriteError::Name { name: shown(name), fault })?;
+pub(crate) fn take_name(
+    names: &mut NameSet,
+    name: &[u8],
+    is_folder: bool,
+    own_git: bool,
+) -> Result<(), WriteError> {
+    // Only what lies below the very name `.git` at the top, and nothing in there that stands for `.git` again.
+    let judged = name.strip_prefix(b".git/").filter(|_| own_git).unwrap_or(name);
+    check_member_name(judged).map_err(|fault| WriteError::Name { name: shown(name), fault })?;
     names.add(name, is_folder).map_err(|clash| match clash {
         Clash::FileAndFolder => WriteError::FileAndFolder(shown(name)),
         Clash::Duplicate | Clash::Folded => WriteError::Duplicate(shown(name)),

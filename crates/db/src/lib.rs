@@ -11,6 +11,7 @@ mod statements;
 mod tx;
 
 pub mod artifact;
+pub mod base;
 pub mod blob;
 pub mod delivery;
 pub mod deploy_key;
@@ -33,6 +34,7 @@ pub use tx::{FromColumn, Param, Row, Tx};
 pub fn all_statements() -> Vec<(&'static str, &'static str)> {
     [
         artifact::STATEMENTS,
+        base::STATEMENTS,
         blob::STATEMENTS,
         delivery::STATEMENTS,
         deploy_key::STATEMENTS,

@@ -94,6 +94,17 @@ impl Objects {
         })
     }
 
+    /// A commit as git stores it: headers, an empty line, the message. `buffer` is emptied first.
+    ///
+    /// # Errors
+    ///
+    /// As [`Objects::commit`].
+    pub fn commit_text(&self, id: CommitId, buffer: &mut Vec<u8>) -> Result<(), ObjectError> {
+        let bytes = self.read(id.0, Kind::Commit, buffer)?.len();
+        buffer.truncate(bytes);
+        Ok(())
+    }
+
     /// The commit that an id leads to, through annotated tags.
     ///
     /// # Errors

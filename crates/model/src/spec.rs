@@ -1,6 +1,7 @@
 //! [`ProjectSpec`]: a project as the configuration describes it, without its secrets. Imported into the
 //! database; runs are pinned to a revision of it.
 
+mod archive;
 mod pattern;
 
 use std::fmt;
@@ -8,11 +9,11 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+pub use archive::{ArchiveFormat, ArchiveOptions, ArchiveSpec, Attributes};
 pub use pattern::{PatternName, PatternNameError, ProjectPattern, REPO_PLACEHOLDER};
 
 use crate::digest::Digest;
 use crate::git::GitRef;
-use crate::key::KeyTemplate;
 use crate::pattern::RefFilter;
 use crate::repo::RepoPath;
 
@@ -139,73 +140,6 @@ pub struct Keep {
 pub enum PipelineKind {
     /// The commit's tree as an archive.
     Archive(ArchiveSpec),
-}
-
-/// The formats of archives, by the names that their files end with.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-pub enum ArchiveFormat {
-    /// Zip.
-    #[default]
-    #[serde(rename = "zip")]
-    Zip,
-    /// Tar, not compressed.
-    #[serde(rename = "tar")]
-    Tar,
-    /// Tar, compressed by gzip.
-    #[serde(rename = "tar.gz")]
-    TarGz,
-    /// Tar, compressed by Zstandard.
-    #[serde(rename = "tar.zst")]
-    TarZst,
-}
-
-impl ArchiveFormat {
-    /// Every format, in the order in which people are told of them.
-    pub const ALL: [ArchiveFormat; 4] =
-        [ArchiveFormat::Zip, ArchiveFormat::Tar, ArchiveFormat::TarGz, ArchiveFormat::TarZst];
-
-    /// Its name, which is also what its files end with.
-    pub const fn name(self) -> &'static str {
-        match self {
-            ArchiveFormat::Zip => "zip",
-            ArchiveFormat::Tar => "tar",
-            ArchiveFormat::TarGz => "tar.gz",
-            ArchiveFormat::TarZst => "tar.zst",
-        }
-    }
-
-    /// Whether it is the default, which is not stored: rows from before there was a choice stay as they are.
-    fn is_zip(&self) -> bool {
-        *self == ArchiveFormat::Zip
-    }
-}
-
-/// Settings of an archive pipeline.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct ArchiveSpec {
-    /// How it is written.
-    #[serde(default, skip_serializing_if = "ArchiveFormat::is_zip")]
-    pub format: ArchiveFormat,
-    /// The key for branches.
-    pub key: KeyTemplate,
-    /// The key for tags.
-    pub tag_key: Option<KeyTemplate>,
-    /// The key for the forge's releases.
-    pub release_key: Option<KeyTemplate>,
-    /// Whether other refs, pipelines or projects may publish under the same key.
-    pub allow_shared_key: bool,
-}
-
-impl ArchiveSpec {
-    /// The template for a ref.
-    pub fn template(&self, git_ref: &GitRef, release: bool) -> &KeyTemplate {
-        let own = match (release, git_ref.tag().is_some()) {
-            (true, _) => self.release_key.as_ref().or(self.tag_key.as_ref()),
-            (false, true) => self.tag_key.as_ref(),
-            (false, false) => None,
-        };
-        own.unwrap_or(&self.key)
-    }
 }
 
 impl ProjectSpec {

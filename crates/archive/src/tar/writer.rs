@@ -32,6 +32,7 @@ pub struct TarWriter<W: Write> {
     entries: u64,
     /// A member was begun and not ended.
     is_broken: bool,
+    own_git: bool,
 }
 
 impl<W: Write> TarWriter<W> {
@@ -51,7 +52,18 @@ impl<W: Write> TarWriter<W> {
     }
 
     fn over(packer: Packer<W>) -> Self {
-        Self { out: Output::new(packer), names: NameSet::default(), entries: 0, is_broken: false }
+        Self {
+            out: Output::new(packer),
+            names: NameSet::default(),
+            entries: 0,
+            is_broken: false,
+            own_git: false,
+        }
+    }
+
+    /// As [`crate::ZipWriter::take_own_git`].
+    pub fn take_own_git(&mut self) {
+        self.own_git = true;
     }
 
     /// Writes a file whose content is in memory.
@@ -125,7 +137,7 @@ impl<W: Write> TarWriter<W> {
             return Err(WriteError::Broken);
         }
         let is_folder = header.kind == b'5';
-        take_name(&mut self.names, header.name, is_folder)?;
+        take_name(&mut self.names, header.name, is_folder, self.own_git)?;
         self.is_broken = true;
         let slashed;
         let mut header = *header;

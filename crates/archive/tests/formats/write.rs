@@ -286,3 +286,27 @@ fn errors_of_writing_arrive_in_every_format() {
         }
     }
 }
+
+#[test]
+fn mistake_07_the_repositorys_own_git_is_taken_only_where_the_caller_says_so() {
+    for format in Format::ALL {
+        let mut archive = ArchiveWriter::new(format, Vec::new()).unwrap();
+        let mut compressor = Compressor::new();
+        let mut put = |archive: &mut ArchiveWriter<Vec<u8>>, name: &[u8]| {
+            let written = archive.file(&file(name), b"x", &mut compressor);
+            match written {
+                Ok(()) => true,
+                Err(WriteError::Name { fault: NameError::DotGit, .. }) => false,
+                Err(other) => panic!("{format} {}: {other}", name.escape_ascii()),
+            }
+        };
+        assert!(put(&mut archive, b".github/x") && !put(&mut archive, b".git/config"));
+        archive.take_own_git();
+        assert!(put(&mut archive, b".git/config") && put(&mut archive, b".git/refs/heads/main"));
+        for name in [&b".git"[..], b".GIT/x", b"git~1/x", b"a/.git/x", b".git/.git/x", b".git/modules/.Git/x"]
+        {
+            assert!(!put(&mut archive, name), "{format} {}", name.escape_ascii());
+        }
+        assert_eq!(archive.finish().unwrap().entries, 3);
+    }
+}

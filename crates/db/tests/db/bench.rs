@@ -66,6 +66,7 @@ pub fn spec(name: &str, jobs_max: i64) -> ProjectSpec {
             tag_key: None,
             release_key: None,
             allow_shared_key: false,
+            options: Default::default(),
         }),
     };
     ProjectSpec {

@@ -4,6 +4,7 @@
 #![expect(unreachable_pub, reason = "one test binary: its modules see each other whole")]
 
 mod attempts;
+mod bases;
 mod bench;
 mod costs;
 mod deliveries;

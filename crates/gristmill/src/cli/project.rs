@@ -269,6 +269,12 @@ fn plan(context: &Context, args: &PlanArgs) -> anyhow::Result<()> {
             let text = |name: &str| run[name].as_str().unwrap_or_default();
             let jobs = run["jobs"].as_array().into_iter().flatten().filter_map(Value::as_str);
             println!("  {}: {}; then {}", text("pipeline"), jobs.collect::<Vec<_>>().join(", "), text("key"));
+            println!("    recipe {}", text("recipe"));
+            let paths: Vec<&str> =
+                run["paths"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+            if !paths.is_empty() {
+                println!("    only where it touches {}", paths.join(", "));
+            }
         }
     }
     Ok(())
@@ -301,7 +307,7 @@ fn plan_event(spec: &ProjectSpec, event: &Event) -> Value {
             let any = "1111111111111111111111111111111111111111".parse().expect("a commit id");
             let occasion = Occasion { git_ref: git_ref.clone(), commit: event.after.unwrap_or(any), seq: None, is_release };
             let jobs: Vec<String> = pipelines::plan(pipeline, &occasion).jobs.into_iter().map(|job| job.kind).collect();
-            json!({ "pipeline": pipeline.name, "commit": commit, "jobs": jobs, "key": planned_key(spec, settings.template(git_ref, is_release), git_ref), "supersede": pipeline.supersede })
+            json!({ "pipeline": pipeline.name, "commit": commit, "jobs": jobs, "key": planned_key(spec, settings.template(git_ref, is_release), git_ref), "recipe": pipelines::archive::recipe_of(pipeline), "paths": settings.options.paths, "supersede": pipeline.supersede })
         })
         .collect();
     json!({ "event": event, "runs": runs, "why": "no pipeline wants this ref" })

@@ -1,5 +1,7 @@
 //! `[[project.pipeline]]`: one thing that is made of a project.
 
+mod options;
+
 use gristmill_model::key::{KEY_PRESETS, KeyPreset, key_preset};
 use gristmill_model::{
     ArchiveFormat, ArchiveSpec, FirstLook, Keep, KeyTemplate, NamePattern, PipelineKind, PipelineSpec,
@@ -150,6 +152,7 @@ fn read_archive(section: &mut Section<'_>) -> Option<ArchiveSpec> {
         section.get("key").map_or_else(|| key_preset(PRESET).map(Key::Preset), |field| read_key(&field));
     let tag_key = section.get("tag_key").map(|field| field.parsed(KEY_EXPECTED));
     let release_key = section.get("release_key").map(|field| field.parsed(KEY_EXPECTED));
+    let options = options::read(section);
     let format = format?;
     // The presets are of zips; another format ends otherwise.
     let preset = |text: &str| {
@@ -166,7 +169,7 @@ fn read_archive(section: &mut Section<'_>) -> Option<ArchiveSpec> {
     // A wrong template (`Some(None)`) leaves the pipeline out, a missing one leaves it to the preset.
     let tag_key = tag_key.map_or(Some(preset_tag), |own| own.map(Some))?;
     let release_key = release_key.map_or(Some(preset_release), |own| own.map(Some))?;
-    Some(ArchiveSpec { format, key, tag_key, release_key, allow_shared_key })
+    Some(ArchiveSpec { format, key, tag_key, release_key, allow_shared_key, options: options? })
 }
 
 /// The key for tags where only one for branches is written: `{branch}` becomes `tags/{tag}`, as in the

@@ -14,6 +14,7 @@ mod formats;
 mod hooks;
 mod hostile;
 mod mending;
+mod options;
 mod proxy;
 mod push;
 mod remote;

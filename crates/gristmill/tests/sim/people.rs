@@ -36,6 +36,7 @@ pub fn spec(index: usize, recipe: i64, is_record: bool) -> ProjectSpec {
             tag_key: Some(template("{full_name}/tags/{tag}.zip")),
             release_key: Some(template("{full_name}/release/{tag}.zip")),
             allow_shared_key: false,
+            options: Default::default(),
         }),
     };
     ProjectSpec {

@@ -1,6 +1,7 @@
 use expect_test::expect;
 
 use super::*;
+use crate::key::KeyTemplate;
 
 fn spec() -> ProjectSpec {
     let archive = ArchiveSpec {
@@ -9,6 +10,7 @@ fn spec() -> ProjectSpec {
         tag_key: None,
         release_key: None,
         allow_shared_key: false,
+        options: Default::default(),
     };
     let pipeline = |name: &str, branches: &[&str], tags: &[&str]| PipelineSpec {
         name: name.to_owned(),
@@ -78,6 +80,23 @@ fn what_is_stored_comes_back_and_equal_settings_have_equal_digests() {
     assert_eq!(digest, Digest::of(text.as_bytes()));
     assert_eq!(spec().to_stored(), (text.clone(), digest));
     assert_ne!(ProjectSpec { jobs_max: 5, ..spec() }.to_stored().1, digest);
+    let mut other = spec();
+    let PipelineKind::Archive(archive) = &mut other.pipelines[0].kind;
+    archive.options = ArchiveOptions {
+        attributes: Attributes::Git,
+        export_ignore: true,
+        paths: vec!["src/**".to_owned()],
+        include_git: true,
+    };
+    let (text_of_other, digest_of_other) = other.to_stored();
+    assert_eq!(serde_json::from_str::<ProjectSpec>(&text_of_other).unwrap(), other);
+    assert_ne!(digest_of_other, digest);
+    assert!(
+        text_of_other.contains(
+            r#""options":{"attributes":"git","export_ignore":true,"paths":["src/**"],"include_git":true}"#
+        ),
+        "{text_of_other}"
+    );
     // Old rows are read by new programs: a change here needs a thought about them.
     expect![[r#"{"name":"acme/shop","git":"https://github.com/acme/shop.git","forge":"github","repository":"acme/shop","repository_id":"7","poll_seconds":300,"jobs_max":4,"pipelines":[{"name":"one","refs":{"branches":["main"],"tags":[]},"releases":false,"supersede":true,"delay_seconds":5,"schedule":"0 3 * * *","first_look":"record","keep":{"versions":3,"days":null},"kind":{"kind":"archive","key":"{repo}/{branch}.zip","tag_key":null,"release_key":null,"allow_shared_key":false}},{"name":"two","refs":{"branches":["release/*"],"tags":["v*"]},"releases":false,"supersede":true,"delay_seconds":5,"schedule":"0 3 * * *","first_look":"record","keep":{"versions":3,"days":null},"kind":{"kind":"archive","key":"{repo}/{branch}.zip","tag_key":null,"release_key":null,"allow_shared_key":false}}]}"#]].assert_eq(&text);
 }
@@ -115,6 +134,7 @@ fn each_kind_of_ref_has_its_template() {
         tag_key,
         release_key,
         allow_shared_key: false,
+        options: Default::default(),
     };
     let told = |archive: &ArchiveSpec| {
         [(&branch, false), (&tag, false), (&tag, true), (&branch, true)]

@@ -3,6 +3,7 @@
 mod accepted;
 mod edits;
 mod hooks;
+mod options;
 mod projects;
 mod refused;
 mod rubbish;

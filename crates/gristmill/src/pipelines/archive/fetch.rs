@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use gristmill_db::job::Finish;
-use gristmill_git::{FetchLimits, GitError, Mirror, ObjectError, Wanted};
-use gristmill_model::{CommitId, Timestamp, TreeId};
+use gristmill_git::{CommitInfo, FetchLimits, GitError, Mirror, ObjectError, Objects, Wanted};
+use gristmill_model::{ArchiveOptions, Attributes, CommitId, Timestamp, TreeId};
 use serde::{Deserialize, Serialize};
 
+use super::{members, paths};
 use crate::app::App;
 use crate::fail;
 use crate::reach::{Asks, ReachError};
@@ -24,6 +25,9 @@ pub struct Fetched {
     pub tree: TreeId,
     /// When its committer says it was made.
     pub committed: Timestamp,
+    /// Whether the archive follows from the commit and the ref, not from the tree alone.
+    #[serde(default)]
+    pub by_commit: bool,
 }
 
 /// Runs the step.
@@ -32,15 +36,37 @@ pub async fn run(step: &Step) -> Result<Ending, StepError> {
     let (mirror, fetched) = bring(step, &subject).await?;
     fail::point("fetch.fetched");
     let (commit, objects) = (fetched.commit, mirror.objects().map_err(git_error)?);
-    let read = tokio::task::spawn_blocking(move || objects.commit(commit)).await.map_err(StepError::retry)?;
-    let info = mend(&mirror, read.map_err(|error| object_error(&error))).await?;
+    let options = super::options(&subject.pipeline).clone();
+    let reader = objects.clone();
+    let read = move || learn(&reader, commit, &options);
+    let learnt = tokio::task::spawn_blocking(read).await.map_err(StepError::retry)?;
+    let (info, by_commit) = mend(&mirror, learnt).await?;
     step.log.line(&format!(
         "commit {commit}, tree {}, {:?} of {}",
         info.tree, fetched.reachability, subject.run.git_ref
     ));
-    let outcome = Fetched { commit, tree: info.tree, committed: info.committed };
+    let untouched = paths::untouched(step, &subject, objects, info.tree).await;
+    if let Some(left_out) = mend(&mirror, untouched).await? {
+        return Ok(left_out);
+    }
+    let outcome = Fetched { commit, tree: info.tree, committed: info.committed, by_commit };
     let outcome = serde_json::to_string(&outcome).expect("plain data");
     Ok(ending(Finish::Succeeded { outcome, cached: false, expand: None }))
+}
+
+/// Reads the commit, and whether its archive tells of it.
+fn learn(
+    objects: &Objects,
+    commit: CommitId,
+    options: &ArchiveOptions,
+) -> Result<(CommitInfo, bool), StepError> {
+    let info = objects.commit(commit).map_err(|error| object_error(&error))?;
+    let by_commit = match options.attributes {
+        _ if options.include_git => true,
+        Attributes::Raw => false,
+        Attributes::Git => members::tells_of_commit(&members::list(objects, info.tree, options, None)?),
+    };
+    Ok((info, by_commit))
 }
 
 /// Brings the run's commit into the project's mirror, where it stays; asks nobody where it is there.

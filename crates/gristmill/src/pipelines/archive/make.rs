@@ -8,13 +8,16 @@ use gristmill_archive::Format;
 use gristmill_db::job::{self, Finish};
 use gristmill_db::step::{self as steps, Begin};
 use gristmill_db::{artifact, blob, job as jobs};
-use gristmill_model::{Digest, ObjectFormat};
+use gristmill_git::{CloneLimits, GitError, Mirror, OwnClone};
+use gristmill_model::Digest;
 use gristmill_storage::Blob;
 use serde::{Deserialize, Serialize};
 
 use super::fetch::{self, Fetched};
+use super::source::{CommitText, Source, object_error};
 use super::tar::tar_tree;
 use super::zip::{Previous, Zipped, zip_tree};
+use super::{members, recipe};
 use crate::fail;
 use crate::worker::step::{Ending, Step, StepError, Subject, ending};
 
@@ -35,28 +38,13 @@ pub struct Made {
     pub step: Digest,
 }
 
-/// Everything but the tree that decides over the bytes.
-pub fn recipe(format: Format) -> String {
-    format!("{format}/{}", format.version())
-}
-
-/// The key under which the archive of a tree is found again. Blobs are shared by all projects that
-/// have the tree: whoever names a tree's id has its content.
-fn step_key(format: ObjectFormat, tree: &Fetched, recipe: &str) -> Digest {
-    let format: &[u8] = match format {
-        ObjectFormat::Sha1 => b"sha1",
-        ObjectFormat::Sha256 => b"sha256",
-    };
-    Digest::of_parts([b"archive".as_slice(), recipe.as_bytes(), format, tree.tree.0.as_bytes()])
-}
-
 /// Runs the step.
 pub async fn run(step: &Step) -> Result<Ending, StepError> {
     let subject = step.subject().await?;
     let fetched = fetched(step).await?;
     let format = super::format(&subject.pipeline);
-    let recipe = recipe(format);
-    let key = step_key(fetched.tree.0.format(), &fetched, &recipe);
+    let recipe = super::recipe_of(&subject.pipeline);
+    let key = recipe::step_key(&subject, &fetched, &recipe);
     let (job, attempt, run) = (step.lease.job, step.lease.attempt, step.lease.run);
     let begun = step.app.db.transact(move |tx| {
         if !job::still_mine(tx, job, attempt)? {
@@ -137,14 +125,21 @@ async fn make(
     // The commit was fetched by the job before; here again only where the mirror had to be made anew.
     let (mirror, _) = fetch::bring(step, subject).await?;
     let objects = mirror.objects().map_err(fetch::git_error)?;
+    let own_git = own_git(step, subject, &mirror, fetched).await?;
     let staged = step.app.storage.stage().await.map_err(storage_error)?;
-    let (tree, this) = (fetched.tree, step.clone());
+    let (fetched, this) = (fetched.clone(), step.clone());
+    let (options, git_ref) = (super::options(&subject.pipeline).clone(), subject.run.git_ref.clone());
     let bytes_max = step.app.live().config.worker.archive_bytes_max;
     let zipping = tokio::task::spawn_blocking(move || {
         let is_stopped = || this.is_stopped();
+        let commit = CommitText::read(&objects, fetched.commit, recipe::decoration(&git_ref));
+        let commit = Arc::new(commit.map_err(object_error)?);
+        let mut planned = members::list(&objects, fetched.tree, &options, Some(&commit))?;
+        planned.extend(own_git.iter().flat_map(members::of_clone));
+        let source = Source::new(objects);
         match format {
-            Format::Zip => zip_tree(&objects, tree, previous.as_ref(), staged, bytes_max, &is_stopped),
-            _ => tar_tree(&objects, tree, format, staged, bytes_max, &is_stopped),
+            Format::Zip => zip_tree(&source, &planned, previous.as_ref(), staged, bytes_max, &is_stopped),
+            _ => tar_tree(&source, &planned, format, staged, bytes_max, &is_stopped),
         }
     });
     let written = fetch::mend(&mirror, zipping.await.map_err(StepError::retry)?).await?;
@@ -153,6 +148,31 @@ async fn make(
     let index = step.app.storage.put_bytes(written.index).await.map_err(storage_error)?;
     keep(step, [archive, index]).await?;
     Ok(Zipped { archive, index, entries: written.entries, reused: written.reused })
+}
+
+/// The clone that goes along, where one is wanted.
+async fn own_git(
+    step: &Step,
+    subject: &Subject,
+    mirror: &Mirror,
+    fetched: &Fetched,
+) -> Result<Option<OwnClone>, StepError> {
+    if !super::options(&subject.pipeline).include_git {
+        return Ok(None);
+    }
+    let worker = &step.app.live().config.worker;
+    let limits = CloneLimits {
+        time_max: Duration::from_secs(worker.git_timeout_seconds.unsigned_abs()),
+        bytes_max: worker.archive_bytes_max,
+    };
+    let url = subject.spec.git.parse().map_err(StepError::fail)?;
+    let made = mirror.own_clone(&url, &subject.run.git_ref, fetched.commit, limits).await;
+    let made = made.map_err(|error| match error {
+        GitError::Damaged { .. } => StepError::Damaged { reason: error.to_string() },
+        GitError::Object(error) => fetch::object_error(&error),
+        error => fetch::git_error(error),
+    });
+    fetch::mend(mirror, made).await.map(Some)
 }
 
 /// Records the blobs: from then on the collector, which takes only what was recorded long ago, leaves them

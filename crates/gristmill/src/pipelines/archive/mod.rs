@@ -8,14 +8,18 @@
 
 pub mod fetch;
 pub mod make;
+mod members;
+pub mod paths;
 pub mod publish;
+mod recipe;
+mod source;
 mod tar;
 mod zip;
 
 use std::time::Duration;
 
 use gristmill_archive::Format;
-use gristmill_model::{ArchiveFormat, PipelineKind, PipelineSpec, Plan, PlannedJob};
+use gristmill_model::{ArchiveFormat, ArchiveOptions, PipelineKind, PipelineSpec, Plan, PlannedJob};
 
 use super::Occasion;
 
@@ -35,6 +39,17 @@ pub fn format(pipeline: &PipelineSpec) -> Format {
         ArchiveFormat::TarGz => Format::TarGz,
         ArchiveFormat::TarZst => Format::TarZst,
     }
+}
+
+/// What the pipeline's archives hold besides the tree.
+fn options(pipeline: &PipelineSpec) -> &ArchiveOptions {
+    let PipelineKind::Archive(archive) = &pipeline.kind;
+    &archive.options
+}
+
+/// What decides over the bytes of the pipeline's archives besides their source, as it is recorded with each.
+pub fn recipe_of(pipeline: &PipelineSpec) -> String {
+    recipe::recipe(format(pipeline), options(pipeline))
 }
 
 /// The jobs of a run. The row of the run says for which commit; overtaken commits have the same jobs,

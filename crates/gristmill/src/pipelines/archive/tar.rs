@@ -4,47 +4,46 @@ use std::cell::Cell;
 use std::io::{self, Write};
 use std::rc::Rc;
 
-use gristmill_archive::{ArchiveWriter, Compressor, FileEntry, FileMode, Format, IN_MEMORY_MAX};
-use gristmill_git::{Entry, Objects};
-use gristmill_model::TreeId;
+use gristmill_archive::{ArchiveWriter, Compressor, FileEntry, Format};
 use gristmill_storage::Staged;
 
-use super::zip::{Written, list, object_error, streamed, too_large, write_error};
+use super::source::{Member, Planned, Source, write_error};
+use super::zip::{Written, too_large};
 use crate::worker::step::StepError;
 
-/// Writes the archive of `tree` into `staged`.
+/// Writes the archive of these members into `staged`.
 pub(super) fn tar_tree(
-    objects: &Objects,
-    tree: TreeId,
+    source: &Source,
+    planned: &[Planned],
     format: Format,
     staged: Staged,
     bytes_max: u64,
     is_stopped: &dyn Fn() -> bool,
 ) -> Result<Written, StepError> {
-    let planned = list(objects, tree)?;
     let bytes = Rc::new(Cell::new(0));
     let counted = Counted { inner: staged, bytes: bytes.clone() };
     let mut tar = ArchiveWriter::new(format, counted).map_err(write_error)?;
     let mut compressor = Compressor::new();
     let mut buffer = Vec::new();
-    for one in &planned {
+    for one in planned {
         if is_stopped() {
             return Err(StepError::retry("the program stops, or the run was cancelled"));
         }
-        match one.entry {
-            Entry::Folder { .. } => {}
-            Entry::Submodule { .. } => tar.directory(&one.name).map_err(write_error)?,
-            Entry::Symlink { blob } => {
-                objects.blob(blob, &mut buffer).map_err(object_error)?;
+        match &one.member {
+            Member::Folder => tar.directory(&one.name).map_err(write_error)?,
+            Member::Symlink { blob } => {
+                source.target(*blob, &mut buffer)?;
                 tar.symlink(&one.name, &buffer).map_err(write_error)?;
             }
-            Entry::File { blob, executable } => {
-                let mode = if executable { FileMode::Executable } else { FileMode::Regular };
-                let entry = FileEntry { name: &one.name, mode, key: None };
-                if objects.blob_size(blob).map_err(object_error)? > IN_MEMORY_MAX {
-                    streamed(objects, blob, |size, reader| tar.streamed(&entry, size, reader))?;
+            Member::File { content, .. } | Member::OwnGit(content) => {
+                if matches!(one.member, Member::OwnGit(_)) {
+                    tar.take_own_git();
+                }
+                let entry = FileEntry { name: &one.name, mode: one.mode(), key: None };
+                if source.is_large(content)? {
+                    source.streamed(content, |size, reader| tar.streamed(&entry, size, reader))?;
                 } else {
-                    objects.blob(blob, &mut buffer).map_err(object_error)?;
+                    source.read(&one.name, content, &mut buffer)?;
                     tar.file(&entry, &buffer, &mut compressor).map_err(write_error)?;
                 }
             }

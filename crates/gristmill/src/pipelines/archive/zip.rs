@@ -6,13 +6,11 @@ use std::io;
 use std::sync::mpsc;
 
 use gristmill_archive::{
-    Compressor, FileEntry, FileMode, IN_MEMORY_MAX, Index, IndexError, Member, WriteError, ZipWriter,
-    compress,
+    Compressor, FileEntry, Index, IndexError, Located, Member as Raw, ZipWriter, compress,
 };
-use gristmill_git::{Entry, ObjectError, Objects, WalkLimits};
-use gristmill_model::{BlobId, TreeId};
 use gristmill_storage::{Blob, BlobReader, Staged};
 
+use super::source::{Content, Member, Planned, Source, write_error};
 use crate::worker::step::StepError;
 
 /// Threads that read and compress.
@@ -25,9 +23,6 @@ const PIECE_BYTES: usize = 4 << 20;
 const PIECES_AHEAD_MAX: usize = 2;
 /// How much of the archive before is read at once.
 const READ_AHEAD: usize = 1 << 20;
-/// Says how members were converted on their way from blob to archive: not at all.
-const RAW: u8 = b'r';
-
 /// A finished archive in the storage.
 pub(super) struct Zipped {
     pub(super) archive: Blob,
@@ -61,36 +56,30 @@ impl Previous {
     }
 }
 
-/// What stands in the archive, in order.
-pub(super) struct Planned {
-    pub(super) name: Vec<u8>,
-    pub(super) entry: Entry,
-}
-
-/// Writes the zip of `tree` into `staged`.
+/// Writes the zip of these members into `staged`.
 pub(super) fn zip_tree(
-    objects: &Objects,
-    tree: TreeId,
+    source: &Source,
+    planned: &[Planned],
     previous: Option<&Previous>,
     staged: Staged,
     bytes_max: u64,
     is_stopped: &(dyn Fn() -> bool + Sync),
 ) -> Result<Written, StepError> {
-    let planned = list(objects, tree)?;
-    let missing = to_compress(&planned, previous);
-    let reused = planned.iter().filter(|one| matches!(one.entry, Entry::File { .. })).count() - missing.len();
+    let missing = to_compress(planned, previous);
+    let files = planned.iter().filter(|one| one.content().is_some()).count();
+    let reused = files - missing.len();
     let shared = &missing;
     std::thread::scope(|scope| {
         let mut lanes = Vec::with_capacity(THREADS);
         for lane in 0..THREADS.min(missing.len().div_ceil(BATCH_MEMBERS)) {
             let (sender, receiver) = mpsc::sync_channel(PIECES_AHEAD_MAX);
-            let objects = objects.clone();
-            scope.spawn(move || compress_lane(&objects, shared, lane, &sender));
+            let source = source.clone();
+            scope.spawn(move || compress_lane(&source, shared, lane, &sender));
             lanes.push(receiver);
         }
-        let batches = missing.chunks(BATCH_MEMBERS).map(<[BlobId]>::len).collect();
+        let batches = missing.chunks(BATCH_MEMBERS).map(<[Missing<'_>]>::len).collect();
         let mut fresh = Fresh { lanes, batches, batch: 0, current: Vec::new().into_iter() };
-        write(objects, &planned, previous, &mut fresh, staged, bytes_max, is_stopped)
+        write(source, planned, previous, &mut fresh, staged, bytes_max, is_stopped)
     })
     .map(|finished| Written {
         index: finished.index.encode(),
@@ -100,50 +89,38 @@ pub(super) fn zip_tree(
     })
 }
 
-pub(super) fn list(objects: &Objects, tree: TreeId) -> Result<Vec<Planned>, StepError> {
-    let mut planned = Vec::new();
-    let walked = objects.walk(tree, WalkLimits::default(), |path, entry| {
-        if !matches!(entry, Entry::Folder { .. }) {
-            planned.push(Planned { name: path.to_owned(), entry });
-        }
-        Ok::<(), ObjectError>(())
-    });
-    walked.map_err(object_error)?;
-    Ok(planned)
-}
+/// A file that the archive before does not have: its name and content.
+type Missing<'a> = (&'a [u8], &'a Content);
 
 /// The files that the archive before does not have, in order. Equal files are compressed once each: they
 /// are rare, and copying them between threads would cost more than it saves.
-fn to_compress(planned: &[Planned], previous: Option<&Previous>) -> Vec<BlobId> {
-    let file = |one: &Planned| match one.entry {
-        Entry::File { blob, .. } => Some(blob),
-        _ => None,
-    };
-    let known =
-        |blob: &BlobId| previous.is_some_and(|previous| previous.index.get(&member_key(*blob)).is_some());
-    planned.iter().filter_map(file).filter(|blob| !known(blob)).collect()
+fn to_compress<'a>(planned: &'a [Planned], previous: Option<&Previous>) -> Vec<Missing<'a>> {
+    let file = |one: &'a Planned| Some((one.name.as_slice(), one.content()?));
+    let known = |content: &Content| located(previous, content.member_key().as_deref()).is_some();
+    planned.iter().filter_map(file).filter(|(_, content)| !known(content)).collect()
 }
 
-/// What a member's raw bytes follow from: the object format, the blob and the conversion. The format
-/// version is part of the recipe, which the archive before shares.
-fn member_key(blob: BlobId) -> Vec<u8> {
-    let mut key = Vec::with_capacity(34);
-    key.push(RAW);
-    key.extend_from_slice(blob.0.as_bytes());
-    key
+/// Where the archive before has a member.
+fn located(previous: Option<&Previous>, key: Option<&[u8]>) -> Option<Located> {
+    previous?.index.get(key?)
 }
 
-type Compressed = Result<Option<Member<'static>>, ObjectError>;
+type Compressed = Result<Option<Raw<'static>>, StepError>;
 
 /// Reads and compresses every `THREADS`th batch of the list. `None` stands for a file too large for memory.
-fn compress_lane(objects: &Objects, blobs: &[BlobId], lane: usize, out: &mpsc::SyncSender<Vec<Compressed>>) {
+fn compress_lane(
+    source: &Source,
+    missing: &[Missing<'_>],
+    lane: usize,
+    out: &mpsc::SyncSender<Vec<Compressed>>,
+) {
     let mut compressor = Compressor::new();
     let mut buffer = Vec::new();
-    for batch in blobs.chunks(BATCH_MEMBERS).skip(lane).step_by(THREADS) {
+    for batch in missing.chunks(BATCH_MEMBERS).skip(lane).step_by(THREADS) {
         let mut piece = Vec::with_capacity(batch.len());
         let mut bytes = 0;
-        for (at, blob) in (1..).zip(batch) {
-            let member = compress_one(objects, *blob, &mut buffer, &mut compressor);
+        for (at, one) in (1..).zip(batch) {
+            let member = compress_one(source, *one, &mut buffer, &mut compressor);
             bytes +=
                 member.as_ref().map_or(0, |member| member.as_ref().map_or(0, |member| member.data.len()));
             piece.push(member);
@@ -159,15 +136,15 @@ fn compress_lane(objects: &Objects, blobs: &[BlobId], lane: usize, out: &mpsc::S
 }
 
 fn compress_one(
-    objects: &Objects,
-    blob: BlobId,
+    source: &Source,
+    (name, content): Missing<'_>,
     buffer: &mut Vec<u8>,
     compressor: &mut Compressor,
 ) -> Compressed {
-    if objects.blob_size(blob)? > IN_MEMORY_MAX {
+    if source.is_large(content)? {
         return Ok(None);
     }
-    objects.blob(blob, buffer)?;
+    source.read(name, content, buffer)?;
     Ok(Some(compress(buffer, compressor).into_owned()))
 }
 
@@ -197,7 +174,7 @@ impl Fresh {
 }
 
 fn write(
-    objects: &Objects,
+    source: &Source,
     planned: &[Planned],
     previous: Option<&Previous>,
     fresh: &mut Fresh,
@@ -214,32 +191,32 @@ fn write(
         if is_stopped() {
             return Err(StepError::retry("the program stops, or the run was cancelled"));
         }
-        match one.entry {
-            Entry::Folder { .. } => {}
-            Entry::Submodule { .. } => zip.directory(&one.name).map_err(write_error)?,
-            Entry::Symlink { blob } => {
-                let target = match targets.get(&blob) {
+        match &one.member {
+            Member::Folder => zip.directory(&one.name).map_err(write_error)?,
+            Member::Symlink { blob } => {
+                let target = match targets.get(blob) {
                     Some(target) => target,
                     None => {
                         let mut target = Vec::new();
-                        objects.blob(blob, &mut target).map_err(object_error)?;
-                        targets.entry(blob).or_insert(target)
+                        source.target(*blob, &mut target)?;
+                        targets.entry(*blob).or_insert(target)
                     }
                 };
                 zip.symlink(&one.name, target).map_err(write_error)?;
             }
-            Entry::File { blob, executable } => {
-                let key = member_key(blob);
-                let mode = if executable { FileMode::Executable } else { FileMode::Regular };
-                let entry = FileEntry { name: &one.name, mode, key: Some(&key) };
-                let located = previous.and_then(|previous| previous.index.get(&key));
-                bytes += match (located, &mut taken) {
+            Member::File { content, .. } | Member::OwnGit(content) => {
+                if matches!(one.member, Member::OwnGit(_)) {
+                    zip.take_own_git();
+                }
+                let key = content.member_key();
+                let entry = FileEntry { name: &one.name, mode: one.mode(), key: key.as_deref() };
+                bytes += match (located(previous, key.as_deref()), &mut taken) {
                     (Some(located), Some(window)) => {
                         let info = located.info;
                         window.copy(&mut zip, &entry, located)?;
                         info.compressed
                     }
-                    _ => write_fresh(objects, blob, &mut zip, &entry, fresh)?,
+                    _ => write_fresh(source, content, &mut zip, &entry, fresh)?,
                 };
             }
         }
@@ -251,38 +228,18 @@ fn write(
 }
 
 fn write_fresh(
-    objects: &Objects,
-    blob: BlobId,
+    source: &Source,
+    content: &Content,
     zip: &mut ZipWriter<Staged>,
     entry: &FileEntry<'_>,
     fresh: &mut Fresh,
 ) -> Result<u64, StepError> {
-    if let Some(member) = fresh.next().map_err(object_error)? {
+    if let Some(member) = fresh.next()? {
         let compressed = member.info().compressed;
         zip.member(entry, &member).map_err(write_error)?;
         return Ok(compressed);
     }
-    streamed(objects, blob, |size, reader| zip.streamed(entry, size, reader))
-}
-
-/// Has a blob that is too large for memory written from its size and a reader; its bytes.
-pub(super) fn streamed(
-    objects: &Objects,
-    blob: BlobId,
-    write: impl FnOnce(u64, &mut io::PipeReader) -> Result<(), WriteError>,
-) -> Result<u64, StepError> {
-    let size = objects.blob_size(blob).map_err(object_error)?;
-    let (mut reader, mut writer) = io::pipe().map_err(StepError::retry)?;
-    std::thread::scope(|scope| {
-        let objects = objects.clone();
-        let copying = scope.spawn(move || objects.copy_blob(blob, &mut writer));
-        let written = write(size, &mut reader);
-        // Closed before the other end is waited for: after an error nobody reads it empty.
-        drop(reader);
-        let copied = copying.join().expect("copying does not panic");
-        written.map_err(write_error)?;
-        copied.map_err(object_error)
-    })
+    source.streamed(content, |size, reader| zip.streamed(entry, size, reader))
 }
 
 /// A piece of the archive before, in memory: neighbours in the new archive were mostly neighbours in the
@@ -298,7 +255,7 @@ impl Window<'_> {
         &mut self,
         zip: &mut ZipWriter<Staged>,
         entry: &FileEntry<'_>,
-        located: gristmill_archive::Located,
+        located: Located,
     ) -> Result<(), StepError> {
         let length = located.info.compressed;
         let fits = usize::try_from(length).is_ok_and(|length| length <= READ_AHEAD);
@@ -342,15 +299,4 @@ impl io::Read for At<'_> {
 
 pub(super) fn too_large(bytes_max: u64) -> StepError {
     StepError::fail(format!("the archive is larger than {bytes_max} bytes; worker.archive_max allows more"))
-}
-
-pub(super) fn object_error(error: ObjectError) -> StepError {
-    super::fetch::object_error(&error)
-}
-
-pub(super) fn write_error(error: WriteError) -> StepError {
-    match error {
-        WriteError::Io(error) => StepError::retry(format!("the archive cannot be written: {error}")),
-        other => StepError::fail(format!("the tree cannot be archived: {other}")),
-    }
 }
