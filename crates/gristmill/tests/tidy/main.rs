@@ -8,6 +8,7 @@ mod decisions;
 mod edges;
 mod licences;
 mod links;
+mod migrating;
 mod settings;
 mod sizes;
 mod words;

@@ -42,7 +42,7 @@ fn load(text: &str) -> Result<Config, String> {
 }
 
 /// The keys that the program knows, by table.
-fn known() -> BTreeMap<String, BTreeSet<String>> {
+pub(crate) fn known() -> BTreeMap<String, BTreeSet<String>> {
     let complaints = load(ASKING).expect_err("unknown keys are errors");
     let mut known = BTreeMap::new();
     for line in complaints.lines() {
