@@ -14,6 +14,7 @@ mod formats;
 mod hooks;
 mod hostile;
 mod mending;
+mod post_receive;
 mod push;
 mod remote;
 mod senders;
