@@ -13,6 +13,7 @@ mod run;
 mod serve;
 mod token;
 mod webhook;
+mod webhook_send;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

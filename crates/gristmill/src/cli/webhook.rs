@@ -1,4 +1,4 @@
-//! `webhook parse`.
+//! `webhook parse`; `webhook send` has a file of its own.
 
 use std::io::Read as _;
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use clap::Subcommand;
 use gristmill_forge::{Forge, parse_unverified};
 
-use super::Context;
+use super::{Context, webhook_send};
 
 /// The longest body read from standard input: GitHub's own limit.
 const BODY_BYTES_MAX: u64 = 25 << 20;
@@ -27,10 +27,18 @@ pub(super) enum Command {
         #[arg(long, value_name = "FILE")]
         headers: Option<PathBuf>,
     },
+    /// Tell a server of a push to a bare repository: called by its hook `post-receive`, whose input it reads
+    Send(webhook_send::SendArgs),
 }
 
-pub(super) fn run(_context: &Context, command: Command) -> anyhow::Result<ExitCode> {
-    let Command::Parse { forge, event, headers } = command;
+pub(super) fn run(context: &Context, command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Parse { forge, event, headers } => parse(forge, event, headers),
+        Command::Send(args) => webhook_send::run(context, &args),
+    }
+}
+
+fn parse(forge: Forge, event: Option<String>, headers: Option<PathBuf>) -> anyhow::Result<ExitCode> {
     let event = match (event, headers) {
         (Some(event), _) => Some(event),
         (None, Some(file)) => event_header(forge, &file)?,

@@ -15,6 +15,7 @@ mod hooks;
 mod hostile;
 mod mending;
 mod options;
+mod post_receive;
 mod proxy;
 mod push;
 mod remote;
