@@ -107,7 +107,7 @@ fn request(url: Url, secret: &Secret, id: &str, body: String) -> anyhow::Result<
         header: None,
     };
     let headers = sending.headers(secret, body.as_bytes()).context("this forge signs by itself")?;
-    let request = Request::new(Method::POST, url, Whose::Operator).total(ATTEMPT_MAX);
+    let request = Request::new(Method::POST, url, Whose::Operators).total(ATTEMPT_MAX);
     let mut request = request.header("Content-Type", "application/json")?.body(body.into_bytes());
     for (name, value) in headers {
         request = request.header(&name, &value)?;
@@ -117,7 +117,6 @@ fn request(url: Url, secret: &Secret, id: &str, body: String) -> anyhow::Result<
 
 /// Sends until it is answered for good, or patience ends. What the server says of it.
 fn send(client: &Client, request: &Request, patience: Duration) -> anyhow::Result<String> {
-    #[expect(clippy::disallowed_methods, reason = "how long a person waits, not what time it is")]
     let began = Instant::now();
     let mut wait = FIRST_WAIT;
     loop {
@@ -133,6 +132,7 @@ fn send(client: &Client, request: &Request, patience: Duration) -> anyhow::Resul
             return Err(fault);
         }
         eprintln!("{fault:#}; trying again");
+        #[expect(clippy::disallowed_methods, reason = "a command of one thread has nothing else to wait on")]
         std::thread::sleep(pause);
         wait *= 2;
     }

@@ -48,7 +48,7 @@ fn push(from: &TestRepo, to: &TestRepo, refs: &[&str]) -> String {
 
 #[test]
 fn a_push_to_a_bare_repository_is_told_by_its_hook() {
-    let (repo, mut server) = prepare(|project| project.pipeline("branches = [\"**\"]\ntags = [\"v*\"]"));
+    let (repo, mut server) = prepare(|project| project.pipeline("branches = [\"main\"]\ntags = [\"v*\"]"));
     server.start();
     set_hook(&repo, &server.url("/hooks/acme/shop"), SECRET);
     let work = TestRepo::new();
