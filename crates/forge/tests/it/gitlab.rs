@@ -47,6 +47,9 @@ fn the_specifications_vector_is_let_in() {
     let more = [&SIGNED[..], &[("Idempotency-Key", "other"), ("X-Gitlab-Event-UUID", "u")]].concat();
     assert_eq!(check(&more, &[SECRET], at(SENT)).unwrap().delivery_id(), ID);
     assert_eq!(check(&SIGNED, &[SECRET.trim_end_matches('=')], at(SENT)).unwrap().secret_index(), Some(0));
+    // One that is right twice is right.
+    let twice = format!("{SIGNATURE} {SIGNATURE}");
+    assert!(check(&with("webhook-signature", &twice), &[SECRET], at(SENT)).is_ok());
 }
 
 #[test]

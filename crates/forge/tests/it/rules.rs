@@ -260,6 +260,11 @@ fn rule_6_the_delivery_id_is_the_forges_or_the_bodys_digest() {
     let named = [headers[0], headers[1], ("X-GitHub-Delivery", "72d3162e")];
     let again = |_| verify(&named, BODY, &[secret(SECRET)]).unwrap().delivery_id().to_owned();
     assert_eq!([0, 1].map(again), ["72d3162e", "72d3162e"]);
+    // The forge's own ids stand for their deliveries as long as ids are kept, however they look.
+    for id in ["72d3162e", "sha256:72d3162e"] {
+        let named = [headers[0], headers[1], ("X-GitHub-Delivery", id)];
+        assert_eq!(verify(&named, BODY, &[secret(SECRET)]).unwrap().id_stands_for(), None, "{id}");
+    }
 }
 
 #[test]
