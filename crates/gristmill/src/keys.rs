@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use gristmill_db::deploy_key::{self, NewKey, SealedKey, StoredKey};
 use gristmill_db::{Db, DbError, Tx, project};
 use gristmill_git::{DeployKey, Protocol, RemoteUrl};
@@ -98,8 +98,10 @@ pub(crate) async fn lost(
         let Some(last) = page.last() else { break };
         after = last.id.to_string();
         let is_used = |key: &&SealedKey| {
-            let configured = key.pattern.as_deref().unwrap_or(key.name.as_str());
-            is_kept(config, configured) || is_kept(config, key.name.as_str())
+            let name = key.name.as_str();
+            // Before the import a project may still be a pattern's that has its own settings now.
+            let is_own = config.projects.iter().any(|project| project.enabled && project.name() == name);
+            is_kept(config, if is_own { name } else { key.pattern.as_deref().unwrap_or(name) })
         };
         let unknown = |key: &&SealedKey| !keyring.is_some_and(|keyring| keyring.knows(&key.sealed));
         lost.extend(page.iter().filter(unknown).filter(is_used).map(|key| key.name.clone()));
@@ -137,9 +139,14 @@ pub async fn reseal(db: &Db, keyring: &std::sync::Arc<Keyring>) -> anyhow::Resul
         let due = |key: &SealedKey| keyring.knows(&key.sealed) && !keyring.is_newest(&key.sealed);
         for key in page.into_iter().filter(due) {
             let owner = Owner::DeployKey(key.project, key.id);
-            let secret = keyring
-                .open_sealed(owner, &key.sealed)
-                .with_context(|| format!("the ssh key of project `{}`", key.name))?;
+            let secret = match keyring.open_sealed(owner, &key.sealed) {
+                Ok(secret) => secret,
+                // One that is damaged is of no use in any form, and no reason not to seal the others.
+                Err(error) => {
+                    tracing::error!(project.name = %key.name, %error, "an ssh key cannot be opened, and stays sealed as it is");
+                    continue;
+                }
+            };
             let new = keyring.seal(owner, &secret, db.random());
             count +=
                 usize::from(db.transact(move |tx| deploy_key::reseal(tx, key.id, &key.sealed, &new)).await?);
@@ -252,3 +259,6 @@ pub fn rotate(
     add(tx, keyring, project, name)?;
     Ok(rotated)
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,6 +8,7 @@ use gristmill_forge::{Check, Forge, Secret};
 use gristmill_git::{CredentialHelper, Credentials, DeployKey, HostKeys, PASSED_ENV};
 use gristmill_model::{ProjectId, ProjectPattern, RepoPath, Timestamp};
 use ipnet::IpNet;
+use zeroize::Zeroizing;
 
 use crate::config::{Config, EnvLookup, HookSettings, Project, SecretSource, Surroundings};
 use crate::seal::Keyring;
@@ -182,7 +183,7 @@ impl Access {
     /// Reads the token, and looks whether the key can be read.
     pub(crate) fn of(project: &Project, around: &Surroundings) -> anyhow::Result<Access> {
         if let Some(source) = &project.ssh_key {
-            DeployKey::from_openssh(&source.resolve(&*around.env)?)
+            DeployKey::from_openssh(&Zeroizing::new(source.resolve(&*around.env)?))
                 .with_context(|| format!("the ssh key in {source}"))?;
         }
         Ok(Access {

@@ -4,6 +4,7 @@ use gristmill_db::deploy_key::{self, StoredKey};
 use gristmill_db::{DbError, project};
 use gristmill_git::{DeployKey, DeployKeyError, GitError, Protocol, Remote, RemoteUrl, SshAccess, UrlError};
 use gristmill_model::{PatternName, ProjectId, ProjectSpec, Timestamp};
+use zeroize::Zeroizing;
 
 use crate::app::App;
 use crate::config::SecretError;
@@ -104,7 +105,8 @@ impl App {
             return Ok(work(remote).await?);
         }
         if let Some(source) = ssh_key {
-            let key = DeployKey::from_openssh(&source.resolve(&*self.live().env)?)?;
+            let bytes = Zeroizing::new(source.resolve(&*self.live().env)?);
+            let key = DeployKey::from_openssh(&bytes)?;
             remote.ssh = Some(SshAccess { key, host_keys });
             return Ok(work(remote).await?);
         }

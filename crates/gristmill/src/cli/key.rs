@@ -158,6 +158,10 @@ pub(super) fn rotate(context: &Context, args: &RotateArgs) -> anyhow::Result<()>
     }
     let stored = read(&db, |tx| Ok(deploy_key::of_project(tx, id)?))?;
     print(context, &project, &stored)?;
+    if context.format == output::Format::Text && rotated == Rotated::Replaced {
+        println!();
+        println!("A server that runs may still hold another server key: restart it.");
+    }
     if context.format == output::Format::Text && rotated == Rotated::Overlapping {
         println!();
         println!(
@@ -172,6 +176,7 @@ pub(super) fn rotate(context: &Context, args: &RotateArgs) -> anyhow::Result<()>
     Ok(())
 }
 
+/// `project rotate-key --finish`.
 fn finish(db: &Db, project: &projects::Project) -> anyhow::Result<()> {
     let (id, name) = (project.id, project.name.clone());
     let dropped = transact(db, move |tx| {

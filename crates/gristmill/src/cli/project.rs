@@ -91,6 +91,9 @@ pub(super) struct AddArgs {
     /// A file with the webhook's secret [default: one is made]
     #[arg(long, value_name = "FILE")]
     secret_file: Option<PathBuf>,
+    /// A file with lines of known_hosts for an ssh server that is not one of the big forges'
+    #[arg(long, value_name = "FILE")]
+    host_keys: Option<PathBuf>,
 }
 
 #[derive(Args)]
@@ -134,6 +137,7 @@ fn add(context: &Context, args: AddArgs) -> anyhow::Result<()> {
         key: args.key,
         tag_key: args.tag_key,
         secret_file: args.secret_file,
+        host_keys_file: args.host_keys,
     };
     let added = config::add_project(&file, &new, &context.around)?;
     let server = &added.config.server;

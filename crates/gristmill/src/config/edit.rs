@@ -30,6 +30,8 @@ pub struct NewProject {
     pub tag_key: Option<String>,
     /// A file that holds the webhook's secret already; without one, a secret is made.
     pub secret_file: Option<PathBuf>,
+    /// A file with the keys of the ssh server, where they are not known.
+    pub host_keys_file: Option<PathBuf>,
 }
 
 /// What was added, and what the forge must be told.
@@ -103,7 +105,11 @@ pub fn add_project(path: &Path, new: &NewProject, around: &Surroundings) -> Resu
         Some(file) => (around.folder.join(file), false),
         None => make_secret(&folder, &new.name)?,
     };
-    let written = text(&path, &old, new, &relative(&secret_file, &folder)).and_then(|text| {
+    let files = Paths {
+        secret: relative(&secret_file, &folder),
+        host_keys: new.host_keys_file.as_ref().map(|file| relative(&around.folder.join(file), &folder)),
+    };
+    let written = text(&path, &old, new, files).and_then(|text| {
         let config = check(&path, text.clone(), around).map_err(AddError::After)?;
         replace(&path, &text).map_err(|error| file_error(&path, "cannot be written", error))?;
         Ok(config)
@@ -143,8 +149,20 @@ fn relative(path: &Path, folder: &Path) -> String {
     path.strip_prefix(folder).unwrap_or(path).display().to_string()
 }
 
+/// Files of the project, as they stand in the configuration.
+struct Paths {
+    secret: String,
+    host_keys: Option<String>,
+}
+
+fn file_table(path: String) -> Item {
+    let mut table = InlineTable::new();
+    table.insert("file", path.into());
+    value(table)
+}
+
 /// The old text with the project at its end.
-fn text(path: &Path, old: &str, new: &NewProject, secret_file: &str) -> Result<String, AddError> {
+fn text(path: &Path, old: &str, new: &NewProject, files: Paths) -> Result<String, AddError> {
     let shape = || AddError::Shape(path.to_owned());
     let mut document: DocumentMut = old.parse().map_err(|_| shape())?;
     let mut project = Table::new();
@@ -154,9 +172,10 @@ fn text(path: &Path, old: &str, new: &NewProject, secret_file: &str) -> Result<S
     if let Some(repository) = &new.repository {
         project["repository"] = value(repository);
     }
-    let mut secret = InlineTable::new();
-    secret.insert("file", secret_file.into());
-    project["secret"] = value(secret);
+    project["secret"] = file_table(files.secret);
+    if let Some(host_keys) = files.host_keys {
+        project["host_keys"] = file_table(host_keys);
+    }
     let mut pipelines = ArrayOfTables::new();
     pipelines.push(pipeline(new));
     project["pipeline"] = Item::ArrayOfTables(pipelines);

@@ -7,18 +7,15 @@ use std::sync::{Arc, Mutex};
 use gristmill_testkit::server::{PATIENCE, Server, wait_for};
 
 use crate::sshd::write_secret;
-use crate::world::{KEY, MAIN, World, script};
+use crate::world::{KEY, MAIN, PROJECT, World, project, script};
 
 const TOKEN: &str = "ghp_Canary+Helper/7";
 const PASSWORD: &str = "pr0xy-Canary";
 
 #[test]
 fn a_credential_helper_knows_the_token() {
-    let mut world = World::prepare(|project| {
-        project.with("credential_helper = [\"/bin/sh\", \"helper\", \"a b\", \"$(touch canary);\"]")
-    });
+    let mut world = World::prepare(|project| project);
     let folder = world.server.folder().to_owned();
-    // The program starts in a folder of git's, so that the script is found by its absolute path only.
     let path = folder.join("helper");
     script(
         &path,
@@ -29,7 +26,7 @@ fn a_credential_helper_knows_the_token() {
         ),
     );
     let line = format!("credential_helper = [\"{}\", \"a b\", \"$(touch canary);\"]", path.display());
-    world.server.set_projects([crate::world::project(&world.github, crate::world::PROJECT).with(&line)]);
+    world.server.set_projects([project(&world.github, PROJECT).with(&line)]);
     world.server.set_env("ANOTHER_SECRET", "hunter2-Canary");
     world.server.set_env("AWS_PROFILE", "mill");
     world.github.require_token(Some(TOKEN));

@@ -4,14 +4,14 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use gristmill_testkit::TestRepo;
 use gristmill_testkit::repo::Changes;
 use gristmill_testkit::server::{PATIENCE, Project, Server, wait_for};
+use gristmill_testkit::{FakeGithub, TestRepo};
 use serde_json::Value;
 
 use crate::remote::descendants;
 use crate::sshd::{Sshd, has_ssh, key, write_secret};
-use crate::world::{BINARY, KEY, PROJECT, assert_equals_git, script};
+use crate::world::{BINARY, KEY, MAIN, PROJECT, SECRET, assert_equals_git, script};
 
 /// A repository with one commit on `main`.
 pub(crate) fn repository() -> (TestRepo, String) {
@@ -65,7 +65,9 @@ fn a_project_is_fetched_over_ssh_with_the_key_that_is_made_for_it() {
     for part in ["Settings > Deploy keys > Add deploy key", &public, &fingerprint, "unticked"] {
         assert!(told.contains(part), "{told}");
     }
-    sshd.allow(&[&public]);
+    // As docs/forges/bare.md says it.
+    let path = repo.path().display();
+    sshd.allow(&[&format!("command=\"git-upload-pack '{path}'\",restrict {public}")]);
     wait_for_commit(&server, &repo, &first);
     let all = keys(&server, PROJECT);
     assert_eq!((all.len(), &all[0]["state"]), (1, &Value::from("current")));
@@ -287,5 +289,45 @@ fn project_add_shows_the_key_with_and_without_a_server() {
     let https =
         server.cli_text(&["project", "add", "acme/three", "--git", "https://127.0.0.1:1/acme/three.git"]);
     assert!(!https.contains("ssh-ed25519"), "{https}");
+    server.expect_leftovers();
+}
+
+#[test]
+fn each_project_of_a_pattern_has_a_key_of_its_own() {
+    let Some(sshd) = Sshd::start("each_project_of_a_pattern_has_a_key_of_its_own") else { return };
+    let github = FakeGithub::start();
+    let repositories = tempfile::tempdir().expect("a folder");
+    let url = sshd.url(&repositories.path().join("{repo}.git"));
+    let pin = format!("host_keys = [\"{}\"]", sshd.known_host(&sshd.host_key));
+    let pattern = Project::new("acme/*", &url, SECRET).poll("1s").with("repository = \"acme/*\"").with(&pin);
+    let mut server = Server::start_with(BINARY, [pattern]);
+    let mut commits = Vec::new();
+    for name in ["shop", "tool"] {
+        let repo = github.create(&format!("acme/{name}"), SECRET);
+        let link = repositories.path().join(format!("{name}.git"));
+        std::os::unix::fs::symlink(repo.path(), link).expect("made");
+        let commit = repo.commit_unreferenced(&[], &Changes::new().file("name", name));
+        let deliveries = github.push(&format!("acme/{name}"), MAIN, Some(&commit));
+        server.accept("acme/*", &deliveries[..1]);
+        commits.push((format!("acme/{name}"), commit));
+    }
+    let publics: Vec<String> = commits
+        .iter()
+        .map(|(name, _)| {
+            let made = || server.cli(&["project", "key", name]).status.success().then_some(());
+            assert!(wait_for(PATIENCE, made).is_some(), "{name}:\n{}", server.log());
+            public(&server, name)
+        })
+        .collect();
+    assert!(publics[0].ends_with(" gristmill acme/shop") && publics[1].ends_with(" gristmill acme/tool"));
+    sshd.allow(&[&publics[0], &publics[1]]);
+    for (name, commit) in commits {
+        let key = format!("{name}/main/{}.zip", name.replace('/', "_"));
+        let published = || server.store().versions_of(&key).pop().filter(|newest| newest.commit == commit);
+        assert!(wait_for(PATIENCE, published).is_some(), "{name}:\n{}", server.log());
+    }
+    // The keys stay what they are.
+    server.crash_and_restart();
+    assert_eq!(public(&server, "acme/shop"), publics[0]);
     server.expect_leftovers();
 }

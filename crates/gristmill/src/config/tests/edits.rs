@@ -19,6 +19,7 @@ fn new(name: &str) -> NewProject {
         key: None,
         tag_key: None,
         secret_file: None,
+        host_keys_file: None,
     }
 }
 
@@ -222,4 +223,17 @@ fn a_wrong_file_is_put_right_first() {
     place.write("gristmill.toml", "");
     let error = add_project(&path, &new("acme/shop"), &place.around());
     assert!(matches!(error, Err(AddError::Duplicate { .. })));
+}
+
+#[test]
+fn the_keys_of_an_ssh_server_are_named() {
+    let place = Place::new();
+    let path = place.write("gristmill.toml", "");
+    let key = gristmill_git::DeployKey::generate(&[1; 32], "test").unwrap();
+    place.write("known_hosts", &format!("git.example.org {}", key.public_line()));
+    let git = "git@git.example.org:acme/shop.git".to_owned();
+    let with = NewProject { git, host_keys_file: Some("known_hosts".into()), ..new("acme/shop") };
+    let added = add_project(&path, &with, &place.around()).unwrap();
+    assert_eq!(added.config.projects[0].host_keys_file, Some(place.path("known_hosts")));
+    assert!(fs::read_to_string(&path).unwrap().contains("host_keys = { file = \"known_hosts\" }"));
 }

@@ -1,6 +1,7 @@
 //! Tests of the configuration as a whole; the folder and the environment are made for each.
 
 mod accepted;
+mod access;
 mod edits;
 mod hooks;
 mod options;

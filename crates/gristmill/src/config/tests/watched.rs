@@ -153,3 +153,35 @@ fn changed_secrets_are_seen() {
     fs::write(&secret, "other").unwrap();
     assert_eq!(look(&place, &mut watch), None);
 }
+
+#[test]
+fn changed_keys_are_seen() {
+    let place = Place::new();
+    let key = gristmill_git::DeployKey::generate(&[1; 32], "test").unwrap();
+    let host = format!("git.example.org {}", key.public_line());
+    let paths = [
+        place.write("server.key", &"01".repeat(32)),
+        place.write("ssh.key", key.to_openssh().as_ref()),
+        place.write("known_hosts", &host),
+        place.write("proxy", "http://me:secret@proxy.example.org"),
+        place.write("hook", "secret"),
+    ];
+    let text = project(
+        "ssh_key = { file = \"ssh.key\" }\nhost_keys = { file = \"known_hosts\" }\nsecret = { file = \"hook\" }",
+        "",
+    );
+    let text = text.replace("\"acme/shop\"", "\"acme/*\"");
+    let text = text.replace("https://github.com/acme/shop.git", "git@git.example.org:acme/{repo}.git");
+    let top = "[server]\nkey = { file = \"server.key\" }\n[network]\nproxy = { file = \"proxy\" }\n";
+    place.write("gristmill.toml", &format!("{top}{text}"));
+    let (mut watch, config) = Watch::start(None, place.around());
+    assert_eq!(config.unwrap().patterns.len(), 1);
+    assert_eq!(look(&place, &mut watch), None);
+    for path in &paths {
+        let mut content = fs::read_to_string(path).unwrap();
+        content.push('\n');
+        fs::write(path, content).unwrap();
+        assert_eq!(look(&place, &mut watch), Some(Ok(0)), "{}", path.display());
+        assert_eq!(look(&place, &mut watch), None);
+    }
+}
