@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use gristmill_db::job::Finish;
-use gristmill_git::{CommitInfo, FetchLimits, GitError, Mirror, ObjectError, Objects, Wanted};
+use gristmill_git::{CommitInfo, FetchLimits, GitError, Mirror, ObjectError, Objects, Remote, Wanted};
 use gristmill_model::{ArchiveOptions, Attributes, CommitId, Timestamp, TreeId};
 use serde::{Deserialize, Serialize};
 
@@ -13,7 +13,7 @@ use crate::fail;
 use crate::worker::step::{Ending, Step, StepError, Subject, ending};
 
 /// How long a fetch waits for others that work on the mirror, before it gives its place up.
-const LOCK_WAIT_MAX: Duration = Duration::from_millis(500);
+pub(super) const LOCK_WAIT_MAX: Duration = Duration::from_millis(500);
 
 /// What the step learnt.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -63,7 +63,7 @@ fn learn(
     let by_commit = match options.attributes {
         _ if options.include_git => true,
         Attributes::Raw => false,
-        Attributes::Git => members::tells_of_commit(&members::list(objects, info.tree, options, None)?),
+        Attributes::Git => members::tells_of_commit(&members::list(0, objects, info.tree, options, None)?),
     };
     Ok((info, by_commit))
 }
@@ -73,16 +73,10 @@ pub(super) async fn bring(
     step: &Step,
     subject: &Subject,
 ) -> Result<(Mirror, gristmill_git::Fetched), StepError> {
-    let live = step.app.live();
-    let remote = step.app.remote(&subject.spec).map_err(StepError::fail)?;
+    let remote = remote(step, subject).await?;
     let mirror = mirror(&step.app, subject.run.project).await?;
     let wanted = Wanted { git_ref: Some(subject.run.git_ref.clone()), commit: subject.run.commit };
-    let limits = FetchLimits {
-        time_max: Duration::from_secs(live.config.worker.git_timeout_seconds.unsigned_abs()),
-        lock_wait_max: LOCK_WAIT_MAX,
-        mirror_bytes_max: live.config.worker.repository_bytes_max,
-    };
-    match mirror.fetch(&remote, &wanted, limits).await {
+    match mirror.fetch(&remote, &wanted, limits(step)).await {
         Ok(fetched) => Ok((mirror, fetched)),
         // Waiting for it would hold a place that others can use.
         Err(GitError::Locked { .. }) => {
@@ -90,6 +84,21 @@ pub(super) async fn bring(
         }
         Err(error) => Err(git_error(error)),
     }
+}
+
+/// The bounds of one fetch.
+pub(super) fn limits(step: &Step) -> FetchLimits {
+    let worker = &step.app.live().config.worker;
+    FetchLimits {
+        time_max: Duration::from_secs(worker.git_timeout_seconds.unsigned_abs()),
+        lock_wait_max: LOCK_WAIT_MAX,
+        mirror_bytes_max: worker.repository_bytes_max,
+    }
+}
+
+/// Where the project is fetched from, with what lets us in.
+pub(super) async fn remote(step: &Step, subject: &Subject) -> Result<Remote, StepError> {
+    step.app.remote(&subject.spec).map_err(StepError::fail)
 }
 
 /// Makes a mirror anew that lacks what it should have; the job's next attempt fetches into it.
