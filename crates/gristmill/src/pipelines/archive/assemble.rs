@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use gristmill_git::{CloneLimits, GitError, Mirror, OwnClone, Remote};
 use gristmill_model::{ArchiveOptions, CommitId};
+use gristmill_outgoing::Whose;
 
 use super::fetch::{self, Fetched};
+use super::outside::Outside;
 use super::source::{CommitText, Planned, Source, object_error};
 use super::submodules::Gathering;
 use super::{large, members, recipe};
@@ -30,6 +32,10 @@ pub(super) struct Part<'a> {
     pub(super) commit: CommitId,
     /// What `%D` says of it.
     pub(super) decoration: String,
+    /// Who says where that is.
+    pub(super) whose: Whose,
+    /// The way to other servers.
+    pub(super) outside: Option<&'a Outside>,
 }
 
 /// Puts it together.
@@ -42,11 +48,22 @@ pub(super) async fn assemble(
     let options = super::options(&subject.pipeline);
     let remote = fetch::remote(step, subject).await?;
     let decoration = recipe::decoration(&subject.run.git_ref);
-    let part = Part { mirror, remote: &remote, commit: fetched.commit, decoration };
+    let outside = match options.lfs || options.submodules {
+        true => Some(Outside::open(step, &remote.url).await?),
+        false => None,
+    };
+    let outside = outside.as_ref();
+    let part = Part {
+        mirror,
+        remote: &remote,
+        commit: fetched.commit,
+        decoration,
+        whose: Whose::Operators,
+        outside,
+    };
     let mut source = Source::default();
     let mut planned = members_of(step, options, &part, &mut source).await?;
-    let mut gathering =
-        Gathering { step, subject, options, own: &remote, outside: None, mirrors: Vec::new() };
+    let mut gathering = Gathering { step, subject, options, own: &remote, outside, mirrors: Vec::new() };
     if options.submodules {
         planned = gathering.gather(&part, planned, &mut source).await?;
     }

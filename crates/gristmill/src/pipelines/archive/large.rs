@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use gristmill_git::{GitError, LfsLimits, LfsPointer, ObjectError, Objects};
+use gristmill_git::{LfsLimits, LfsObjects, LfsPointer, ObjectError, Objects, Protocol};
 
 use super::assemble::{Part, git_error};
+use super::download::Server;
 use super::fetch::LOCK_WAIT_MAX;
+use super::outside::{self, Outside};
 use super::source::{At, Content, Member, Planned, object_error, shown};
 use crate::worker::step::{Step, StepError};
 
@@ -90,11 +92,18 @@ pub(super) async fn bring(
         ..LfsLimits::default()
     };
     let pointers: Vec<LfsPointer> = found.iter().map(|(_, pointer)| *pointer).collect();
-    let brought = part.mirror.fetch_lfs(part.remote, &pointers, limits).await;
-    let objects = brought.map_err(|error| match error {
-        GitError::LfsObject { ref detail, .. } if is_absent(detail) => StepError::fail(error),
-        error => git_error(error),
-    })?;
+    let (mut objects, missing) =
+        part.mirror.held_lfs(part.remote, &pointers, limits).await.map_err(git_error)?;
+    if !missing.is_empty() {
+        objects = match part.remote.url.protocol() {
+            Protocol::Https | Protocol::Http => {
+                download(step, part, missing).await?;
+                // All of them are here now: nobody is asked.
+                part.mirror.fetch_lfs(part.remote, &pointers, limits).await.map_err(git_error)?
+            }
+            _ => by_program(part, &pointers, limits).await?,
+        };
+    }
     step.log.line(&format!("{} large files of git-lfs are here", objects.len()));
     let objects = Arc::new(objects);
     for (number, pointer) in found {
@@ -105,8 +114,32 @@ pub(super) async fn bring(
     Ok(())
 }
 
-/// Whether git-lfs said that its server does not have a file: it writes the answer's status in brackets, as the test
-/// with the real program shows. Everything else may pass.
-fn is_absent(detail: &str) -> bool {
-    detail.contains("[404]") || detail.contains("[410]")
+/// Asks the server ourselves.
+async fn download(step: &Step, part: &Part<'_>, missing: Vec<LfsPointer>) -> Result<(), StepError> {
+    let authorization = step.app.git.authorization(part.remote).await.map_err(git_error)?;
+    let (step, mirror, remote, whose) = (step.clone(), part.mirror.clone(), part.remote.clone(), part.whose);
+    let seconds = step.app.live().config.worker.git_timeout_seconds.unsigned_abs();
+    let bring = move || {
+        let (step, mirror, remote) = (&step, &mirror, &remote);
+        let (reach, time_max) = (outside::reach(), Duration::from_secs(seconds));
+        Server { step, mirror, remote, whose, authorization, reach, time_max }.bring(&missing)
+    };
+    tokio::task::spawn_blocking(bring).await.map_err(StepError::retry)?
+}
+
+/// By ssh, which git-lfs alone speaks. The server is the operator's own: others are not reached by ssh.
+async fn by_program(
+    part: &Part<'_>,
+    pointers: &[LfsPointer],
+    limits: LfsLimits,
+) -> Result<LfsObjects, StepError> {
+    let mirror = match part.outside {
+        Some(outside) => part.mirror.with_git(&outside.git),
+        None => part.mirror.clone(),
+    };
+    let brought = mirror.fetch_lfs(part.remote, pointers, limits).await;
+    brought.map_err(|error| match part.outside.and_then(Outside::refused) {
+        Some(refused) => StepError::fail(format!("{error}; {refused}")),
+        None => git_error(error),
+    })
 }

@@ -7,10 +7,12 @@
 //! `publish` records the artifact and moves the name.
 
 mod assemble;
+mod download;
 pub mod fetch;
 mod large;
 pub mod make;
 mod members;
+mod outside;
 pub mod paths;
 pub mod publish;
 mod recipe;

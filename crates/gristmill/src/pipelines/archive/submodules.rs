@@ -14,11 +14,13 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 
-use gristmill_git::{Git, Mirror, Protocol, Remote, RemoteUrl, Submodule, SubmoduleLimits, Wanted};
+use gristmill_git::{Mirror, Protocol, Remote, RemoteUrl, Submodule, SubmoduleLimits, Wanted};
 use gristmill_model::{ArchiveOptions, CommitId, Digest};
+use gristmill_outgoing::Whose;
 
 use super::assemble::{Part, git_error, members_of};
 use super::fetch;
+use super::outside::Outside;
 use super::source::{Member, Planned, Source, shown};
 use crate::worker::step::{Step, StepError, Subject};
 
@@ -26,13 +28,6 @@ use crate::worker::step::{Step, StepError, Subject};
 const MODULES_MAX: usize = 200;
 /// The most members that an archive has with its submodules.
 const MEMBERS_MAX: usize = 2_000_000;
-
-/// Whose server a submodule lies on.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Whose {
-    Operators,
-    Strangers,
-}
 
 /// Where a submodule may be fetched from, or why not.
 fn judge(own: &RemoteUrl, module: &RemoteUrl) -> Result<Whose, &'static str> {
@@ -82,8 +77,8 @@ pub(super) struct Gathering<'a> {
     pub(super) options: &'a ArchiveOptions,
     /// The project's own address, with what lets us in.
     pub(super) own: &'a Remote,
-    /// The git that reaches strangers' servers.
-    pub(super) outside: Option<&'a Git>,
+    /// The way to strangers' servers.
+    pub(super) outside: Option<&'a Outside>,
     /// Their mirrors.
     pub(super) mirrors: Vec<Mirror>,
 }
@@ -161,8 +156,8 @@ impl Gathering<'_> {
         let (git, remote) = match whose {
             Whose::Operators => (&self.step.app.git, Remote { url: module.url.clone(), ..self.own.clone() }),
             Whose::Strangers => {
-                let outside = self.outside.ok_or_else(|| named(&"other servers are not reached"))?;
-                (outside, Remote::open(module.url.clone()))
+                let outside = self.outside.ok_or_else(|| named(&"there is no way to other servers"))?;
+                (&outside.git, Remote::open(module.url.clone()))
             }
         };
         let mirror = Mirror::open_or_create(git, self.folder(&remote)).await.map_err(git_error)?;
@@ -170,8 +165,14 @@ impl Gathering<'_> {
         let fetched = mirror.fetch(&remote, &wanted, fetch::limits(self.step)).await;
         let commit =
             fetched.map_err(|error| if error.is_transient() { git_error(error) } else { named(&error) })?;
-        let part =
-            Part { mirror: &mirror, remote: &remote, commit: commit.commit, decoration: "HEAD".to_owned() };
+        let part = Part {
+            mirror: &mirror,
+            remote: &remote,
+            commit: commit.commit,
+            decoration: "HEAD".to_owned(),
+            whose,
+            outside: self.outside,
+        };
         let mut members =
             fetch::mend(&mirror, members_of(self.step, self.options, &part, source).await).await?;
         let prefix = [path.as_slice(), b"/"].concat();

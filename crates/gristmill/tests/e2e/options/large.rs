@@ -8,7 +8,6 @@ use std::sync::{Arc, Mutex};
 use gristmill_archive::Format;
 use gristmill_testkit::repo::Changes;
 use gristmill_testkit::server::{Project, sha256};
-use gristmill_testkit::skip;
 use serde_json::{Value, json};
 
 use super::members;
@@ -26,13 +25,23 @@ struct Front {
     address: SocketAddr,
     contents: Arc<Mutex<BTreeMap<String, Vec<u8>>>>,
     asked: Arc<Mutex<Vec<String>>>,
+    /// Where downloads are said to lie, where it is not here.
+    elsewhere: Arc<Mutex<Option<String>>>,
+    /// Where requests of this part of their paths are redirected to.
+    redirect: Arc<Mutex<Option<(&'static str, String)>>>,
 }
 
 impl Front {
     fn before(forge: SocketAddr) -> Front {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("an address");
-        let front = Front { address, contents: Arc::default(), asked: Arc::default() };
+        let front = Front {
+            address,
+            contents: Arc::default(),
+            asked: Arc::default(),
+            elsewhere: Arc::default(),
+            redirect: Arc::default(),
+        };
         let this = front.clone();
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
@@ -63,6 +72,11 @@ impl Front {
         let line = text.lines().next().unwrap_or_default().to_owned();
         self.asked.lock().expect("not poisoned").push(line.clone());
         let target = line.split(' ').nth(1).unwrap_or_default();
+        let redirect = self.redirect.lock().expect("not poisoned").clone();
+        if let Some((_, to)) = redirect.filter(|(part, _)| target.contains(part)) {
+            let head = "HTTP/1.1 307 Temporary Redirect\r\nContent-Length: 0\r\nConnection: close";
+            return write!(stream, "{head}\r\nLocation: {to}{target}\r\n\r\n");
+        }
         let answer = if let Some(oid) = target.strip_prefix("/large/") {
             self.contents.lock().expect("not poisoned").get(oid).cloned()
         } else if target.ends_with("/info/lfs/objects/batch") {
@@ -93,7 +107,9 @@ impl Front {
             let mut object = object.clone();
             let oid = object["oid"].as_str().expect("an oid").to_owned();
             if contents.contains_key(&oid) {
-                let href = format!("http://{}/large/{oid}", self.address);
+                let here = || format!("http://{}", self.address);
+                let server = self.elsewhere.lock().expect("not poisoned").clone().unwrap_or_else(here);
+                let href = format!("{server}/large/{oid}");
                 object["actions"] = json!({ "download": { "href": href } });
             } else {
                 object["error"] = json!({ "code": 404, "message": "Object does not exist" });
@@ -119,19 +135,14 @@ fn hand_on(client: TcpStream, forge: SocketAddr, head: &[u8]) -> std::io::Result
     client.shutdown(Shutdown::Both)
 }
 
-/// A world whose project is fetched through a front; `None`, said loudly, without git-lfs.
-fn world(test: &str, lines: &str) -> Option<(World, Front)> {
-    let found = std::process::Command::new("git").args(["lfs", "version"]).output();
-    if !found.is_ok_and(|output| output.status.success()) {
-        skip(test, "there is no git-lfs; install git-lfs");
-        return None;
-    }
+/// A world whose project is fetched through a front.
+fn world(lines: &str) -> (World, Front) {
     let mut world = World::prepare(|project| project);
     let front = Front::before(world.github.address());
     let url = format!("http://{}/{PROJECT}.git", front.address);
     world.server.set_projects([Project::new(PROJECT, &url, SECRET).pipeline(lines)]);
     world.server.start();
-    Some((world, front))
+    (world, front)
 }
 
 fn log_of(world: &World, commit: &str) -> String {
@@ -143,7 +154,7 @@ fn log_of(world: &World, commit: &str) -> String {
 fn pointers_are_replaced_by_what_they_stand_for() {
     for format in [Format::Zip, Format::TarZst] {
         let lines = format!("lfs = true\nformat = \"{format}\"");
-        let Some((world, front)) = world("pointers_are_replaced", &lines) else { return };
+        let (world, front) = world(&lines);
         let key = format!("acme/shop/main/acme_shop.{format}");
         let (small, large) = (b"\0small".to_vec(), b"large\0 file".repeat(4_000_000));
         front.put(&small);
@@ -181,7 +192,7 @@ fn pointers_are_replaced_by_what_they_stand_for() {
 
 #[test]
 fn a_large_file_that_is_missing_fails_the_run_by_its_name() {
-    let Some((world, front)) = world("a_large_file_that_is_missing", "lfs = true") else { return };
+    let (world, front) = world("lfs = true");
     let commit = world.commit(None, &Changes::new().file("a.bin", pointer(b"nobody has it")));
     world.push_and_wait(MAIN, &commit);
     let run = world.run_of(&commit);
@@ -215,4 +226,46 @@ fn without_the_option_pointers_stay_and_are_counted() {
     world.assert_public(KEY, &commit);
     let log = log_of(&world, &commit);
     assert!(log.contains("2 files are pointers of git-lfs and are archived as they are"), "{log}");
+}
+
+#[test]
+fn downloads_on_addresses_of_this_machine_are_not_made_for_another_server() {
+    let (world, front) = world("lfs = true");
+    let other = Front::before(world.github.address());
+    let port = other.address.port();
+    for (number, server) in [
+        format!("http://127.0.0.1:{port}"),
+        format!("http://localhost:{port}"),
+        format!("http://LOCALHOST:{port}"),
+        format!("http://[::ffff:127.0.0.1]:{port}"),
+        format!("http://127.1:{port}"),
+        format!("http://2130706433:{port}"),
+        format!("http://0x7f000001:{port}"),
+        format!("http://user@127.0.0.1:{port}"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let content = format!("content {number}");
+        front.put(content.as_bytes());
+        other.put(content.as_bytes());
+        *front.elsewhere.lock().expect("not poisoned") = Some(server.clone());
+        let commit = world.commit(None, &Changes::new().file("a.bin", pointer(content.as_bytes())));
+        world.push_and_wait(MAIN, &commit);
+        let run = world.run_of(&commit);
+        assert_eq!(run["state"], "failed", "{server}: {run:#}");
+        assert_eq!(other.asked(""), 0, "{server} was asked");
+        let reason = run["reason"].as_str().expect("a reason");
+        assert!(reason.contains("large file"), "{server}: {reason}");
+    }
+    *front.elsewhere.lock().expect("not poisoned") = None;
+    for part in ["/large/", "/objects/batch"] {
+        front.put(part.as_bytes());
+        other.put(part.as_bytes());
+        *front.redirect.lock().expect("not poisoned") = Some((part, format!("http://127.0.0.1:{port}")));
+        let commit = world.commit(None, &Changes::new().file("a.bin", pointer(part.as_bytes())));
+        world.push_and_wait(MAIN, &commit);
+        assert_eq!(world.run_of(&commit)["state"], "failed", "{part}");
+        assert_eq!(other.asked(""), 0, "{part}");
+    }
 }
