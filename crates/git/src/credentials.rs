@@ -53,6 +53,11 @@ impl Credentials {
             .fold(text.to_owned(), |text, secret| text.replace(secret, "***"))
     }
 
+    /// The value of `Authorization` in HTTP's Basic scheme.
+    pub(crate) fn basic(&self) -> String {
+        format!("Basic {}", base64(format!("{}:{}", self.username, self.token).as_bytes()))
+    }
+
     /// A line of git-credential-store(1).
     pub(crate) fn store_line(&self, url: &RemoteUrl) -> String {
         let encode = |text: &str| utf8_percent_encode(text, RESERVED).to_string();
@@ -68,7 +73,7 @@ impl fmt::Debug for Credentials {
     }
 }
 
-/// Standard base64 (RFC 4648, section 4), for what is redacted alone.
+/// Standard base64 (RFC 4648, section 4).
 pub(crate) fn base64(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);

@@ -85,7 +85,7 @@ impl Default for LfsLimits {
 /// Large files that are here and are what their pointers say.
 #[derive(Clone, Debug)]
 pub struct LfsObjects {
-    files: BTreeMap<LfsOid, PathBuf>,
+    pub(crate) files: BTreeMap<LfsOid, PathBuf>,
 }
 
 impl LfsObjects {
@@ -256,7 +256,7 @@ impl Mirror {
 }
 
 /// What is wanted, each once, within the limits.
-fn wanted(
+pub(crate) fn wanted(
     pointers: &[LfsPointer],
     remote: &str,
     limits: LfsLimits,
@@ -291,7 +291,7 @@ fn lost(missing: &BTreeSet<LfsPointer>, remote: &Remote, detail: String) -> GitE
 }
 
 /// Files that are what their pointers say, and pointers without one. What is there and is something else goes.
-async fn checked(
+pub(crate) async fn checked(
     storage: &Path,
     pointers: BTreeSet<LfsPointer>,
 ) -> Result<(BTreeMap<LfsOid, PathBuf>, BTreeSet<LfsPointer>), GitError> {
@@ -299,8 +299,7 @@ async fn checked(
     let check = move || {
         let (mut files, mut missing) = (BTreeMap::new(), BTreeSet::new());
         for pointer in pointers {
-            let hex = pointer.oid.to_string();
-            let path = storage.join("objects").join(&hex[..2]).join(&hex[2..4]).join(&hex);
+            let path = place(&storage, pointer);
             match holds(&path, pointer) {
                 Ok(true) => {
                     files.insert(pointer.oid, path);
@@ -320,6 +319,12 @@ async fn checked(
     tokio::task::spawn_blocking(check).await.map_err(|error| {
         GitError::io("check large files in", Path::new("a mirror"), io::Error::other(error))
     })?
+}
+
+/// Where git-lfs keeps a file.
+pub(crate) fn place(storage: &Path, pointer: LfsPointer) -> PathBuf {
+    let hex = pointer.oid.to_string();
+    storage.join("objects").join(&hex[..2]).join(&hex[2..4]).join(&hex)
 }
 
 /// Whether a file is what its pointer says.

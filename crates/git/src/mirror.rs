@@ -306,6 +306,12 @@ impl Mirror {
         }
     }
 
+    /// The same mirror, worked on by another git.
+    #[must_use]
+    pub fn with_git(&self, git: &Git) -> Mirror {
+        Mirror { git: git.clone(), ..self.clone() }
+    }
+
     /// The folder that the mirror lives in.
     pub fn dir(&self) -> &Path {
         &self.dir

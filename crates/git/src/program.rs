@@ -146,6 +146,15 @@ impl Git {
         Ok(Git { inner: Arc::new(Inner { options, home, file_config, vault }) })
     }
 
+    /// The same program, with another proxy for http and https. It hides the one in [`GitOptions::proxy`].
+    #[must_use]
+    pub fn through(&self, proxy: Proxy) -> Git {
+        let Inner { options, home, file_config, vault } = &*self.inner;
+        let options = GitOptions { proxy: Some(proxy), ..options.clone() };
+        let (home, file_config, vault) = (home.clone(), file_config.clone(), vault.clone());
+        Git { inner: Arc::new(Inner { options, home, file_config, vault }) }
+    }
+
     /// Asks the program for its version, for `doctor` and for the start of a server.
     ///
     /// # Errors
@@ -262,7 +271,7 @@ impl Git {
     }
 
     /// Lends what lets us in at `remote`.
-    async fn access(&self, remote: Option<&Remote>) -> Result<Access, GitError> {
+    pub(crate) async fn access(&self, remote: Option<&Remote>) -> Result<Access, GitError> {
         let Some(remote) = remote else { return Ok(Access::default()) };
         self.check(remote)?;
         let inner = &*self.inner;

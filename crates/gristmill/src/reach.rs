@@ -2,7 +2,9 @@
 
 use gristmill_db::deploy_key::{self, StoredKey};
 use gristmill_db::{DbError, project};
-use gristmill_git::{DeployKey, DeployKeyError, GitError, Protocol, Remote, RemoteUrl, SshAccess, UrlError};
+use gristmill_git::{
+    DeployKey, DeployKeyError, GitError, HostKeys, Protocol, Remote, RemoteUrl, SshAccess, UrlError,
+};
 use gristmill_model::{PatternName, ProjectId, ProjectSpec, Timestamp};
 use zeroize::Zeroizing;
 
@@ -98,23 +100,13 @@ impl App {
         F: Fn(Remote) -> W,
         W: Future<Output = Result<T, GitError>>,
     {
-        let url: RemoteUrl = spec.git.parse()?;
-        let Access { credentials, helper, host_keys, ssh_key } = self.access(spec);
-        let mut remote = Remote { url, credentials, helper, ssh: None };
-        if remote.url.protocol() != Protocol::Ssh {
-            return Ok(work(remote).await?);
-        }
-        if let Some(source) = ssh_key {
-            let bytes = Zeroizing::new(source.resolve(&*self.live().env)?);
-            let key = DeployKey::from_openssh(&bytes)?;
-            remote.ssh = Some(SshAccess { key, host_keys });
-            return Ok(work(remote).await?);
-        }
+        let (remote, needs_key) = self.without_made_key(spec)?;
+        let Some(host_keys) = needs_key else { return Ok(work(remote).await?) };
         let mut refused = None;
         for row in self.stored_keys(id, spec).await? {
             let key = self.open_key(&row, spec)?;
-            remote.ssh = Some(SshAccess { key, host_keys: host_keys.clone() });
-            match work(remote.clone()).await {
+            let ssh = Some(SshAccess { key, host_keys: host_keys.clone() });
+            match work(Remote { ssh, ..remote.clone() }).await {
                 Err(error) if is_refusal(&error) => {
                     if !self.is_fresh(row.refused, row.accepted) {
                         tracing::info!(project.name = %spec.name, key = row.fingerprint, "the remote does not let an ssh key in");
@@ -137,6 +129,40 @@ impl App {
             }
             None => GitError::NoKey { remote: remote.url.to_string() }.into(),
         })
+    }
+
+    /// Where a project's repository lies, with what lets us in: of two keys the one that the remote let in last.
+    /// For other repositories of that server, once [`App::reach`] has been at this one.
+    ///
+    /// # Errors
+    ///
+    /// Where there is no such key.
+    pub async fn remote(&self, id: ProjectId, spec: &ProjectSpec) -> Result<Remote, ReachError> {
+        let (remote, needs_key) = self.without_made_key(spec)?;
+        let Some(host_keys) = needs_key else { return Ok(remote) };
+        let mut rows = self.stored_keys(id, spec).await?;
+        let is_let_in = |row: &StoredKey| row.accepted > row.refused;
+        let at = rows.iter().position(is_let_in).unwrap_or(0);
+        if rows.is_empty() {
+            return Err(GitError::NoKey { remote: remote.url.to_string() }.into());
+        }
+        let key = self.open_key(&rows.swap_remove(at), spec)?;
+        Ok(Remote { ssh: Some(SshAccess { key, host_keys }), ..remote })
+    }
+
+    /// The remote with all that the configuration gives; and the servers' keys, where a key of the project is
+    /// needed besides.
+    fn without_made_key(&self, spec: &ProjectSpec) -> Result<(Remote, Option<HostKeys>), ReachError> {
+        let url: RemoteUrl = spec.git.parse()?;
+        let Access { credentials, helper, host_keys, ssh_key } = self.access(spec);
+        let mut remote = Remote { url, credentials, helper, ssh: None };
+        if remote.url.protocol() != Protocol::Ssh {
+            return Ok((remote, None));
+        }
+        let Some(source) = ssh_key else { return Ok((remote, Some(host_keys))) };
+        let bytes = Zeroizing::new(source.resolve(&*self.live().env)?);
+        remote.ssh = Some(SshAccess { key: DeployKey::from_openssh(&bytes)?, host_keys });
+        Ok((remote, None))
     }
 
     /// The project's keys, the newer first. One is made where there is none: the project may be one that a

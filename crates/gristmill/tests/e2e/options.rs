@@ -1,8 +1,10 @@
 //! What an archive holds besides the tree as git has it.
 
 mod attributes;
+mod large;
 mod own_git;
 mod paths;
+mod submodules;
 
 use std::collections::BTreeMap;
 use std::io::Cursor;
@@ -32,8 +34,13 @@ pub(crate) fn members(format: Format, archive: &[u8]) -> Members {
     members
 }
 
+/// The archives are our own, and what is in them compresses well.
+fn limits() -> Limits {
+    Limits { ratio_max: u64::MAX, ..Limits::default() }
+}
+
 fn of_zip(archive: &[u8]) -> Members {
-    let mut zip = ZipReader::open(Cursor::new(archive), &Limits::default()).expect("a zip");
+    let mut zip = ZipReader::open(Cursor::new(archive), &limits()).expect("a zip");
     let mut members = Members::new();
     for number in 0..zip.entries().len() {
         let entry = &zip.entries()[number];
@@ -51,7 +58,7 @@ fn of_tar(format: Format, archive: &[u8]) -> Members {
         Format::TarZst => Packing::Zstd,
         _ => Packing::None,
     };
-    let mut tar = TarReader::new(archive, packing, &Limits::default()).expect("a tar");
+    let mut tar = TarReader::new(archive, packing, &limits()).expect("a tar");
     let mut members = Members::new();
     while let Some(entry) = tar.next_entry().expect("its entries") {
         let (name, mode) = (text(entry.name()), mode(entry.kind()));

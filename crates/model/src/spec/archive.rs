@@ -76,6 +76,10 @@ pub struct ArchiveOptions {
     pub paths: Vec<String>,
     /// Whether a clone of the ref lies in `.git`.
     pub include_git: bool,
+    /// Whether the pointers of git-lfs are replaced by what they stand for.
+    pub lfs: bool,
+    /// Whether the content of submodules lies at their paths.
+    pub submodules: bool,
 }
 
 impl ArchiveOptions {

@@ -87,13 +87,15 @@ fn what_is_stored_comes_back_and_equal_settings_have_equal_digests() {
         export_ignore: true,
         paths: vec!["src/**".to_owned()],
         include_git: true,
+        lfs: true,
+        submodules: true,
     };
     let (text_of_other, digest_of_other) = other.to_stored();
     assert_eq!(serde_json::from_str::<ProjectSpec>(&text_of_other).unwrap(), other);
     assert_ne!(digest_of_other, digest);
     assert!(
         text_of_other.contains(
-            r#""options":{"attributes":"git","export_ignore":true,"paths":["src/**"],"include_git":true}"#
+            r#""options":{"attributes":"git","export_ignore":true,"paths":["src/**"],"include_git":true,"lfs":true,"submodules":true}"#
         ),
         "{text_of_other}"
     );

@@ -12,7 +12,16 @@ pub(super) fn read(section: &mut Section<'_>) -> Option<ArchiveOptions> {
     let export_ignore = flag(section, "export_ignore");
     let paths = section.get("paths").map_or(Some(Vec::new()), |field| read_paths(&field));
     let include_git = read_include_git(section, export_ignore);
-    Some(ArchiveOptions { attributes: attributes?, export_ignore, paths: paths?, include_git: include_git? })
+    let lfs = flag(section, "lfs");
+    let submodules = flag(section, "submodules");
+    Some(ArchiveOptions {
+        attributes: attributes?,
+        export_ignore,
+        paths: paths?,
+        include_git: include_git?,
+        lfs,
+        submodules,
+    })
 }
 
 fn read_include_git(section: &mut Section<'_>, export_ignore: bool) -> Option<bool> {

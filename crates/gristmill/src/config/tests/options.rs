@@ -21,6 +21,8 @@ fn each_option_is_off_unless_it_is_asked_for() {
     assert_eq!(options("export_ignore = true"), ArchiveOptions { export_ignore: true, ..none.clone() });
     let paths = vec!["src/**".to_owned(), "!**/*.md".to_owned()];
     assert_eq!(options("paths = [\"src/**\", \"!**/*.md\"]"), ArchiveOptions { paths, ..none.clone() });
+    assert_eq!(options("lfs = true"), ArchiveOptions { lfs: true, ..none.clone() });
+    assert_eq!(options("submodules = true"), ArchiveOptions { submodules: true, ..none.clone() });
     let include_git = ArchiveOptions { include_git: true, ..none };
     assert_eq!(options("include_git = true\nformat = \"tar\"\nexport_ignore = false"), include_git);
 }
@@ -44,6 +46,8 @@ fn what_is_no_option_is_refused_with_what_is() {
             "include_git = true\nexport_ignore = true",
             "`include_git` brings everything that `export_ignore` leaves out, and git would call it deleted; use one of them",
         ),
+        ("lfs = \"yes\"", "`lfs` is \"yes\"; expected true or false"),
+        ("submodules = 1", "`submodules` is 1; expected true or false"),
         ("include_git = 1", "`include_git` is 1; expected true or false"),
         ("export_ignore = 1", "`export_ignore` is 1; expected true or false"),
     ] {

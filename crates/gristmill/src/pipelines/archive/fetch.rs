@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use gristmill_db::job::Finish;
-use gristmill_git::{CommitInfo, FetchLimits, GitError, Mirror, ObjectError, Objects, Wanted};
+use gristmill_git::{CommitInfo, FetchLimits, GitError, Mirror, ObjectError, Objects, Remote, Wanted};
 use gristmill_model::{ArchiveOptions, Attributes, CommitId, Timestamp, TreeId};
 use serde::{Deserialize, Serialize};
 
@@ -14,7 +14,7 @@ use crate::reach::{Asks, ReachError};
 use crate::worker::step::{Ending, Step, StepError, Subject, ending};
 
 /// How long a fetch waits for others that work on the mirror, before it gives its place up.
-const LOCK_WAIT_MAX: Duration = Duration::from_millis(500);
+pub(super) const LOCK_WAIT_MAX: Duration = Duration::from_millis(500);
 
 /// What the step learnt.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -64,7 +64,7 @@ fn learn(
     let by_commit = match options.attributes {
         _ if options.include_git => true,
         Attributes::Raw => false,
-        Attributes::Git => members::tells_of_commit(&members::list(objects, info.tree, options, None)?),
+        Attributes::Git => members::tells_of_commit(&members::list(0, objects, info.tree, options, None)?),
     };
     Ok((info, by_commit))
 }
@@ -74,15 +74,9 @@ pub(super) async fn bring(
     step: &Step,
     subject: &Subject,
 ) -> Result<(Mirror, gristmill_git::Fetched), StepError> {
-    let live = step.app.live();
     let mirror = mirror(&step.app, subject.run.project).await?;
     let wanted = Wanted { git_ref: Some(subject.run.git_ref.clone()), commit: subject.run.commit };
-    let limits = FetchLimits {
-        time_max: Duration::from_secs(live.config.worker.git_timeout_seconds.unsigned_abs()),
-        lock_wait_max: LOCK_WAIT_MAX,
-        mirror_bytes_max: live.config.worker.repository_bytes_max,
-    };
-    let (into, wanted) = (&mirror, &wanted);
+    let (into, wanted, limits) = (&mirror, &wanted, limits(step));
     let fetched = step.app.reach(subject.run.project, &subject.spec, Asks::IfNeeded, |remote| async move {
         into.fetch(&remote, wanted, limits).await
     });
@@ -93,8 +87,27 @@ pub(super) async fn bring(
             Err(StepError::NotNow { reason: "the project's mirror is in use".to_owned() })
         }
         Err(ReachError::Git(error)) => Err(git_error(error)),
-        Err(error) => Err(StepError::when(error.is_transient(), error)),
+        Err(error) => Err(reach_error(error)),
     }
+}
+
+/// The bounds of one fetch.
+pub(super) fn limits(step: &Step) -> FetchLimits {
+    let worker = &step.app.live().config.worker;
+    FetchLimits {
+        time_max: Duration::from_secs(worker.git_timeout_seconds.unsigned_abs()),
+        lock_wait_max: LOCK_WAIT_MAX,
+        mirror_bytes_max: worker.repository_bytes_max,
+    }
+}
+
+/// Where the project is fetched from, with what lets us in.
+pub(super) async fn remote(step: &Step, subject: &Subject) -> Result<Remote, StepError> {
+    step.app.remote(subject.run.project, &subject.spec).await.map_err(reach_error)
+}
+
+fn reach_error(error: ReachError) -> StepError {
+    StepError::when(error.is_transient(), error)
 }
 
 /// Makes a mirror anew that lacks what it should have; the job's next attempt fetches into it.

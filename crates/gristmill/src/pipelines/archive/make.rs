@@ -8,16 +8,15 @@ use gristmill_archive::Format;
 use gristmill_db::job::{self, Finish};
 use gristmill_db::step::{self as steps, Begin};
 use gristmill_db::{artifact, blob, job as jobs};
-use gristmill_git::{CloneLimits, GitError, Mirror, OwnClone};
 use gristmill_model::Digest;
 use gristmill_storage::Blob;
 use serde::{Deserialize, Serialize};
 
+use super::assemble::{Assembly, assemble};
 use super::fetch::{self, Fetched};
-use super::source::{CommitText, Source, object_error};
+use super::recipe;
 use super::tar::tar_tree;
 use super::zip::{Previous, Zipped, zip_tree};
-use super::{members, recipe};
 use crate::fail;
 use crate::worker::step::{Ending, Step, StepError, Subject, ending};
 
@@ -124,55 +123,29 @@ async fn make(
     };
     // The commit was fetched by the job before; here again only where the mirror had to be made anew.
     let (mirror, _) = fetch::bring(step, subject).await?;
-    let objects = mirror.objects().map_err(fetch::git_error)?;
-    let own_git = own_git(step, subject, &mirror, fetched).await?;
+    let assembled = assemble(step, subject, &mirror, fetched).await;
+    let assembly = fetch::mend(&mirror, assembled).await?;
     let staged = step.app.storage.stage().await.map_err(storage_error)?;
-    let (fetched, this) = (fetched.clone(), step.clone());
-    let (options, git_ref) = (super::options(&subject.pipeline).clone(), subject.run.git_ref.clone());
+    let (this, mirrors) = (step.clone(), assembly.mirrors.clone());
     let bytes_max = step.app.live().config.worker.archive_bytes_max;
     let zipping = tokio::task::spawn_blocking(move || {
         let is_stopped = || this.is_stopped();
-        let commit = CommitText::read(&objects, fetched.commit, recipe::decoration(&git_ref));
-        let commit = Arc::new(commit.map_err(object_error)?);
-        let mut planned = members::list(&objects, fetched.tree, &options, Some(&commit))?;
-        planned.extend(own_git.iter().flat_map(members::of_clone));
-        let source = Source::new(objects);
+        let Assembly { source, planned, .. } = &assembly;
         match format {
-            Format::Zip => zip_tree(&source, &planned, previous.as_ref(), staged, bytes_max, &is_stopped),
-            _ => tar_tree(&source, &planned, format, staged, bytes_max, &is_stopped),
+            Format::Zip => zip_tree(source, planned, previous.as_ref(), staged, bytes_max, &is_stopped),
+            _ => tar_tree(source, planned, format, staged, bytes_max, &is_stopped),
         }
     });
-    let written = fetch::mend(&mirror, zipping.await.map_err(StepError::retry)?).await?;
+    let mut written = fetch::mend(&mirror, zipping.await.map_err(StepError::retry)?).await;
+    for mirror in &mirrors {
+        written = fetch::mend(mirror, written).await;
+    }
+    let written = written?;
     let archive = written.staged.commit().await.map_err(storage_error)?;
     fail::point("archive.stored");
     let index = step.app.storage.put_bytes(written.index).await.map_err(storage_error)?;
     keep(step, [archive, index]).await?;
     Ok(Zipped { archive, index, entries: written.entries, reused: written.reused })
-}
-
-/// The clone that goes along, where one is wanted.
-async fn own_git(
-    step: &Step,
-    subject: &Subject,
-    mirror: &Mirror,
-    fetched: &Fetched,
-) -> Result<Option<OwnClone>, StepError> {
-    if !super::options(&subject.pipeline).include_git {
-        return Ok(None);
-    }
-    let worker = &step.app.live().config.worker;
-    let limits = CloneLimits {
-        time_max: Duration::from_secs(worker.git_timeout_seconds.unsigned_abs()),
-        bytes_max: worker.archive_bytes_max,
-    };
-    let url = subject.spec.git.parse().map_err(StepError::fail)?;
-    let made = mirror.own_clone(&url, &subject.run.git_ref, fetched.commit, limits).await;
-    let made = made.map_err(|error| match error {
-        GitError::Damaged { .. } => StepError::Damaged { reason: error.to_string() },
-        GitError::Object(error) => fetch::object_error(&error),
-        error => fetch::git_error(error),
-    });
-    fetch::mend(mirror, made).await.map(Some)
 }
 
 /// Records the blobs: from then on the collector, which takes only what was recorded long ago, leaves them

@@ -7,11 +7,13 @@ use gristmill_archive::attributes::{Attributes as Rules, AttributesError, PathAt
 use gristmill_git::{Entry, ObjectError, Objects, OwnClone, WalkLimits};
 use gristmill_model::{ArchiveOptions, Attributes, TreeId};
 
-use super::source::{CommitText, Content, Conversion, Member, Planned, object_error};
+use super::source::{At, CommitText, Content, Conversion, Member, Planned, object_error};
 use crate::worker::step::StepError;
 
-/// The members of a tree, in git's order. `commit` is what `export-subst` tells of.
+/// The members of a tree, in git's order. `store` is what a [`super::source::Source`] knows the repository by, `commit`
+/// what `export-subst` tells of.
 pub(super) fn list(
+    store: usize,
     objects: &Objects,
     tree: TreeId,
     options: &ArchiveOptions,
@@ -20,7 +22,7 @@ pub(super) fn list(
     let asks = options.export_ignore || options.attributes == Attributes::Git;
     let entries = walk(objects, tree, asks)?;
     let rules = if asks { rules(objects, &entries)? } else { None };
-    let mut judge = Judge { rules, options, commit, ignored: None, known: HashMap::new() };
+    let mut judge = Judge { store, rules, options, commit, ignored: None, known: HashMap::new() };
     Ok(entries
         .into_iter()
         .filter_map(|(name, entry)| judge.member(&name, entry).map(|member| Planned { name, member }))
@@ -73,6 +75,7 @@ fn rule_file(path: &[u8], entry: &Entry) -> Option<gristmill_model::BlobId> {
 
 /// Decides over one path after the other, in git's order.
 struct Judge<'a> {
+    store: usize,
     rules: Option<Rules>,
     options: &'a ArchiveOptions,
     commit: Option<&'a Arc<CommitText>>,
@@ -97,13 +100,14 @@ impl Judge<'_> {
         match entry {
             Entry::Folder { .. } => None,
             Entry::Submodule { .. } => Some(Member::Folder),
-            Entry::Symlink { blob } => Some(Member::Symlink { blob }),
+            Entry::Symlink { blob } => Some(Member::Symlink(At { store: self.store, blob })),
             Entry::File { blob, executable } => {
+                let at = At { store: self.store, blob };
                 let changed = attributes
                     .filter(|found| self.options.attributes == Attributes::Git && found.is_changed());
                 let content = match changed {
-                    Some(attributes) => Content::Converted(blob, self.conversion(attributes)),
-                    None => Content::Blob(blob),
+                    Some(attributes) => Content::Converted(at, self.conversion(attributes)),
+                    None => Content::Blob(at),
                 };
                 Some(Member::File { content, executable })
             }

@@ -6,13 +6,18 @@
 //! tree; `archive` makes the zip or tar, once per tree, a zip taking over the members of the archive before;
 //! `publish` records the artifact and moves the name.
 
+mod assemble;
+mod download;
 pub mod fetch;
+mod large;
 pub mod make;
 mod members;
+mod outside;
 pub mod paths;
 pub mod publish;
 mod recipe;
 mod source;
+mod submodules;
 mod tar;
 mod zip;
 

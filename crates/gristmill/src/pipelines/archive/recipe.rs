@@ -9,7 +9,7 @@ use crate::worker::step::Subject;
 
 /// Everything but the source that decides over the bytes: the format and the options, with their versions.
 pub(super) fn recipe(format: Format, options: &ArchiveOptions) -> String {
-    let ArchiveOptions { attributes, export_ignore, paths: _, include_git } = options;
+    let ArchiveOptions { attributes, export_ignore, paths: _, include_git, lfs, submodules } = options;
     let mut recipe = format!("{format}/{}", format.version());
     if *attributes == Attributes::Git {
         recipe += &format!("+attributes/{CONVERSION_VERSION}");
@@ -17,8 +17,10 @@ pub(super) fn recipe(format: Format, options: &ArchiveOptions) -> String {
     if *export_ignore {
         recipe += "+export-ignore";
     }
-    if *include_git {
-        recipe += "+git";
+    for (is_on, name) in [(include_git, "+git"), (lfs, "+lfs"), (submodules, "+submodules")] {
+        if *is_on {
+            recipe += name;
+        }
     }
     recipe
 }
@@ -37,7 +39,8 @@ pub(super) fn step_key(subject: &Subject, fetched: &Fetched, recipe: &str) -> Di
         parts.extend([b"commit".as_slice(), fetched.commit.0.as_bytes(), git_ref.as_bytes()]);
     }
     let (project, url) = (subject.run.project.to_string(), &subject.spec.git);
-    if super::options(&subject.pipeline).include_git {
+    let options = super::options(&subject.pipeline);
+    if options.include_git || options.lfs || options.submodules {
         parts.extend([b"project".as_slice(), project.as_bytes(), url.as_bytes()]);
     }
     Digest::of_parts(parts)

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use gristmill_archive::attributes::{self, Commit, Eol, PathAttributes};
 use gristmill_archive::{FileMode, IN_MEMORY_MAX, WriteError};
-use gristmill_git::{ObjectError, Objects};
+use gristmill_git::{LfsObjects, LfsPointer, ObjectError, Objects};
 use gristmill_model::{BlobId, CommitId, Digest};
 
 use crate::worker::step::StepError;
@@ -38,10 +38,7 @@ pub(super) enum Member {
         executable: bool,
     },
     /// A symbolic link to what the blob says.
-    Symlink {
-        /// The target.
-        blob: BlobId,
-    },
+    Symlink(At),
     /// A folder without anything in it.
     Folder,
     /// A file of the repository's own `.git`. These come last.
@@ -53,7 +50,7 @@ impl Planned {
     pub(super) fn content(&self) -> Option<&Content> {
         match &self.member {
             Member::File { content, .. } | Member::OwnGit(content) => Some(content),
-            Member::Symlink { .. } | Member::Folder => None,
+            Member::Symlink(_) | Member::Folder => None,
         }
     }
 
@@ -66,12 +63,21 @@ impl Planned {
     }
 }
 
+/// A blob, and in which of a [`Source`]'s repositories it is.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct At {
+    pub(super) store: usize,
+    pub(super) blob: BlobId,
+}
+
 /// What a file's content follows from.
 pub(super) enum Content {
     /// A blob.
-    Blob(BlobId),
+    Blob(At),
     /// A blob, as git's attributes make it.
-    Converted(BlobId, Arc<Conversion>),
+    Converted(At, Arc<Conversion>),
+    /// What a pointer of git-lfs stands for.
+    Large(LfsPointer, Arc<LfsObjects>),
     /// A file of ours, and its length in bytes.
     Local(PathBuf, u64),
 }
@@ -109,10 +115,11 @@ impl Content {
     /// where it is never taken over.
     pub(super) fn member_key(&self) -> Option<Vec<u8>> {
         match self {
-            Content::Blob(blob) => Some([b"r", blob.0.as_bytes()].concat()),
-            Content::Converted(blob, conversion) => {
-                Some([b"c".as_slice(), conversion.digest(*blob).as_bytes()].concat())
+            Content::Blob(at) => Some([b"r", at.blob.0.as_bytes()].concat()),
+            Content::Converted(at, conversion) => {
+                Some([b"c".as_slice(), conversion.digest(at.blob).as_bytes()].concat())
             }
+            Content::Large(pointer, _) => Some([b"l".as_slice(), pointer.oid.as_bytes()].concat()),
             Content::Local(..) => None,
         }
     }
@@ -139,52 +146,59 @@ impl Conversion {
 }
 
 /// Reads contents. Clone one for each thread.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub(super) struct Source {
-    objects: Objects,
+    /// The project's own repository, then those of its submodules.
+    stores: Vec<Objects>,
 }
 
 impl Source {
-    pub(super) fn new(objects: Objects) -> Source {
-        Source { objects }
+    /// Adds a repository; what its blobs are asked for by.
+    pub(super) fn add(&mut self, objects: Objects) -> usize {
+        self.stores.push(objects);
+        self.stores.len() - 1
+    }
+
+    fn size(&self, at: At) -> Result<u64, StepError> {
+        self.stores[at.store].blob_size(at.blob).map_err(object_error)
+    }
+
+    /// Reads a blob into `buffer`, which is emptied first.
+    pub(super) fn blob(&self, at: At, buffer: &mut Vec<u8>) -> Result<(), StepError> {
+        self.stores[at.store].blob(at.blob, buffer).map_err(object_error)
     }
 
     /// Whether the content goes through [`Source::streamed`]: it is too large for memory.
     pub(super) fn is_large(&self, content: &Content) -> Result<bool, StepError> {
         match content {
-            Content::Blob(blob) => Ok(self.objects.blob_size(*blob).map_err(object_error)? > IN_MEMORY_MAX),
+            Content::Blob(at) => Ok(self.size(*at)? > IN_MEMORY_MAX),
             Content::Converted(..) => Ok(false),
+            Content::Large(pointer, _) => Ok(pointer.size > IN_MEMORY_MAX),
             Content::Local(_, size) => Ok(*size > IN_MEMORY_MAX),
         }
-    }
-
-    /// Reads the target of a symbolic link.
-    pub(super) fn target(&self, blob: BlobId, buffer: &mut Vec<u8>) -> Result<(), StepError> {
-        self.objects.blob(blob, buffer).map_err(object_error)
     }
 
     /// Reads a content into `buffer`, which is emptied first. The name is for errors.
     pub(super) fn read(&self, name: &[u8], content: &Content, buffer: &mut Vec<u8>) -> Result<(), StepError> {
         match content {
-            Content::Blob(blob) => self.objects.blob(*blob, buffer).map_err(object_error),
-            Content::Local(path, _) => {
+            Content::Blob(at) => self.blob(*at, buffer),
+            Content::Local(..) | Content::Large(..) => {
                 buffer.clear();
-                let read = File::open(path).and_then(|mut file| file.read_to_end(buffer));
-                read.map(drop).map_err(StepError::retry)
+                let (mut file, _) = open(content)?;
+                file.read_to_end(buffer).map(drop).map_err(StepError::retry)
             }
-            Content::Converted(blob, conversion) => {
+            Content::Converted(at, conversion) => {
                 let fault = |what: &dyn std::fmt::Display| {
                     StepError::fail(format!("{}: {what}; or use attributes = \"raw\"", shown(name)))
                 };
-                let bytes = self.objects.blob_size(*blob).map_err(object_error)?;
-                if bytes > CONVERTED_BYTES_MAX as u64 {
+                if self.size(*at)? > CONVERTED_BYTES_MAX as u64 {
                     let what = format!(
                         "git's attributes change it, and it is larger than {CONVERTED_BYTES_MAX} bytes"
                     );
                     return Err(fault(&what));
                 }
-                self.objects.blob(*blob, buffer).map_err(object_error)?;
-                convert(buffer, *blob, conversion).map_err(|error| fault(&error))
+                self.blob(*at, buffer)?;
+                convert(buffer, at.blob, conversion).map_err(|error| fault(&error))
             }
         }
     }
@@ -195,18 +209,15 @@ impl Source {
         content: &Content,
         write: impl FnOnce(u64, &mut dyn Read) -> Result<(), WriteError>,
     ) -> Result<u64, StepError> {
-        let blob = match content {
-            Content::Blob(blob) | Content::Converted(blob, _) => *blob,
-            Content::Local(path, size) => {
-                let mut file = File::open(path).map_err(StepError::retry)?;
-                write(*size, &mut file).map_err(write_error)?;
-                return Ok(*size);
-            }
+        let (Content::Blob(At { store, blob }) | Content::Converted(At { store, blob }, _)) = *content else {
+            let (mut file, size) = open(content)?;
+            write(size, &mut file).map_err(write_error)?;
+            return Ok(size);
         };
-        let size = self.objects.blob_size(blob).map_err(object_error)?;
+        let size = self.size(At { store, blob })?;
         let (mut reader, mut writer) = io::pipe().map_err(StepError::retry)?;
         std::thread::scope(|scope| {
-            let objects = self.objects.clone();
+            let objects = self.stores[store].clone();
             let copying = scope.spawn(move || objects.copy_blob(blob, &mut writer));
             let written = write(size, &mut reader);
             // Closed before the other end is waited for: after an error nobody reads it empty.
@@ -215,6 +226,19 @@ impl Source {
             written.map_err(write_error)?;
             copied.map_err(object_error)
         })
+    }
+}
+
+/// A file that is no blob, and its length.
+fn open(content: &Content) -> Result<(File, u64), StepError> {
+    match content {
+        Content::Local(path, size) => Ok((File::open(path).map_err(StepError::retry)?, *size)),
+        Content::Large(pointer, objects) => {
+            let file = objects.open(pointer.oid).map_err(StepError::retry)?;
+            let file = file.ok_or_else(|| StepError::retry(format!("large file {} is gone", pointer.oid)))?;
+            Ok((file, pointer.size))
+        }
+        Content::Blob(_) | Content::Converted(..) => unreachable!("blobs are read from their repository"),
     }
 }
 

@@ -31,8 +31,8 @@ pub(super) fn tar_tree(
         }
         match &one.member {
             Member::Folder => tar.directory(&one.name).map_err(write_error)?,
-            Member::Symlink { blob } => {
-                source.target(*blob, &mut buffer)?;
+            Member::Symlink(at) => {
+                source.blob(*at, &mut buffer)?;
                 tar.symlink(&one.name, &buffer).map_err(write_error)?;
             }
             Member::File { content, .. } | Member::OwnGit(content) => {

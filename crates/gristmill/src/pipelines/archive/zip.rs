@@ -193,13 +193,13 @@ fn write(
         }
         match &one.member {
             Member::Folder => zip.directory(&one.name).map_err(write_error)?,
-            Member::Symlink { blob } => {
-                let target = match targets.get(blob) {
+            Member::Symlink(at) => {
+                let target = match targets.get(at) {
                     Some(target) => target,
                     None => {
                         let mut target = Vec::new();
-                        source.target(*blob, &mut target)?;
-                        targets.entry(*blob).or_insert(target)
+                        source.blob(*at, &mut target)?;
+                        targets.entry(*at).or_insert(target)
                     }
                 };
                 zip.symlink(&one.name, target).map_err(write_error)?;

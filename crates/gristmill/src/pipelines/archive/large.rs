@@ -1,0 +1,145 @@
+//! Large files of git-lfs: which files are pointers, and what they stand for.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use gristmill_git::{LfsLimits, LfsObjects, LfsPointer, ObjectError, Objects, Protocol};
+
+use super::assemble::{Part, git_error};
+use super::download::Server;
+use super::fetch::LOCK_WAIT_MAX;
+use super::outside::{self, Outside};
+use super::source::{At, Content, Member, Planned, object_error, shown};
+use crate::worker::step::{Step, StepError};
+
+/// The attribute's value in `.gitattributes` that a repository with large files has somewhere.
+const FILTER: &[u8] = b"filter=lfs";
+/// The most files that are pointers.
+const POINTERS_MAX: usize = 100_000;
+
+/// A pointer, and which of the planned members it is.
+pub(super) type Found = (usize, LfsPointer);
+
+/// The planned files that are pointers. They are told by their content alone, as git-lfs does it when it fetches. With
+/// `is_wanted` each must be whole; otherwise they are only counted, and only where a `.gitattributes` names the
+/// filter: looking at each small file of a large tree takes longer than archiving what changed in it.
+pub(super) fn pointers(
+    objects: &Objects,
+    planned: &mut [Planned],
+    is_wanted: bool,
+) -> Result<Vec<Found>, StepError> {
+    if !is_wanted && !names_filter(objects, planned)? {
+        return Ok(Vec::new());
+    }
+    let mut found = Vec::new();
+    for (number, one) in planned.iter().enumerate() {
+        let Some(at) = blob(one) else { continue };
+        match objects.lfs_pointer(at.blob) {
+            Ok(pointer) => found.extend(pointer.map(|pointer| (number, pointer))),
+            Err(ObjectError::Malformed { .. }) if !is_wanted => {}
+            Err(ObjectError::Malformed { why, .. }) => {
+                let name = shown(&one.name);
+                return Err(StepError::fail(format!("{name} begins like a pointer of git-lfs, but {why}")));
+            }
+            Err(error) => return Err(object_error(error)),
+        }
+        if found.len() > POINTERS_MAX {
+            return Err(StepError::fail(format!("more than {POINTERS_MAX} files are pointers of git-lfs")));
+        }
+    }
+    Ok(found)
+}
+
+fn blob(one: &Planned) -> Option<At> {
+    match one.content()? {
+        Content::Blob(at) | Content::Converted(at, _) => Some(*at),
+        Content::Large(..) | Content::Local(..) => None,
+    }
+}
+
+fn names_filter(objects: &Objects, planned: &[Planned]) -> Result<bool, StepError> {
+    let mut buffer = Vec::new();
+    for one in planned.iter().filter(|one| one.name.ends_with(b".gitattributes")) {
+        let Some(at) = blob(one) else { continue };
+        // Git reads no larger ones.
+        if objects.blob_size(at.blob).map_err(object_error)? > 100 << 20 {
+            continue;
+        }
+        objects.blob(at.blob, &mut buffer).map_err(object_error)?;
+        if buffer.windows(FILTER.len()).any(|window| window == FILTER) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Brings what the pointers stand for, and plans that in their place.
+pub(super) async fn bring(
+    step: &Step,
+    part: &Part<'_>,
+    planned: &mut [Planned],
+    found: Vec<Found>,
+) -> Result<(), StepError> {
+    if found.is_empty() {
+        return Ok(());
+    }
+    let worker = &step.app.live().config.worker;
+    let limits = LfsLimits {
+        time_max: Duration::from_secs(worker.git_timeout_seconds.unsigned_abs()),
+        lock_wait_max: LOCK_WAIT_MAX,
+        object_bytes_max: worker.archive_bytes_max,
+        bytes_max: worker.repository_bytes_max,
+        ..LfsLimits::default()
+    };
+    let pointers: Vec<LfsPointer> = found.iter().map(|(_, pointer)| *pointer).collect();
+    let (mut objects, missing) =
+        part.mirror.held_lfs(part.remote, &pointers, limits).await.map_err(git_error)?;
+    if !missing.is_empty() {
+        objects = match part.remote.url.protocol() {
+            Protocol::Https | Protocol::Http => {
+                download(step, part, missing).await?;
+                // All of them are here now: nobody is asked.
+                part.mirror.fetch_lfs(part.remote, &pointers, limits).await.map_err(git_error)?
+            }
+            _ => by_program(part, &pointers, limits).await?,
+        };
+    }
+    step.log.line(&format!("{} large files of git-lfs are here", objects.len()));
+    let objects = Arc::new(objects);
+    for (number, pointer) in found {
+        if let Member::File { content, .. } = &mut planned[number].member {
+            *content = Content::Large(pointer, objects.clone());
+        }
+    }
+    Ok(())
+}
+
+/// Asks the server ourselves.
+async fn download(step: &Step, part: &Part<'_>, missing: Vec<LfsPointer>) -> Result<(), StepError> {
+    let authorization = step.app.git.authorization(part.remote).await.map_err(git_error)?;
+    let (step, mirror, remote, whose) = (step.clone(), part.mirror.clone(), part.remote.clone(), part.whose);
+    let seconds = step.app.live().config.worker.git_timeout_seconds.unsigned_abs();
+    let bring = move || {
+        let (step, mirror, remote) = (&step, &mirror, &remote);
+        let (reach, time_max) = (outside::reach(), Duration::from_secs(seconds));
+        Server { step, mirror, remote, whose, authorization, reach, time_max }.bring(&missing)
+    };
+    tokio::task::spawn_blocking(bring).await.map_err(StepError::retry)?
+}
+
+/// By ssh, which git-lfs alone speaks. The server is the operator's own: others are not reached by ssh.
+async fn by_program(
+    part: &Part<'_>,
+    pointers: &[LfsPointer],
+    limits: LfsLimits,
+) -> Result<LfsObjects, StepError> {
+    let mirror = match part.outside {
+        Some(outside) => part.mirror.with_git(&outside.git),
+        None => part.mirror.clone(),
+    };
+    let brought = mirror.fetch_lfs(part.remote, pointers, limits).await;
+    brought.map_err(|error| match part.outside.and_then(Outside::refused) {
+        Some(refused) => StepError::fail(format!("{error}; {refused}")),
+        None => git_error(error),
+    })
+}
