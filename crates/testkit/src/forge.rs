@@ -10,7 +10,9 @@
 //! nothing of the program's own reading of it.
 
 mod archive;
+mod azure;
 mod bitbucket;
+mod bitbucket_server;
 mod cgi;
 mod clock;
 mod delivery;

@@ -1,7 +1,9 @@
 //! The fake forges behave as the forges' documentation says.
 
 mod api;
+mod azure;
 mod bitbucket;
+mod bitbucket_server;
 mod delivered;
 mod faults;
 mod gitea;
