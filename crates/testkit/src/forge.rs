@@ -249,6 +249,12 @@ impl FakeForge {
         self.inner.repository(full_name).keys
     }
 
+    /// Adds a deploy key that may only fetch, as a person does by clicking: kind and base64, with or without a comment.
+    pub fn add_key(&self, full_name: &str, title: &str, key: &str) {
+        let key = state::public_key(key).expect("a public key in OpenSSH's format");
+        self.inner.add_key(full_name, title, key, true);
+    }
+
     /// All statuses that were set in a repository, oldest first.
     pub fn statuses(&self, full_name: &str) -> Vec<CommitStatus> {
         self.inner.repository(full_name).statuses

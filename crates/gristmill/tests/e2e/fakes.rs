@@ -114,6 +114,28 @@ fn rule_5_releases_and_tests_are_told_by_the_families_that_have_them() {
     assert_eq!(probe, Err("a probe".to_owned()), "its test is not signed");
 }
 
+#[test]
+fn rule_1_system_hooks_and_signing_tokens_of_gitlab_are_verified_too() {
+    let forge = FakeForge::start(Family::Gitlab);
+    let repo = forge.create_bare("grp/sub/proj");
+    forge.add_system_hook("grp/sub/proj", "http://127.0.0.1:1/", SECRET);
+    let signing = "whsec_c2l4dGVlbiBieXRlcyBvciBtb3Jl";
+    forge.add_hook("grp/sub/proj", "http://127.0.0.1:1/", Some(signing));
+    let commit = repo.commit_unreferenced(&[], &Changes::new().file("a", "1"));
+    let made = forge.push("grp/sub/proj", MAIN, Some(&commit));
+    assert_eq!(made.iter().map(|one| one.event.as_str()).collect::<Vec<_>>(), ["System Hook", "Push Hook"]);
+    for (delivery, secret, other) in [
+        (&made[0], SECRET, "another secret, sixteen bytes"),
+        (&made[1], signing, "whsec_b3RoZXIgc2l4dGVlbiBieXRlcw=="),
+    ] {
+        let events = read(Family::Gitlab, secret, delivery).expect("verified");
+        let repository = events[0].repository.as_ref().expect("a repository");
+        assert_eq!((events[0].kind, repository.full_name.as_str()), (EventKind::Push, "grp/sub/proj"));
+        assert_eq!(repository.id, Some(forge.repository_id("grp/sub/proj").to_string()));
+        assert!(read(Family::Gitlab, other, delivery).is_err(), "{}", delivery.event);
+    }
+}
+
 /// The repository as payloads have it.
 fn repository(forge: &FakeForge, name: &str) -> String {
     let (owner, slug) = name.split_once('/').expect("an owner and a name");

@@ -60,7 +60,7 @@ impl Inner {
         let mut body = notice.body.clone();
         shape.stamp(&mut body, &id, hook);
         let mut delivery = Delivery {
-            event: notice.event.clone(),
+            event: hook.setting("event").as_str().unwrap_or(&notice.event).to_owned(),
             id,
             signature: String::new(),
             body: body.to_string().into_bytes(),
@@ -149,6 +149,15 @@ impl FakeForge {
     pub fn add_hook(&self, full_name: &str, url: &str, secret: Option<&str>) -> Hook {
         let events = self.inner.family.shape().all_events();
         let hook = self.inner.new_hook(url, secret, events);
+        self.inner.change(full_name, |repository| repository.hooks.push(hook.clone()));
+        hook
+    }
+
+    /// Adds a hook of GitLab's administrators, which gets the pushes of all repositories: here, of this one. Its
+    /// events are called otherwise.
+    pub fn add_system_hook(&self, full_name: &str, url: &str, secret: &str) -> Hook {
+        let mut hook = self.inner.new_hook(url, Some(secret), &["push_events", "tag_push_events"]);
+        hook.settings = json!({ "event": "System Hook" });
         self.inner.change(full_name, |repository| repository.hooks.push(hook.clone()));
         hook
     }

@@ -74,6 +74,7 @@ pub(super) fn push(about: &About, changes: &[Change]) -> Value {
         "notificationId": 1,
         "eventType": "git.push",
         "publisherId": "tfs",
+        "scope": "all",
         "message": message,
         "detailedMessage": message,
         "resource": {

@@ -179,6 +179,15 @@ fn of_hook(forge: &Arc<Inner>, call: &Call, repository: &Repository, hook: &Hook
             forge.put_hook(&repository.full_name, &changed);
             Answer::json(200, &payload::hook(&about, &changed))
         }
+        (method @ ("GET" | "PATCH"), ["config"]) => {
+            let mut shown = hook.clone();
+            if method == "PATCH" {
+                let Some(config) = call.json() else { return failed(400, "Problems parsing JSON") };
+                shown = configured(hook, &config);
+                forge.put_hook(&repository.full_name, &shown);
+            }
+            Answer::json(200, &payload::hook(&about, &shown)["config"])
+        }
         ("POST", ["pings" | "tests"]) => {
             forge.try_hook(repository, hook);
             Answer::empty(204)
@@ -186,6 +195,22 @@ fn of_hook(forge: &Arc<Inner>, call: &Call, repository: &Repository, hook: &Hook
         (_, ["deliveries", rest @ ..]) => deliveries::answer(forge, call, repository, hook, rest),
         _ => failed(404, "Not Found"),
     }
+}
+
+/// Of a configuration by itself, what is left out stays.
+fn configured(hook: &Hook, config: &Value) -> Hook {
+    let mut hook = hook.clone();
+    hook.url = config["url"].as_str().unwrap_or(&hook.url).to_owned();
+    if let Some(secret) = config["secret"].as_str() {
+        hook.secret = (!secret.is_empty()).then(|| secret.to_owned());
+    }
+    if let Some(kind) = config["content_type"].as_str() {
+        hook.settings["content_type"] = kind.into();
+    }
+    if !config["insecure_ssl"].is_null() {
+        hook.settings["insecure_ssl"] = insecure_ssl(config).into();
+    }
+    hook
 }
 
 /// A `config` takes the place of the whole one before: without a secret in it, the hook has none.
