@@ -10,7 +10,9 @@
 //! nothing of the program's own reading of it.
 
 mod archive;
+mod azure;
 mod bitbucket;
+mod bitbucket_server;
 mod cgi;
 mod clock;
 mod delivery;
@@ -245,6 +247,12 @@ impl FakeForge {
     /// The deploy keys of a repository.
     pub fn keys(&self, full_name: &str) -> Vec<DeployKey> {
         self.inner.repository(full_name).keys
+    }
+
+    /// Adds a deploy key that may only fetch, as a person does by clicking: kind and base64, with or without a comment.
+    pub fn add_key(&self, full_name: &str, title: &str, key: &str) {
+        let key = state::public_key(key).expect("a public key in OpenSSH's format");
+        self.inner.add_key(full_name, title, key, true);
     }
 
     /// All statuses that were set in a repository, oldest first.

@@ -32,6 +32,10 @@ pub struct Delivery {
     pub(super) family: Family,
     pub(super) hook: u64,
     pub(super) hook_uuid: String,
+    /// Who logs in at the receiver, where a password is what proves the sender.
+    pub(super) user: String,
+    /// Headers that the hook's owner wants besides.
+    pub(super) extra: Vec<(String, String)>,
     /// When it was made, in seconds since 1970: signed with some schemes.
     pub(super) at_s: u64,
     /// The forge's own address.
@@ -111,6 +115,9 @@ impl Delivery {
             .into();
         let mut request = agent.post(url);
         for (name, value) in self.headers() {
+            request = request.header(name, value);
+        }
+        for (name, value) in &self.extra {
             request = request.header(name, value);
         }
         let mut response = request.send(&self.body[..]).map_err(|error| error.to_string())?;

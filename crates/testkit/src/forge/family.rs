@@ -9,7 +9,7 @@ use super::delivery::Delivery;
 use super::facts::Change;
 use super::http::{Answer, Call};
 use super::state::{Hook, Refusal, Repository};
-use super::{bitbucket, generic, gitea, github, gitlab};
+use super::{azure, bitbucket, bitbucket_server, generic, gitea, github, gitlab};
 
 /// A kind of forge.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -26,19 +26,25 @@ pub enum Family {
     Gogs,
     /// Bitbucket Cloud.
     Bitbucket,
+    /// Bitbucket Data Center.
+    BitbucketServer,
+    /// Azure DevOps.
+    AzureDevops,
     /// A git server without an API that sends a token in a header.
     Generic,
 }
 
 impl Family {
     /// All of them.
-    pub const ALL: [Family; 7] = [
+    pub const ALL: [Family; 9] = [
         Family::Github,
         Family::Gitlab,
         Family::Gitea,
         Family::Forgejo,
         Family::Gogs,
         Family::Bitbucket,
+        Family::BitbucketServer,
+        Family::AzureDevops,
         Family::Generic,
     ];
 
@@ -51,6 +57,8 @@ impl Family {
             Family::Forgejo => "forgejo",
             Family::Gogs => "gogs",
             Family::Bitbucket => "bitbucket",
+            Family::BitbucketServer => "bitbucket-server",
+            Family::AzureDevops => "azure-devops",
             Family::Generic => "generic",
         }
     }
@@ -63,6 +71,8 @@ impl Family {
             Family::Forgejo => &gitea::FORGEJO,
             Family::Gogs => &gitea::GOGS,
             Family::Bitbucket => &bitbucket::Bitbucket,
+            Family::BitbucketServer => &bitbucket_server::BitbucketServer,
+            Family::AzureDevops => &azure::Azure,
             Family::Generic => &generic::Generic,
         }
     }
@@ -210,7 +220,7 @@ pub(super) trait Shape: Sync {
 
 /// `/acme/shop.git/info/refs` is `acme/shop` and `/info/refs`; the ending may be missing.
 pub(super) fn split_git_path(path: &str) -> Option<(String, String)> {
-    let ends = ["/info/refs", "/git-upload-pack", "/git-receive-pack", "/HEAD"];
+    let ends = ["/info/refs", "/git-upload-pack", "/git-receive-pack"];
     let end = ends.into_iter().find(|end| path.ends_with(end))?;
     let name = path[..path.len() - end.len()].trim_start_matches('/');
     let name = name.strip_suffix(".git").unwrap_or(name);

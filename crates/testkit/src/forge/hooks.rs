@@ -60,7 +60,7 @@ impl Inner {
         let mut body = notice.body.clone();
         shape.stamp(&mut body, &id, hook);
         let mut delivery = Delivery {
-            event: notice.event.clone(),
+            event: hook.setting("event").as_str().unwrap_or(&notice.event).to_owned(),
             id,
             signature: String::new(),
             body: body.to_string().into_bytes(),
@@ -68,6 +68,8 @@ impl Inner {
             family: self.family,
             hook: hook.id,
             hook_uuid: hook.uuid.clone(),
+            user: hook.setting("user").as_str().unwrap_or("fixture").to_owned(),
+            extra: extra_headers(hook.setting("headers").as_str().unwrap_or_default()),
             at_s: clock::now_s(),
             instance: format!("http://{}", self.doors.web),
             ledger: Ledger::default(),
@@ -133,11 +135,29 @@ impl Inner {
     }
 }
 
+/// `Name: value`, a line each.
+fn extra_headers(lines: &str) -> Vec<(String, String)> {
+    let line = |line: &str| {
+        let (name, value) = line.split_once(':')?;
+        Some((name.trim().to_owned(), value.trim().to_owned()))
+    };
+    lines.lines().filter_map(line).collect()
+}
+
 impl FakeForge {
     /// Adds a webhook that asks for everything, as a person does by clicking.
     pub fn add_hook(&self, full_name: &str, url: &str, secret: Option<&str>) -> Hook {
         let events = self.inner.family.shape().all_events();
         let hook = self.inner.new_hook(url, secret, events);
+        self.inner.change(full_name, |repository| repository.hooks.push(hook.clone()));
+        hook
+    }
+
+    /// Adds a hook of GitLab's administrators, which gets the pushes of all repositories: here, of this one. Its
+    /// events are called otherwise.
+    pub fn add_system_hook(&self, full_name: &str, url: &str, secret: &str) -> Hook {
+        let mut hook = self.inner.new_hook(url, Some(secret), &["push_events", "tag_push_events"]);
+        hook.settings = json!({ "event": "System Hook" });
         self.inner.change(full_name, |repository| repository.hooks.push(hook.clone()));
         hook
     }
@@ -151,6 +171,15 @@ impl FakeForge {
     /// The deliveries that requests to the API caused since this was last asked: pings of new hooks, redeliveries.
     pub fn take_outbox(&self) -> Vec<Delivery> {
         std::mem::take(&mut self.inner.state().outbox)
+    }
+
+    /// The deliveries of a repository that nobody took so far, oldest first.
+    pub fn undelivered(&self, full_name: &str) -> Vec<Delivery> {
+        let hooks = self.inner.repository(full_name).hooks;
+        let mut failed: Vec<Attempt> = hooks.into_iter().flat_map(|hook| hook.attempts).collect();
+        failed.retain(|attempt| !attempt.is_delivered());
+        failed.sort_by_key(|attempt| attempt.id);
+        failed.into_iter().map(|attempt| attempt.delivery).collect()
     }
 
     /// Moves a ref to an object of the repository (or removes it, with `None`), and returns what the forge would

@@ -141,22 +141,18 @@ impl Target {
 
 fn target(forge: &Inner, door: Door, path: &str) -> Target {
     let shape = forge.family.shape();
-    let below = match door {
+    match door {
         Door::Downloads => return Target::Download,
-        Door::Api if shape.has_api_door() => Some(path),
-        Door::Api | Door::Web => {
-            let prefix = shape.api_prefix();
-            // An empty prefix is that of a forge whose API stands among its pages, or of one without.
-            path.strip_prefix(prefix).filter(|rest| !prefix.is_empty() && rest.starts_with('/'))
-        }
-    };
-    if let Some(path) = below {
-        return Target::Api(path.to_owned());
+        Door::Api if shape.has_api_door() => return Target::Api(path.to_owned()),
+        Door::Api | Door::Web => {}
     }
     if let Some((name, rest)) = shape.git_path(path) {
         return Target::Git(name, rest);
     }
-    if shape.is_download(path) { Target::Download } else { Target::Api(path.to_owned()) }
+    if shape.is_download(path) {
+        return Target::Download;
+    }
+    Target::Api(path.strip_prefix(shape.api_prefix()).unwrap_or("/").to_owned())
 }
 
 /// An error closes the connection without an answer.

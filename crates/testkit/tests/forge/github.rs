@@ -88,6 +88,10 @@ fn hooks_are_made_changed_listed_and_removed() {
     let changed = call(&forge, "PATCH", &path, Some(config));
     assert_eq!(changed.body["events"], json!(["push", "release", "create"]));
     assert_eq!(changed.body["config"]["secret"], Value::Null, "a config without a secret takes it away");
+    let rotated = json!({ "secret": "another" });
+    let config = call(&forge, "PATCH", &format!("{path}/config"), Some(rotated));
+    assert_eq!((config.status, &config.body["url"]), (200, &json!("http://127.0.0.1:1/b")));
+    assert_eq!(forge.hooks(NAME)[0].secret.as_deref(), Some("another"));
     assert_eq!(call(&forge, "DELETE", &path, None).status, 204);
     assert_eq!(call(&forge, "GET", &path, None).status, 404);
     let bad = call(&forge, "POST", "/repos/acme/shop/hooks", Some(hook("ftp://x")));

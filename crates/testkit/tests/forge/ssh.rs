@@ -18,6 +18,31 @@ fn key(file: &Path) -> String {
     std::fs::read_to_string(file.with_extension("pub")).expect("the public half").trim().to_owned()
 }
 
+/// How git calls ssh with this key, for this server.
+fn command(folder: &Path, known_host: &str) -> String {
+    std::fs::write(folder.join("known"), format!("{known_host}\n")).expect("written");
+    format!(
+        "ssh -F none -o BatchMode=yes -o IdentitiesOnly=yes -o StrictHostKeyChecking=yes -i {0}/key -o UserKnownHostsFile={0}/known",
+        folder.display()
+    )
+}
+
+#[test]
+fn every_family_has_its_own_paths() {
+    for family in Family::ALL {
+        let forge = FakeForge::start(family);
+        let Some(ssh) = forge.ssh("every_family_has_its_own_paths") else { return };
+        forge.create_bare(NAME).commit("main", &Changes::new());
+        let folder = tempfile::tempdir().expect("a folder");
+        forge.add_key(NAME, "ours", &key(&folder.path().join("key")));
+        let command = command(folder.path(), &ssh.known_host());
+        let env = [("GIT_SSH_COMMAND", command.as_str())];
+        let cloned =
+            git(&["clone", "--quiet", "--bare", &forge.ssh_url(NAME)], &folder.path().join("good"), &env);
+        assert!(cloned.status.success(), "{family:?} {}: {cloned:?}\n{}", forge.ssh_url(NAME), ssh.log());
+    }
+}
+
 #[test]
 fn a_deploy_key_fetches_its_repository_and_nothing_else() {
     let forge = FakeForge::start(Family::Github);
@@ -28,12 +53,7 @@ fn a_deploy_key_fetches_its_repository_and_nothing_else() {
     let folder = tempfile::tempdir().expect("a folder");
     let at = |name: &str| folder.path().join(name);
     let public = key(&at("key"));
-    std::fs::write(at("known"), format!("{}\n", ssh.known_host())).expect("written");
-    let command = format!(
-        "ssh -F none -o BatchMode=yes -o IdentitiesOnly=yes -o StrictHostKeyChecking=yes -i {} -o UserKnownHostsFile={}",
-        at("key").display(),
-        at("known").display()
-    );
+    let command = command(folder.path(), &ssh.known_host());
     let env = [("GIT_SSH_COMMAND", command.as_str())];
     let fetch =
         |name: &str, into: &str| git(&["clone", "--quiet", "--bare", &forge.ssh_url(name)], &at(into), &env);

@@ -17,6 +17,10 @@ pub(super) fn links(about: &About, below: &str) -> Value {
     })
 }
 
+fn api_link(about: &About, below: &str) -> Value {
+    json!({ "href": format!("{}/repositories/{}{below}", about.api, about.full_name) })
+}
+
 /// A repository's UUID, in braces as everywhere.
 pub(super) fn repository_uuid(about: &About) -> String {
     format!("{{{}}}", uuid(&format!("repository {}", about.id)))
@@ -29,18 +33,26 @@ fn person(about: &About) -> Value {
         "display_name": "Fixture",
         "account_id": "557058:fixture",
         "uuid": format!("{{{}}}", uuid("fixture")),
-        "links": { "self": { "href": format!("{}/users/fixture", about.api) } },
+        "links": {
+            "self": { "href": format!("{}/users/fixture", about.api) },
+            "html": { "href": format!("{}/fixture", about.web) },
+            "avatar": { "href": format!("{}/fixture.png", about.web) },
+        },
     })
 }
 
 pub(super) fn commit(about: &About, commit: &Commit) -> Value {
+    let parent = |id: &String| json!({ "type": "commit", "hash": id, "links": links(about, &format!("/commit/{id}")) });
+    let mut author = person(about);
+    author["type"] = "author".into();
+    author["raw"] = format!("{} <{}>", commit.author.0, commit.author.1).into();
     json!({
         "type": "commit",
         "hash": commit.id,
         "message": format!("{}\n", commit.message),
         "date": commit.time,
-        "author": { "type": "author", "raw": format!("{} <{}>", commit.author.0, commit.author.1) },
-        "parents": commit.parents.iter().map(|id| json!({ "type": "commit", "hash": id })).collect::<Vec<_>>(),
+        "author": author,
+        "parents": commit.parents.iter().map(parent).collect::<Vec<_>>(),
         "links": links(about, &format!("/commit/{}", commit.id)),
     })
 }
@@ -49,11 +61,13 @@ pub(super) fn commit(about: &About, commit: &Commit) -> Value {
 fn side(about: &About, change: &Change, target: Option<&Commit>) -> Value {
     let Some(target) = target else { return Value::Null };
     let kind = if change.is_tag() { "tag" } else { "branch" };
+    let mut ref_links = links(about, &format!("/{kind}/{}", change.short_ref()));
+    ref_links["commits"] = api_link(about, &format!("/commits/{}", change.short_ref()));
     json!({
         "type": kind,
         "name": change.short_ref(),
         "target": commit(about, target),
-        "links": links(about, &format!("/{kind}/{}", change.short_ref())),
+        "links": ref_links,
     })
 }
 
@@ -69,7 +83,11 @@ pub(super) fn push(about: &About, changes: &[Change]) -> Value {
             "forced": change.is_forced,
             "truncated": change.commits.len() > COMMITS_MAX,
             "commits": commits,
-            "links": links(about, "/branches/compare"),
+            "links": {
+                "html": { "href": format!("{}/{}/branches/compare", about.web, about.full_name) },
+                "diff": api_link(about, "/diff"),
+                "commits": api_link(about, "/commits"),
+            },
         })
     };
     json!({
@@ -86,6 +104,7 @@ pub(super) fn repository(about: &About) -> Value {
     ]);
     let mut links = links(about, "");
     links["clone"] = clone;
+    links["avatar"] = json!({ "href": format!("{}/{}.png", about.web, about.full_name) });
     json!({
         "type": "repository",
         "uuid": repository_uuid(about),

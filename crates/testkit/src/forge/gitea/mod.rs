@@ -118,7 +118,8 @@ impl Shape for Gitea {
         &["push", "create", "delete", "release"]
     }
 
-    /// A branch that is made comes as `create` and `push`; one that is deleted as `delete` alone; a tag as `push` too.
+    /// A branch that is made comes as `create` and `push`; one that is deleted as `delete` alone; a tag as `push` too,
+    /// but for Gogs.
     fn pushed(&self, about: &About, changes: &[Change]) -> Vec<Notice> {
         let mut notices = Vec::new();
         for change in changes {
@@ -127,7 +128,8 @@ impl Shape for Gitea {
             if change.before.is_none() && !change.is_tag() {
                 notices.push(create());
             }
-            if !is_gone || (change.is_tag() && !self.is_gogs()) {
+            let is_pushed = if change.is_tag() { !self.is_gogs() } else { !is_gone };
+            if is_pushed {
                 notices.push(Notice::new("push", "push", payload::push(self, about, change)));
             }
             if change.before.is_none() && change.is_tag() {

@@ -14,6 +14,18 @@ const NO_TIME: &str = "0001-01-01T00:00:00Z";
 
 const TIME: &str = "2023-11-14T22:13:20Z";
 
+/// Fields of Gitea's repositories that are true here.
+const FLAGS: &[&str] = &[
+    "has_issues",
+    "has_wiki",
+    "has_pull_requests",
+    "has_projects",
+    "allow_merge_commits",
+    "allow_rebase",
+    "allow_rebase_explicit",
+    "allow_squash_merge",
+];
+
 pub(super) fn user(about: &About, login: &str, id: u64) -> Value {
     json!({
         "id": id,
@@ -74,6 +86,19 @@ pub(super) fn repository(of: &Gitea, about: &About) -> Value {
         value["open_pr_counter"] = 0.into();
         value["release_counter"] = 0.into();
         value["internal"] = false.into();
+        for flag in FLAGS {
+            value[*flag] = true.into();
+        }
+        value["ignore_whitespace_conflicts"] = false.into();
+        value["internal_tracker"] = json!({
+            "enable_time_tracker": true,
+            "allow_only_contributors_to_track_time": true,
+            "enable_issue_dependencies": true,
+        });
+        value["default_merge_style"] = "merge".into();
+        value["avatar_url"] = "".into();
+        value["mirror_updated"] = NO_TIME.into();
+        value["repo_transfer"] = Value::Null;
         value["mirror_interval"] = "".into();
         value["object_format_name"] = "sha1".into();
         value["url"] = format!("{}/repos/{}", about.api, about.full_name).into();

@@ -1,9 +1,11 @@
 //! GitHub and GitHub Enterprise Server, by <https://docs.github.com/en/rest> and
 //! <https://docs.github.com/en/webhooks>.
 
+mod content;
 mod deliveries;
 mod payload;
 mod routes;
+mod statuses;
 
 use std::sync::Arc;
 
@@ -40,7 +42,7 @@ impl Shape for Github {
     }
 
     fn download(&self, forge: &Arc<Inner>, call: &Call) -> Answer {
-        routes::codeload(forge, call)
+        content::codeload(forge, call)
     }
 
     fn token(&self, call: &Call) -> Option<String> {

@@ -38,11 +38,15 @@ pub(super) fn push(about: &About, change: &Change) -> Value {
         }
     };
     let commits: Vec<Value> = change.commits.iter().map(|(one, files)| commit(about, one, files)).collect();
+    // Here alone these are seconds since 1970.
+    let mut repository = repository(about);
+    repository["created_at"] = FIRST_COMMIT_S.into();
+    repository["pushed_at"] = FIRST_COMMIT_S.into();
     json!({
         "ref": change.git_ref,
         "before": change.before_or_zeros(),
         "after": change.after_or_zeros(),
-        "repository": repository(about),
+        "repository": repository,
         "pusher": { "name": "fixture", "email": "fixture@example.org" },
         "sender": user("fixture", OWNER_ID + 1, &about.web),
         "created": change.before.is_none(),
@@ -262,9 +266,9 @@ pub(super) fn repository(about: &About) -> Value {
         "description": "A fixture",
         "fork": false,
         "url": api,
-        "created_at": FIRST_COMMIT_S,
+        "created_at": rfc3339(FIRST_COMMIT_S),
         "updated_at": "2023-11-14T22:13:20Z",
-        "pushed_at": FIRST_COMMIT_S,
+        "pushed_at": rfc3339(FIRST_COMMIT_S),
         "git_url": format!("git:{}", &about.clone_url["http:".len()..]),
         "ssh_url": about.ssh_url,
         "clone_url": about.clone_url,

@@ -1,22 +1,18 @@
-//! GitHub's API: <https://docs.github.com/en/rest/repos>, `/webhooks`, `/deploy-keys`, `/commits/statuses`.
+//! GitHub's API: <https://docs.github.com/en/rest/repos>, `/webhooks`, `/deploy-keys`.
 
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::super::clock::{now_s, rfc3339};
-use super::super::delivery::uuid;
-use super::super::facts::{Commit, refs, short_ref};
+use super::super::Inner;
+use super::super::clock::rfc3339;
 use super::super::family::{About, Shape as _};
 use super::super::http::{Answer, Call, Page};
-use super::super::state::{CommitStatus, DeployKey, Grant, Hook, Repository, public_key};
-use super::super::{Inner, archive};
-use super::{deliveries, failed, invalid, payload};
+use super::super::state::{DeployKey, Grant, Hook, Repository, public_key};
+use super::{content, deliveries, failed, invalid, payload, statuses};
 
 const PER_PAGE: usize = 30;
 const PER_PAGE_MAX: usize = 100;
-const DESCRIPTION_CHARS_MAX: usize = 140;
-const STATUSES_MAX: usize = 1_000;
 const HOOKS_PER_EVENT_MAX: usize = 20;
 
 pub(super) fn answer(forge: &Arc<Inner>, call: &Call) -> Answer {
@@ -100,21 +96,19 @@ fn of_repository(forge: &Arc<Inner>, call: &Call, repository: &Repository, parts
                 }
             }
         }
-        ("POST", ["statuses", commit]) => create_status(forge, call, repository, &about, commit),
+        ("POST", ["statuses", commit]) => statuses::create(forge, call, repository, &about, commit),
         ("GET", ["commits", name @ .., "statuses"]) => {
-            let Some(commit) = Commit::find(&repository.repo, &name.join("/")) else {
-                return failed(404, "Not Found");
-            };
-            let of = repository.statuses.iter().rev().filter(|status| status.commit == commit.id);
-            paged(call, of.map(|status| status_json(&about, status)).collect())
+            statuses::list(call, repository, &about, &name.join("/"))
         }
-        ("GET", [kind @ ("zipball" | "tarball"), name @ ..]) => redirect(forge, repository, kind, name),
-        ("GET", _) => read(call, repository, &about, parts),
+        ("GET", [kind @ ("zipball" | "tarball"), name @ ..]) => {
+            content::redirect(forge, repository, kind, name)
+        }
+        ("GET", _) => content::read(call, repository, &about, parts),
         _ => failed(404, "Not Found"),
     }
 }
 
-fn paged(call: &Call, all: Vec<Value>) -> Answer {
+pub(super) fn paged(call: &Call, all: Vec<Value>) -> Answer {
     let per_page = call.number("per_page", PER_PAGE, PER_PAGE_MAX);
     let page = Page::of(&all, call.number("page", 1, usize::MAX), per_page);
     let answer = Answer::json(200, &Value::from(page.items.to_vec()));
@@ -185,6 +179,15 @@ fn of_hook(forge: &Arc<Inner>, call: &Call, repository: &Repository, hook: &Hook
             forge.put_hook(&repository.full_name, &changed);
             Answer::json(200, &payload::hook(&about, &changed))
         }
+        (method @ ("GET" | "PATCH"), ["config"]) => {
+            let mut shown = hook.clone();
+            if method == "PATCH" {
+                let Some(config) = call.json() else { return failed(400, "Problems parsing JSON") };
+                shown = configured(hook, &config);
+                forge.put_hook(&repository.full_name, &shown);
+            }
+            Answer::json(200, &payload::hook(&about, &shown)["config"])
+        }
         ("POST", ["pings" | "tests"]) => {
             forge.try_hook(repository, hook);
             Answer::empty(204)
@@ -192,6 +195,22 @@ fn of_hook(forge: &Arc<Inner>, call: &Call, repository: &Repository, hook: &Hook
         (_, ["deliveries", rest @ ..]) => deliveries::answer(forge, call, repository, hook, rest),
         _ => failed(404, "Not Found"),
     }
+}
+
+/// Of a configuration by itself, what is left out stays.
+fn configured(hook: &Hook, config: &Value) -> Hook {
+    let mut hook = hook.clone();
+    hook.url = config["url"].as_str().unwrap_or(&hook.url).to_owned();
+    if let Some(secret) = config["secret"].as_str() {
+        hook.secret = (!secret.is_empty()).then(|| secret.to_owned());
+    }
+    if let Some(kind) = config["content_type"].as_str() {
+        hook.settings["content_type"] = kind.into();
+    }
+    if !config["insecure_ssl"].is_null() {
+        hook.settings["insecure_ssl"] = insecure_ssl(config).into();
+    }
+    hook
 }
 
 /// A `config` takes the place of the whole one before: without a secret in it, the hook has none.
@@ -245,163 +264,4 @@ fn create_key(forge: &Inner, call: &Call, repository: &Repository, about: &About
     let is_read_only = body["read_only"].as_bool().unwrap_or(false);
     let key = forge.add_key(&repository.full_name, title, key, is_read_only);
     Answer::json(201, &key_json(about, &key))
-}
-
-fn status_json(about: &About, status: &CommitStatus) -> Value {
-    let none_if_empty = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-    json!({
-        "url": format!("{}/repos/{}/statuses/{}", about.api, about.full_name, status.commit),
-        "id": status.id,
-        "state": status.state,
-        "description": none_if_empty(&status.description),
-        "target_url": none_if_empty(&status.url),
-        "context": status.context,
-        "created_at": rfc3339(status.created_s),
-        "updated_at": rfc3339(status.created_s),
-        "creator": payload::user("fixture", 501_000_002, &about.web),
-    })
-}
-
-fn create_status(forge: &Inner, call: &Call, repository: &Repository, about: &About, commit: &str) -> Answer {
-    let Some(body) = call.json() else { return failed(400, "Problems parsing JSON") };
-    let text = |field: &str| body[field].as_str().unwrap_or_default().to_owned();
-    let custom = |field: &str, message: &str| {
-        invalid(json!({ "resource": "Status", "code": "custom", "field": field, "message": message }))
-    };
-    if !["error", "failure", "pending", "success"].contains(&text("state").as_str()) {
-        return custom("state", "state is not included in the list");
-    }
-    if text("description").chars().count() > DESCRIPTION_CHARS_MAX {
-        return custom("description", "description is too long (maximum is 140 characters)");
-    }
-    let is_id = commit.len() == 40 && commit.bytes().all(|byte| byte.is_ascii_hexdigit());
-    if !is_id || Commit::find(&repository.repo, commit).is_none_or(|found| found.id != commit) {
-        return failed(422, &format!("No commit found for SHA: {commit}"));
-    }
-    let context = body["context"].as_str().unwrap_or("default").to_owned();
-    let is_same = |status: &&CommitStatus| status.commit == commit && status.context == context;
-    if repository.statuses.iter().filter(is_same).count() >= STATUSES_MAX {
-        return custom("base", "This SHA and context has reached the maximum number of statuses.");
-    }
-    let status = CommitStatus {
-        id: forge.new_id(),
-        commit: commit.to_owned(),
-        state: text("state"),
-        context,
-        description: text("description"),
-        url: text("target_url"),
-        created_s: now_s(),
-    };
-    forge.change(&repository.full_name, |repository| repository.statuses.push(status.clone()));
-    Answer::json(201, &status_json(about, &status))
-}
-
-/// What lets anybody with the address download from a private repository, for a while.
-fn download_token(forge: &Inner, repository: &Repository) -> String {
-    uuid(&format!("download {} of {}", repository.id, forge.doors.downloads)).replace('-', "").to_uppercase()
-}
-
-fn redirect(forge: &Inner, repository: &Repository, kind: &str, name: &[&str]) -> Answer {
-    let asked = if name.is_empty() { "HEAD".to_owned() } else { name.join("/") };
-    if Commit::find(&repository.repo, &asked).is_none() {
-        return failed(404, "Not Found");
-    }
-    let format = if kind == "zipball" { "legacy.zip" } else { "legacy.tar.gz" };
-    let door = forge.doors.downloads;
-    let mut location = format!("http://{door}/{}/{format}/{asked}", repository.full_name);
-    if forge.state().is_private {
-        location.push_str(&format!("?token={}", download_token(forge, repository)));
-    }
-    Answer::redirect(302, location)
-}
-
-/// The server of the downloads: it knows no tokens but those in its addresses.
-pub(super) fn codeload(forge: &Inner, call: &Call) -> Answer {
-    let (method, parts) = call.route();
-    let ("GET" | "HEAD", [owner, name, format @ ("legacy.zip" | "legacy.tar.gz"), asked @ ..]) =
-        (method, parts.as_slice())
-    else {
-        return Answer::text(404, "404: Not Found");
-    };
-    let repository = forge.state().repositories.get(&format!("{owner}/{name}")).cloned();
-    let Some(repository) = repository else { return Answer::text(404, "404: Not Found") };
-    let is_private = forge.state().is_private;
-    if is_private && call.query("token") != Some(download_token(forge, &repository).as_str()) {
-        return Answer::text(404, "404: Not Found");
-    }
-    let Some(commit) = Commit::find(&repository.repo, &asked.join("/")) else {
-        return Answer::text(404, "404: Not Found");
-    };
-    let folder = format!("{owner}-{name}-{}", &commit.id[..7]);
-    let ending = format.trim_start_matches("legacy.");
-    archive::answer(&repository.repo, &commit.id, ending, &folder, &format!("{folder}.{ending}"))
-}
-
-fn read(call: &Call, repository: &Repository, about: &About, parts: &[&str]) -> Answer {
-    let repo = &repository.repo;
-    let api = format!("{}/repos/{}", about.api, about.full_name);
-    let at = |id: &str| json!({ "sha": id, "url": format!("{api}/commits/{id}") });
-    let git_ref = |line: &super::super::facts::RefLine| {
-        let object = json!({ "sha": line.object, "type": line.kind, "url": format!("{api}/git/{}s/{}", line.kind, line.object) });
-        json!({ "ref": line.name, "node_id": "", "url": format!("{api}/git/{}", line.name), "object": object })
-    };
-    let found =
-        |value: Option<Value>| value.map_or(failed(404, "Not Found"), |value| Answer::json(200, &value));
-    match parts {
-        ["branches"] => {
-            let all = refs(repo, "refs/heads/").into_iter();
-            let shown = |line: super::super::facts::RefLine| json!({ "name": short_ref(&line.name), "commit": at(&line.commit), "protected": false });
-            paged(call, all.map(shown).collect())
-        }
-        ["branches", name @ ..] => {
-            let name = name.join("/");
-            let commit = Commit::find(repo, &format!("refs/heads/{name}"));
-            found(commit.map(
-                |commit| json!({ "name": name, "commit": commit_json(&api, &commit), "protected": false }),
-            ))
-        }
-        ["tags"] => {
-            let all = refs(repo, "refs/tags/").into_iter();
-            let shown = |line: super::super::facts::RefLine| json!({ "name": short_ref(&line.name), "commit": at(&line.commit), "zipball_url": format!("{api}/zipball/{}", line.name), "tarball_url": format!("{api}/tarball/{}", line.name), "node_id": "" });
-            paged(call, all.map(shown).collect())
-        }
-        ["git", "matching-refs", name @ ..] => {
-            let prefix = format!("refs/{}", name.join("/"));
-            let all = refs(repo, "refs/");
-            paged(call, all.iter().filter(|line| line.name.starts_with(&prefix)).map(git_ref).collect())
-        }
-        ["git", "ref", name @ ..] => {
-            let wanted = format!("refs/{}", name.join("/"));
-            found(refs(repo, &wanted).iter().find(|line| line.name == wanted).map(git_ref))
-        }
-        ["git", "commits", id] => found(Commit::find(repo, id).map(|commit| {
-            json!({
-                "sha": commit.id,
-                "tree": { "sha": commit.tree, "url": format!("{api}/git/trees/{}", commit.tree) },
-                "parents": commit.parents.iter().map(|id| at(id)).collect::<Vec<_>>(),
-                "message": commit.message,
-            })
-        })),
-        ["commits", name @ ..] if !name.is_empty() => match Commit::find(repo, &name.join("/")) {
-            Some(commit) => Answer::json(200, &commit_json(&api, &commit)),
-            None => failed(422, &format!("No commit found for SHA: {}", name.join("/"))),
-        },
-        _ => failed(404, "Not Found"),
-    }
-}
-
-fn commit_json(api: &str, commit: &Commit) -> Value {
-    let person =
-        |(name, email): &(String, String)| json!({ "name": name, "email": email, "date": commit.time });
-    json!({
-        "sha": commit.id,
-        "commit": {
-            "author": person(&commit.author),
-            "committer": person(&commit.committer),
-            "message": commit.message,
-            "tree": { "sha": commit.tree, "url": format!("{api}/git/trees/{}", commit.tree) },
-        },
-        "parents": commit.parents.iter().map(|id| json!({ "sha": id })).collect::<Vec<_>>(),
-        "url": format!("{api}/commits/{}", commit.id),
-    })
 }

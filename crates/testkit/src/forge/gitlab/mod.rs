@@ -7,7 +7,7 @@ mod routes;
 
 use std::sync::Arc;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::Inner;
 use super::delivery::{Delivery, read_basic, standard_webhooks, uuid};
@@ -82,6 +82,15 @@ impl Shape for Gitlab {
     fn released(&self, about: &About, tag: &str, action: &str, commit: Option<&str>) -> Option<Notice> {
         let body = payload::release(about, tag, action, commit);
         Some(Notice::new("Release Hook", "releases_events", body))
+    }
+
+    /// System hooks have no `object_kind`, but the event's name alone.
+    fn stamp(&self, body: &mut Value, _id: &str, hook: &Hook) {
+        if hook.setting("event") == "System Hook"
+            && let Some(body) = body.as_object_mut()
+        {
+            body.remove("object_kind");
+        }
     }
 
     fn sign(&self, secret: &str, delivery: &Delivery) -> String {

@@ -264,7 +264,6 @@ fn event_json(attempt: &Attempt) -> Value {
         "response_body": body,
         "execution_duration": 0.03,
         "response_status": status,
-        "created_at": rfc3339(attempt.at_s),
     })
 }
 
