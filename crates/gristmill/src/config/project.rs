@@ -39,17 +39,12 @@ pub(super) fn read(mut section: Section<'_>, folder: &Path, around: &Surrounding
     let git = git.and_then(|field| read_git(&field, allow_http, pattern.is_some()));
     let forge = section.get("forge").map_or(Some(Forge::Github), |field| read_forge(&field));
     let hook = read_hook(&mut section, forge);
-    let theirs = topic::repository(hook.topic.as_ref(), git.as_deref().unwrap_or_default())
-        .filter(|_| section.get("repository").is_none());
-    let repository = match &pattern {
-        Some(name) => theirs
-            .and_then(|text| text.parse().ok())
-            .or_else(|| read_repositories(&mut section, name, git.as_deref()))
-            .map(Repository::AllOf),
-        None => theirs
-            .and_then(|text| text.parse().ok())
-            .or_else(|| read_repository(&mut section, name.as_ref(), git.as_deref()))
-            .map(Repository::One),
+    let known = topic::repository(&mut section, hook.topic.as_ref(), git.as_deref());
+    let repository = match (&pattern, known) {
+        (Some(_), Some(known)) => known.parse().ok().map(Repository::AllOf),
+        (None, Some(known)) => known.parse().ok().map(Repository::One),
+        (Some(name), None) => read_repositories(&mut section, name, git.as_deref()).map(Repository::AllOf),
+        (None, None) => read_repository(&mut section, name.as_ref(), git.as_deref()).map(Repository::One),
     };
     let repository_id = section.get("repository_id").and_then(|field| {
         if pattern.is_some() {

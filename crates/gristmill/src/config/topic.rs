@@ -1,6 +1,7 @@
 //! `topic`: what a project of CodeCommit has instead of a secret.
 
 use gristmill_forge::{Forge, TopicArn};
+use gristmill_model::{PatternName, REPO_PLACEHOLDER, RepoPath};
 
 use super::reader::Section;
 
@@ -32,10 +33,22 @@ pub(super) fn read(section: &mut Section<'_>, forge: Option<Forge>) -> Option<To
 
 /// The repository's name in payloads, `<account>/<name>`, where the URL is one of CodeCommit's: the URL has no account,
 /// but the topic has one, nearly always the same. Where it is another, `repository` says so.
-pub(super) fn repository(topic: Option<&TopicArn>, git: &str) -> Option<String> {
+///
+/// `None` where the file says it, or this is no such name: then it is found as for every forge.
+pub(super) fn repository(
+    section: &mut Section<'_>,
+    topic: Option<&TopicArn>,
+    git: Option<&str>,
+) -> Option<String> {
+    if section.get("repository").is_some() {
+        return None;
+    }
+    let git = git?;
     let account = topic?.as_str().split(':').nth(4)?;
     let (_, name) = git.split_once("/v1/repos/")?;
     let is_theirs = git.strip_prefix("https://git-codecommit.").is_some() && !name.contains('/');
-    let name = if name == gristmill_model::REPO_PLACEHOLDER { "*" } else { name.trim_end_matches(".git") };
-    is_theirs.then(|| format!("{account}/{name}"))
+    let name = if name == REPO_PLACEHOLDER { "*" } else { name.trim_end_matches(".git") };
+    let found = format!("{account}/{name}");
+    let is_one = found.parse::<RepoPath>().is_ok() || found.parse::<PatternName>().is_ok();
+    (is_theirs && is_one).then_some(found)
 }
