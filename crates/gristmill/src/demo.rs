@@ -167,6 +167,7 @@ impl Demo {
             tag_key: None,
             secret_file: None,
             host_keys_file: None,
+            topic: None,
         };
         config::add_project(&file, &new, around)?;
         let (watch, config) = Watch::start(Some(&file), around.clone());

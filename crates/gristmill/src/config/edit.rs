@@ -32,6 +32,8 @@ pub struct NewProject {
     pub secret_file: Option<PathBuf>,
     /// A file with the keys of the ssh server, where they are not known.
     pub host_keys_file: Option<PathBuf>,
+    /// CodeCommit: the topic of SNS, instead of a secret.
+    pub topic: Option<String>,
 }
 
 /// What was added, and what the forge must be told.
@@ -41,8 +43,8 @@ pub struct Added {
     pub file: PathBuf,
     /// Whether the file is new.
     pub file_is_new: bool,
-    /// The file that holds the secret, which goes into the forge's "Secret" field.
-    pub secret_file: PathBuf,
+    /// The file that holds the secret, which goes into the forge's "Secret" field; with a topic there is none.
+    pub secret_file: Option<PathBuf>,
     /// Whether the secret was made now.
     pub secret_is_new: bool,
     /// The path of the payload URL, behind the server's own URL.
@@ -102,11 +104,12 @@ pub fn add_project(path: &Path, new: &NewProject, around: &Surroundings) -> Resu
     }
     std::fs::create_dir_all(&folder).map_err(|error| file_error(&folder, "cannot be made", error))?;
     let (secret_file, secret_is_new) = match &new.secret_file {
-        Some(file) => (around.folder.join(file), false),
-        None => make_secret(&folder, &new.name)?,
+        Some(file) => (Some(around.folder.join(file)), false),
+        None if new.topic.is_some() => (None, false),
+        None => make_secret(&folder, &new.name).map(|(file, is_new)| (Some(file), is_new))?,
     };
     let files = Paths {
-        secret: relative(&secret_file, &folder),
+        secret: secret_file.as_ref().map(|file| relative(file, &folder)),
         host_keys: new.host_keys_file.as_ref().map(|file| relative(&around.folder.join(file), &folder)),
     };
     let written = text(&path, &old, new, files).and_then(|text| {
@@ -114,9 +117,9 @@ pub fn add_project(path: &Path, new: &NewProject, around: &Surroundings) -> Resu
         replace(&path, &text).map_err(|error| file_error(&path, "cannot be written", error))?;
         Ok(config)
     });
-    if written.is_err() && secret_is_new {
+    if let (Err(_), true, Some(file)) = (&written, secret_is_new, &secret_file) {
         // Nobody knows the secret yet; it would only be in the way of the next try.
-        let _ = std::fs::remove_file(&secret_file);
+        let _ = std::fs::remove_file(file);
     }
     Ok(Added {
         file: path,
@@ -151,7 +154,7 @@ fn relative(path: &Path, folder: &Path) -> String {
 
 /// Files of the project, as they stand in the configuration.
 struct Paths {
-    secret: String,
+    secret: Option<String>,
     host_keys: Option<String>,
 }
 
@@ -172,7 +175,12 @@ fn text(path: &Path, old: &str, new: &NewProject, files: Paths) -> Result<String
     if let Some(repository) = &new.repository {
         project["repository"] = value(repository);
     }
-    project["secret"] = file_table(files.secret);
+    if let Some(topic) = &new.topic {
+        project["topic"] = value(topic);
+    }
+    if let Some(secret) = files.secret {
+        project["secret"] = file_table(secret);
+    }
     if let Some(host_keys) = files.host_keys {
         project["host_keys"] = file_table(host_keys);
     }

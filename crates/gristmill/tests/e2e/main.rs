@@ -6,6 +6,7 @@
 mod campaign;
 mod canary;
 mod cli;
+mod codecommit;
 mod content;
 mod control;
 mod crash;
