@@ -9,6 +9,7 @@ use anyhow::{Context, bail};
 use gristmill_db::{Db, DbError, project};
 use gristmill_git::{Git, GitOptions, Protocol, Remote, RemoteUrl};
 use gristmill_model::{BootId, Clock, PatternName, ProjectId, ProjectPattern, ProjectSpec};
+use gristmill_outgoing::Client;
 use gristmill_storage::{Storage, StorageUrl};
 
 use crate::clock::{SystemClock, system_random};
@@ -29,6 +30,8 @@ pub struct Inner {
     pub storage: Storage,
     /// The git program.
     pub git: Git,
+    /// Makes calls to other machines.
+    pub outgoing: Client,
     /// The logs of jobs.
     pub logs: Logs,
     /// Where mirrors are. A changed `data_dir` counts from the next start on, like the database's place.
@@ -74,10 +77,11 @@ impl App {
         let storage = Storage::open(&url)
             .with_context(|| format!("the storage {} cannot be opened", config.storage.as_str()))?;
         let git = open_git(&config, around)?;
+        let outgoing = Client::new(around.outgoing.clone())?;
         let logs = Logs::open(data.join("logs")).context("the folder of the logs cannot be made")?;
         let mirrors = data.join("mirrors");
         let live = RwLock::new(Arc::new(Live::new(config, &HashMap::new(), around)?));
-        Ok(App(Arc::new(Inner { db, storage, git, logs, mirrors, clock, boot, live })))
+        Ok(App(Arc::new(Inner { db, storage, git, outgoing, logs, mirrors, clock, boot, live })))
     }
 
     /// The configuration in force.

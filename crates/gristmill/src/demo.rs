@@ -166,6 +166,7 @@ impl Demo {
             key: None,
             tag_key: None,
             secret_file: None,
+            topic: None,
         };
         config::add_project(&file, &new, around)?;
         let (watch, config) = Watch::start(Some(&file), around.clone());

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use anyhow::Context;
-use gristmill_forge::{Check, Forge, Secret};
+use gristmill_forge::{Check, Forge, Secret, TopicArn};
 use gristmill_git::Credentials;
 use gristmill_model::{ProjectId, ProjectPattern, RepoPath, Timestamp};
 use ipnet::IpNet;
@@ -62,6 +62,11 @@ impl Hook {
         self.how.check(Check::new(self.forge, &self.secrets, now))
     }
 
+    /// The topic of SNS that it listens to, where it is one of CodeCommit.
+    pub fn topic(&self) -> Option<&TopicArn> {
+        self.how.topic.as_ref()
+    }
+
     /// The project, where this is the webhook of one project and of this repository.
     pub fn project_of(&self, forge: Forge, repository: &RepoPath) -> Option<ProjectId> {
         let Target::Project(id) = self.target else { return None };
@@ -78,7 +83,8 @@ impl Gate {
 
 impl HookSettings {
     fn check<'a>(&'a self, check: Check<'a>) -> Check<'a> {
-        Check { allow_sha1: self.allow_sha1, basic: self.basic, header: self.header.as_ref(), ..check }
+        let (header, topic_arn) = (self.header.as_ref(), self.topic.as_ref());
+        Check { allow_sha1: self.allow_sha1, basic: self.basic, header, topic_arn, ..check }
     }
 }
 
@@ -119,7 +125,7 @@ impl Live {
                     }
                 }
             }
-            if !secrets.is_empty() {
+            if !secrets.is_empty() || project.hook.topic.is_some() {
                 let (repository, how) = (project.spec.repository.clone(), project.hook.clone());
                 let allow_from = project.allow_from.clone();
                 hooks.insert(name, Hook { target, forge, repository, secrets, allow_from, how });

@@ -4,6 +4,7 @@ pub mod forge;
 pub mod repo;
 pub mod server;
 pub mod skip;
+pub mod sns;
 mod text;
 pub mod wire;
 
@@ -11,4 +12,5 @@ pub use forge::FakeGithub;
 pub use repo::TestRepo;
 pub use server::Server;
 pub use skip::skip;
+pub use sns::FakeSns;
 pub use wire::Wire;

@@ -48,7 +48,15 @@ fn fields(forge: Forge) -> (&'static str, &'static [(&'static str, &'static str)
             "At Azure DevOps, under Project settings > Service hooks > Create subscription > Web Hooks:",
             &[("Trigger", "code pushed"), ("URL", URL), ("Basic password", SECRET)],
         ),
-        Forge::Codecommit | Forge::Generic => (
+        Forge::Codecommit => (
+            "At Amazon SNS, under Topics > the topic > Create subscription:",
+            &[
+                ("Protocol", "HTTPS"),
+                ("Endpoint", URL),
+                ("Raw delivery", "off: the message is signed as a whole"),
+            ],
+        ),
+        Forge::Generic => (
             "What sends the webhook needs:",
             &[("URL", URL), ("X-Git-Token", SECRET), ("Method", "POST, with the body of a push")],
         ),
@@ -83,7 +91,9 @@ mod tests {
                 1,
                 "{forge}: {text}"
             );
-            assert_eq!(text.matches("the content of a.secret\n").count(), 1, "{forge}: {text}");
+            // What SNS sends is signed with a key of its own.
+            let secrets = usize::from(forge != Forge::Codecommit);
+            assert_eq!(text.matches("the content of a.secret\n").count(), secrets, "{forge}: {text}");
         }
         expect_test::expect![[r#"
             At GitLab, under Settings > Webhooks > Add new webhook:

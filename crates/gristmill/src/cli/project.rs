@@ -8,7 +8,7 @@ use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
 use gristmill_db::request::BuildRequest;
 use gristmill_db::{head, project as projects, run};
-use gristmill_forge::{Forge, parse_unverified};
+use gristmill_forge::{Forge, TopicArn, parse_unverified};
 use gristmill_model::{
     CommitId, Event, EventKind, GitRef, KeyFields, KeyTemplate, PipelineKind, ProjectName, ProjectSpec,
 };
@@ -84,6 +84,9 @@ pub(super) struct AddArgs {
     /// A file with the webhook's secret [default: one is made]
     #[arg(long, value_name = "FILE")]
     secret_file: Option<PathBuf>,
+    /// CodeCommit: the topic of SNS that tells of pushes, instead of a secret
+    #[arg(long, value_name = "ARN", conflicts_with = "secret_file", required_if_eq("forge", "codecommit"))]
+    topic: Option<TopicArn>,
 }
 
 #[derive(Args)]
@@ -125,13 +128,15 @@ fn add(context: &Context, args: AddArgs) -> anyhow::Result<()> {
         key: args.key,
         tag_key: args.tag_key,
         secret_file: args.secret_file,
+        topic: args.topic.map(|topic| topic.to_string()),
     };
     let added = config::add_project(&file, &new, &context.around)?;
     let server = &added.config.server;
     let base = server.public_url.clone().unwrap_or_else(|| format!("http://{}", server.listen));
     println!("{} is added to {}", new.name, added.file.display());
     println!();
-    let secret = format!("the content of {}", added.secret_file.display());
+    let secret = added.secret_file.map(|file| format!("the content of {}", file.display()));
+    let secret = secret.unwrap_or_default();
     print!("{}", clicks::told(args.forge, &format!("{base}{}", added.hook_path), &secret));
     if server.public_url.is_none() {
         println!();

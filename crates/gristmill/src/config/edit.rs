@@ -30,6 +30,8 @@ pub struct NewProject {
     pub tag_key: Option<String>,
     /// A file that holds the webhook's secret already; without one, a secret is made.
     pub secret_file: Option<PathBuf>,
+    /// CodeCommit: the topic of SNS, instead of a secret.
+    pub topic: Option<String>,
 }
 
 /// What was added, and what the forge must be told.
@@ -39,8 +41,8 @@ pub struct Added {
     pub file: PathBuf,
     /// Whether the file is new.
     pub file_is_new: bool,
-    /// The file that holds the secret, which goes into the forge's "Secret" field.
-    pub secret_file: PathBuf,
+    /// The file that holds the secret, which goes into the forge's "Secret" field; with a topic there is none.
+    pub secret_file: Option<PathBuf>,
     /// Whether the secret was made now.
     pub secret_is_new: bool,
     /// The path of the payload URL, behind the server's own URL.
@@ -100,17 +102,19 @@ pub fn add_project(path: &Path, new: &NewProject, around: &Surroundings) -> Resu
     }
     std::fs::create_dir_all(&folder).map_err(|error| file_error(&folder, "cannot be made", error))?;
     let (secret_file, secret_is_new) = match &new.secret_file {
-        Some(file) => (around.folder.join(file), false),
-        None => make_secret(&folder, &new.name)?,
+        Some(file) => (Some(around.folder.join(file)), false),
+        None if new.topic.is_some() => (None, false),
+        None => make_secret(&folder, &new.name).map(|(file, is_new)| (Some(file), is_new))?,
     };
-    let written = text(&path, &old, new, &relative(&secret_file, &folder)).and_then(|text| {
+    let secret = secret_file.as_ref().map(|file| relative(file, &folder));
+    let written = text(&path, &old, new, secret.as_deref()).and_then(|text| {
         let config = check(&path, text.clone(), around).map_err(AddError::After)?;
         replace(&path, &text).map_err(|error| file_error(&path, "cannot be written", error))?;
         Ok(config)
     });
-    if written.is_err() && secret_is_new {
+    if let (Err(_), true, Some(file)) = (&written, secret_is_new, &secret_file) {
         // Nobody knows the secret yet; it would only be in the way of the next try.
-        let _ = std::fs::remove_file(&secret_file);
+        let _ = std::fs::remove_file(file);
     }
     Ok(Added {
         file: path,
@@ -144,7 +148,7 @@ fn relative(path: &Path, folder: &Path) -> String {
 }
 
 /// The old text with the project at its end.
-fn text(path: &Path, old: &str, new: &NewProject, secret_file: &str) -> Result<String, AddError> {
+fn text(path: &Path, old: &str, new: &NewProject, secret_file: Option<&str>) -> Result<String, AddError> {
     let shape = || AddError::Shape(path.to_owned());
     let mut document: DocumentMut = old.parse().map_err(|_| shape())?;
     let mut project = Table::new();
@@ -154,9 +158,14 @@ fn text(path: &Path, old: &str, new: &NewProject, secret_file: &str) -> Result<S
     if let Some(repository) = &new.repository {
         project["repository"] = value(repository);
     }
-    let mut secret = InlineTable::new();
-    secret.insert("file", secret_file.into());
-    project["secret"] = value(secret);
+    if let Some(topic) = &new.topic {
+        project["topic"] = value(topic);
+    }
+    if let Some(file) = secret_file {
+        let mut secret = InlineTable::new();
+        secret.insert("file", file.into());
+        project["secret"] = value(secret);
+    }
     let mut pipelines = ArrayOfTables::new();
     pipelines.push(pipeline(new));
     project["pipeline"] = Item::ArrayOfTables(pipelines);

@@ -14,6 +14,7 @@ mod project;
 mod reader;
 mod secret;
 mod server;
+mod topic;
 mod units;
 mod url;
 mod validate;
@@ -26,8 +27,9 @@ use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use gristmill_forge::HeaderName;
+use gristmill_forge::{HeaderName, TopicArn};
 use gristmill_model::{ProjectPattern, ProjectSpec};
+use gristmill_outgoing::{Options, Reach};
 use ipnet::IpNet;
 
 pub use edit::{AddError, Added, NewProject, add_project};
@@ -43,6 +45,9 @@ use reader::{Section, SourceFile};
 pub const FILE_NAME: &str = "gristmill.toml";
 /// The variable that may name the configuration file.
 pub const FILE_VARIABLE: &str = "GRISTMILL_CONFIG";
+
+/// What other machines are told of who calls.
+const USER_AGENT: &str = concat!("gristmill/", env!("CARGO_PKG_VERSION"));
 
 /// Looks an environment variable up.
 pub type EnvLookup = dyn Fn(&str) -> Option<String> + Send + Sync;
@@ -60,6 +65,9 @@ pub struct Surroundings {
     pub cores: usize,
     /// Whether secrets must be there. A person who lists runs need not be able to read them.
     pub needs_secrets: bool,
+    /// How other machines are called, beyond what is configured. The program takes the system's names and root
+    /// certificates; tests have their own.
+    pub outgoing: Options,
 }
 
 impl Surroundings {
@@ -74,6 +82,7 @@ impl Surroundings {
             system_file: PathBuf::from("/etc/gristmill/gristmill.toml"),
             cores: std::thread::available_parallelism().map_or(1, usize::from),
             needs_secrets: true,
+            outgoing: Options::new(Reach::strangers(Vec::new()), USER_AGENT),
         }
     }
 
@@ -169,6 +178,8 @@ pub struct HookSettings {
     pub basic: bool,
     /// Azure DevOps: the header that the secret comes in instead of as a password.
     pub header: Option<HeaderName>,
+    /// CodeCommit: the one topic of SNS whose messages are taken. It has no secret: SNS signs.
+    pub topic: Option<TopicArn>,
 }
 
 /// One `[[project]]`: what is stored of it, and what only the configuration knows.

@@ -13,7 +13,7 @@ use super::network::networks;
 use super::pipeline::{self, ParsedPipeline};
 use super::reader::{Field, Section, nearest, shown};
 use super::secret::{self, SecretSource};
-use super::{HookSettings, Project, server, url};
+use super::{HookSettings, Project, server, topic, url};
 
 /// Seconds between looks at a remote that nobody asked for.
 const POLL_SECONDS: i64 = 300;
@@ -38,9 +38,13 @@ pub(super) fn read(mut section: Section<'_>, folder: &Path, around: &Surrounding
     let git = section.need("git", "\"https://github.com/acme/shop.git\"");
     let git = git.and_then(|field| read_git(&field, allow_http, pattern.is_some()));
     let forge = section.get("forge").map_or(Some(Forge::Github), |field| read_forge(&field));
-    let repository = match &pattern {
-        Some(name) => read_repositories(&mut section, name, git.as_deref()).map(Repository::AllOf),
-        None => read_repository(&mut section, name.as_ref(), git.as_deref()).map(Repository::One),
+    let hook = read_hook(&mut section, forge);
+    let known = topic::repository(&mut section, hook.topic.as_ref(), git.as_deref());
+    let repository = match (&pattern, known) {
+        (Some(_), Some(known)) => known.parse().ok().map(Repository::AllOf),
+        (None, Some(known)) => known.parse().ok().map(Repository::One),
+        (Some(name), None) => read_repositories(&mut section, name, git.as_deref()).map(Repository::AllOf),
+        (None, None) => read_repository(&mut section, name.as_ref(), git.as_deref()).map(Repository::One),
     };
     let repository_id = section.get("repository_id").and_then(|field| {
         if pattern.is_some() {
@@ -50,7 +54,6 @@ pub(super) fn read(mut section: Section<'_>, folder: &Path, around: &Surrounding
         read_id(&field)
     });
     let enabled = section.get("enabled").and_then(|field| field.bool()).unwrap_or(true);
-    let hook = read_hook(&mut section, forge);
     let allow_from = section.get("allow_from").map_or(Some(Vec::new()), |field| networks(&field));
     let gitpull = section.get("gitpull").and_then(|field| field.bool()).unwrap_or(false);
     let source = |field: &Field<'_>| {
@@ -189,21 +192,16 @@ fn read_git(field: &Field<'_>, allow_http: bool, is_pattern: bool) -> Option<Str
     }
 }
 
-/// The forges whose webhooks are taken. CodeCommit's need certificates fetched from Amazon.
-fn forges() -> impl Iterator<Item = Forge> {
-    Forge::ALL.into_iter().filter(|forge| *forge != Forge::Codecommit)
-}
-
 fn read_forge(field: &Field<'_>) -> Option<Forge> {
     let text = field.text("the name of a forge, such as \"github\"")?;
-    let known = forges().find(|known| known.name() == text);
+    let known = Forge::ALL.into_iter().find(|known| known.name() == text);
     if known.is_none() {
-        let near = nearest(text, forges().map(Forge::name))
+        let near = nearest(text, Forge::ALL.into_iter().map(Forge::name))
             .map_or_else(|| ".".to_owned(), |near| format!("; did you mean `{near}`?"));
         field.error(format!(
             "forge `{}` is not supported by this version{near} Known forges: {}",
             shown(text),
-            forges().map(Forge::name).collect::<Vec<_>>().join(", ")
+            Forge::ALL.map(Forge::name).join(", ")
         ));
     }
     known
@@ -219,11 +217,13 @@ fn read_hook(section: &mut Section<'_>, forge: Option<Forge>) -> HookSettings {
         }
         Some(field)
     };
+    let header = only("secret_header", Forge::AzureDevops)
+        .and_then(|field| field.parsed("the name of a header, such as \"X-Webhook-Token\""));
     HookSettings {
         allow_sha1: only("secret_sha1", Forge::Github).and_then(|field| field.bool()).unwrap_or(false),
         basic: only("secret_basic", Forge::BitbucketServer).and_then(|field| field.bool()).unwrap_or(false),
-        header: only("secret_header", Forge::AzureDevops)
-            .and_then(|field| field.parsed("the name of a header, such as \"X-Webhook-Token\"")),
+        header,
+        topic: topic::read(section, forge),
     }
 }
 

@@ -92,6 +92,8 @@ impl<'a> Section<'a> {
     /// Reports the keys that nobody asked for.
     pub(super) fn finish(mut self) {
         self.known.sort_unstable();
+        // What one key means may depend on another, which is then asked for twice.
+        self.known.dedup();
         let mut unknown: Vec<_> =
             self.table.keys().filter(|key| !self.known.contains(&key.get_ref().as_ref())).collect();
         unknown.sort_by_key(|key| key.span().start);

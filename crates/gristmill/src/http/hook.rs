@@ -14,16 +14,19 @@ use axum::extract::{Path, Request};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::post;
+use bytes::Bytes;
 use gristmill_db::delivery::{self, Accepted, NewDelivery};
 use gristmill_db::{DbError, Tx, project};
-use gristmill_forge::Secret;
+use gristmill_forge::{Headers, Secret};
 use http_body_util::BodyExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::peer::Peer;
 use super::sender::{self, Address, Refused, Sent, To};
+use super::sns::Sns;
 use crate::app::App;
 use crate::fail;
+use crate::live::Hook;
 
 /// How long a whole body may take.
 const BODY_MAX: Duration = Duration::from_secs(30);
@@ -46,6 +49,7 @@ struct Hooks {
     memory: Arc<Semaphore>,
     /// Verifies what belongs to no project, so that it takes as long.
     dummy: Secret,
+    sns: Sns,
 }
 
 /// The route.
@@ -56,7 +60,8 @@ pub fn routes(app: &App) -> Router<App> {
     let random = [app.db.random().to_ne_bytes(), app.db.random().to_ne_bytes()].concat();
     // A space is no secret; random bytes that are all blank would be, which does not happen.
     let dummy = Secret::new([random.as_slice(), b"x"].concat()).expect("not blank");
-    let hooks = Arc::new(Hooks { app: app.clone(), memory, dummy });
+    let sns = Sns::new(app.outgoing.clone());
+    let hooks = Arc::new(Hooks { app: app.clone(), memory, dummy, sns });
     let shared = hooks.clone();
     let named = async move |Path(name): Path<String>, request: Request| {
         receive(hooks, Address::Named(name), request).await
@@ -155,10 +160,13 @@ async fn accept(hooks: &Arc<Hooks>, address: &Address, request: Request) -> Resu
     let proxies = hooks.app.live();
     let peer = head.extensions.get::<Peer>();
     let client = peer.and_then(|peer| peer.client(&head.headers, &proxies.config.server.trusted_proxies));
-    let (to, new) = match identify_sender(hooks, address, head.headers, client, body).await? {
+    let body: Bytes = body.into();
+    let certificate = certificate(hooks, address, &head.headers, &body).await?;
+    let sent = identify_sender(hooks, address, head.headers, client, body, certificate).await?;
+    let (to, new) = match confirmed(hooks, sent).await? {
         Sent::Delivery(to, new) => (to, new),
-        Sent::Probe => return Ok(Answer::Probe),
         Sent::Nobody(reason) => return Ok(Answer::Ignored(reason)),
+        Sent::Probe | Sent::Confirm(..) => return Ok(Answer::Probe),
     };
     let stored = hooks.app.db.transact(move |tx| store(tx, &to, &new)).await;
     fail::point("accept.stored");
@@ -166,6 +174,30 @@ async fn accept(hooks: &Arc<Hooks>, address: &Address, request: Request) -> Resu
         tracing::error!(%error, "a verified delivery could not be stored; its sender was told to send it again");
         Refusal::Busy("the delivery cannot be stored now")
     })
+}
+
+/// The certificate that a message of SNS is to be verified with. The call is bounded, and made before the message is
+/// looked at further: meanwhile it holds nothing but its memory.
+async fn certificate(
+    hooks: &Hooks,
+    address: &Address,
+    headers: &HeaderMap,
+    body: &[u8],
+) -> Result<Option<Arc<[u8]>>, Refusal> {
+    let Address::Named(name) = address else { return Ok(None) };
+    let live = hooks.app.live();
+    let Some(topic) = live.hooks.get(name).and_then(Hook::topic) else { return Ok(None) };
+    let headers = Headers::new(headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())));
+    let found = hooks.sns.certificate(topic, &headers, body, hooks.app.clock.now()).await;
+    found.map_err(|_| Refusal::Busy("the certificate of the message cannot be fetched now"))
+}
+
+/// Confirms the subscription that a verified message asks for. Only then is the message answered with 2xx: SNS sends
+/// it again until it is.
+async fn confirmed(hooks: &Hooks, sent: Sent) -> Result<Sent, Refusal> {
+    let Sent::Confirm(url, sent) = sent else { return Ok(sent) };
+    let confirmed = hooks.sns.confirm(&url).await;
+    confirmed.map(|()| *sent).map_err(|_| Refusal::Busy("the subscription cannot be confirmed now"))
 }
 
 /// Stores a delivery; the first one of a repository that a pattern covers makes its project.
@@ -236,12 +268,14 @@ async fn identify_sender(
     address: &Address,
     headers: HeaderMap,
     client: Option<IpAddr>,
-    body: Vec<u8>,
+    body: Bytes,
+    certificate: Option<Arc<[u8]>>,
 ) -> Result<Sent, Refusal> {
     let is_long = body.len() > HASH_HERE_MAX;
     let (this, address) = (hooks.clone(), address.clone());
     let identify = move || {
-        let request = sender::Request { headers: &headers, client, body: body.into() };
+        let request =
+            sender::Request { headers: &headers, client, body, certificate: certificate.as_deref() };
         sender::identify(&this.app, &this.dummy, &address, &request)
     };
     let sent = if is_long {

@@ -13,6 +13,7 @@ pub mod peer;
 mod probes;
 mod readers;
 mod sender;
+mod sns;
 mod stall;
 #[cfg(test)]
 mod tests;

@@ -11,10 +11,11 @@ use std::sync::Arc;
 use axum::http::HeaderMap;
 use bytes::Bytes;
 use gristmill_db::delivery::{Body, NewDelivery};
-use gristmill_forge::{Check, Forge, Headers, Outcome, Secret, Verified, VerifyError};
+use gristmill_forge::{Check, Forge, Headers, Outcome, Secret, Verified, VerifyError, sns_subscription_url};
 use gristmill_model::{ProjectId, ProjectPattern, ProjectSpec, RepoPath};
 
 use super::peer::is_within;
+use super::sns;
 use crate::app::App;
 use crate::live::{Hook, Live, Target};
 
@@ -33,6 +34,8 @@ pub(super) enum Sent {
     Delivery(To, NewDelivery),
     /// A forge tries whether anybody answers.
     Probe,
+    /// A topic of SNS asks whether it may send: the address to visit first, and what the message is then.
+    Confirm(String, Box<Sent>),
     /// Its sender is known, but nothing is done for what it tells of. A sender is never refused for that:
     /// forges stop sending to who refuses.
     Nobody(String),
@@ -67,6 +70,8 @@ pub(super) struct Request<'a> {
     /// From where it came, where that is known.
     pub(super) client: Option<IpAddr>,
     pub(super) body: Bytes,
+    /// The certificate that the message names, where it is one of SNS.
+    pub(super) certificate: Option<&'a [u8]>,
 }
 
 /// Finds out who sent a request. `dummy` is a secret that nobody knows: an address that is nobody's costs the
@@ -98,6 +103,7 @@ struct Identify<'a> {
 
 impl Identify<'_> {
     fn verify(&self, check: &Check<'_>) -> Result<Option<Verified>, VerifyError> {
+        let check = Check { certificate: self.request.certificate, ..*check };
         match check.verify(&self.headers, self.request.body.clone())? {
             Outcome::Delivery(verified) => Ok(Some(verified)),
             Outcome::Probe => Ok(None),
@@ -115,10 +121,24 @@ impl Identify<'_> {
     fn named(&self, hook: &Hook) -> Result<Sent, Refused> {
         let Some(verified) = self.verify(&hook.check(self.now))? else { return Ok(Sent::Probe) };
         self.check_address(hook)?;
-        match &hook.target {
-            Target::Project(id) => Ok(delivery(To::Project(*id), &verified)),
-            Target::Pattern(pattern) => self.of_pattern(pattern, &verified),
-        }
+        let sent = match &hook.target {
+            Target::Project(id) => delivery(To::Project(*id), &verified),
+            Target::Pattern(pattern) => self.of_pattern(pattern, &verified)?,
+        };
+        let url = sns_subscription_url(&verified);
+        Ok(match url.filter(|url| hook.topic().is_some_and(|topic| sns::is_at(url, topic))) {
+            Some(url) => Sent::Confirm(
+                url,
+                Box::new(match sent {
+                    // Of a pattern: no repository's project could keep it.
+                    Sent::Nobody(_) => {
+                        Sent::Nobody("the subscription of a pattern's topic is confirmed".to_owned())
+                    }
+                    sent => sent,
+                }),
+            ),
+            None => sent,
+        })
     }
 
     /// A source list is an AND on top of the secret, and is looked at after it: who does not know the

@@ -5,6 +5,7 @@
 
 mod campaign;
 mod cli;
+mod codecommit;
 mod content;
 mod control;
 mod crash;

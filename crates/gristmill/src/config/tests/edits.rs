@@ -19,6 +19,7 @@ fn new(name: &str) -> NewProject {
         key: None,
         tag_key: None,
         secret_file: None,
+        topic: None,
     }
 }
 
@@ -61,20 +62,21 @@ fn the_first_project_makes_the_file_and_its_secret() {
     .assert_eq(&fs::read_to_string(&path).unwrap());
     assert!(added.file_is_new && added.secret_is_new);
     assert_eq!(added.file, path);
-    assert_eq!(added.secret_file, place.path("conf/secrets/acme_shop.secret"));
+    let secret_file = added.secret_file.clone().unwrap();
+    assert_eq!(secret_file, place.path("conf/secrets/acme_shop.secret"));
     assert_eq!(added.hook_path, "/hooks/acme/shop");
-    assert_eq!(mode(&added.secret_file), 0o600);
+    assert_eq!(mode(&secret_file), 0o600);
     assert_eq!(mode(&place.path("conf/secrets")), 0o700);
     assert_eq!(mode(&path), 0o644);
-    let secret = fs::read_to_string(&added.secret_file).unwrap();
+    let secret = fs::read_to_string(&secret_file).unwrap();
     let digits = secret.strip_suffix('\n').unwrap();
     assert_eq!(gristmill_model::hex::decode(digits).unwrap().len(), 32);
-    assert_eq!(added.config.projects[0].secrets, [SecretSource::File(added.secret_file.clone())]);
+    assert_eq!(added.config.projects[0].secrets, [SecretSource::File(secret_file)]);
     assert!(added.config.warnings.is_empty());
 
     let other = add_project(&path, &new("acme/tool"), &place.around()).unwrap();
     assert!(!other.file_is_new);
-    assert_ne!(fs::read_to_string(&other.secret_file).unwrap(), secret);
+    assert_ne!(fs::read_to_string(other.secret_file.unwrap()).unwrap(), secret);
     assert_eq!(
         names(&place),
         [
@@ -154,7 +156,7 @@ fn a_secret_that_is_there_is_used_or_left_alone() {
     let with = NewProject { secret_file: Some("mine".into()), ..new("acme/shop") };
     let added = add_project(&path, &with, &place.around()).unwrap();
     assert!(!added.secret_is_new);
-    assert_eq!(added.secret_file, place.path("mine"));
+    assert_eq!(added.secret_file, Some(place.path("mine")));
     assert!(fs::read_to_string(&path).unwrap().contains("secret = { file = \"mine\" }"));
     assert_eq!(fs::read_to_string(place.path("mine")).unwrap(), "hunter2\n");
 
@@ -222,4 +224,32 @@ fn a_wrong_file_is_put_right_first() {
     place.write("gristmill.toml", "");
     let error = add_project(&path, &new("acme/shop"), &place.around());
     assert!(matches!(error, Err(AddError::Duplicate { .. })));
+}
+
+#[test]
+fn a_project_of_codecommit_has_a_topic_and_no_secret() {
+    let place = Place::new();
+    let path = place.path("conf/gristmill.toml");
+    let project = NewProject {
+        git: "https://git-codecommit.eu-west-1.amazonaws.com/v1/repos/shop".to_owned(),
+        forge: "codecommit".to_owned(),
+        topic: Some("arn:aws:sns:eu-west-1:123456789012:pushes".to_owned()),
+        ..new("acme/shop")
+    };
+    let added = add_project(&path, &project, &place.around()).unwrap();
+    assert_eq!((added.secret_file, added.secret_is_new), (None, false));
+    expect![[r#"
+        [[project]]
+        name = "acme/shop"
+        git = "https://git-codecommit.eu-west-1.amazonaws.com/v1/repos/shop"
+        forge = "codecommit"
+        topic = "arn:aws:sns:eu-west-1:123456789012:pushes"
+
+        [[project.pipeline]]
+        kind = "archive"
+    "#]]
+    .assert_eq(&fs::read_to_string(&path).unwrap());
+    assert!(!place.path("conf/secrets").exists());
+    let none = NewProject { topic: None, name: "acme/tool".parse().unwrap(), ..project };
+    assert!(add_project(&path, &none, &place.around()).is_err());
 }

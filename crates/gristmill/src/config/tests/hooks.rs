@@ -135,10 +135,53 @@ fn what_only_some_forges_have() {
             gristmill.toml:7: `secret_header` is for `forge = "azure-devops"` only; leave it out"#]],
     );
     refused(
-        &shop("forge = \"codecommit\""),
+        &shop("forge = \"codecomit\""),
         expect![
-            "gristmill.toml:4: forge `codecommit` is not supported by this version. Known forges: github, gitlab, bitbucket, bitbucket-server, gitea, forgejo, gogs, azure-devops, generic, bare"
+            "gristmill.toml:4: forge `codecomit` is not supported by this version; did you mean `codecommit`? Known forges: github, gitlab, bitbucket, bitbucket-server, gitea, forgejo, gogs, azure-devops, codecommit, generic, bare"
         ],
+    );
+}
+
+#[test]
+fn codecommit_has_a_topic_instead_of_a_secret() {
+    let topic = "forge = \"codecommit\"\ntopic = \"arn:aws:sns:eu-west-1:123456789012:pushes\"";
+    let at = |text: String| {
+        text.replace("https://github.com/acme/", "https://git-codecommit.eu-west-1.amazonaws.com/v1/repos/")
+            .replace(".git\"", "\"")
+    };
+    let project = |text: String| load(&text).unwrap();
+    let found = project(at(shop(topic)));
+    let (hook, spec) = (&found.projects[0].hook, &found.projects[0].spec);
+    assert_eq!(hook.topic.as_ref().unwrap().as_str(), "arn:aws:sns:eu-west-1:123456789012:pushes");
+    assert_eq!(spec.repository.as_str(), "123456789012/shop");
+    let named = at(shop(&format!("{topic}\nrepository = \"210987654321/tool\"")));
+    assert_eq!(project(named).projects[0].spec.repository.as_str(), "210987654321/tool");
+    let all = project(at(pattern(topic)));
+    assert_eq!(all.patterns[0].pattern.as_ref().unwrap().repositories.as_str(), "123456789012/*");
+    // A mirror elsewhere has a path that says nothing.
+    let mirror = project(shop(topic));
+    assert_eq!(mirror.projects[0].spec.repository.as_str(), "acme/shop");
+    refused(
+        &shop("forge = \"codecommit\""),
+        expect![[
+            r#"gristmill.toml:1: CodeCommit tells of pushes through a topic of Amazon SNS; add `topic = "arn:aws:sns:…"`, and see docs/forges/codecommit.md"#
+        ]],
+    );
+    refused(
+        &shop(&format!("{topic}\ngitpull = true\nsecret = {{ env = \"SECRET\" }}")),
+        expect![[r#"
+        gristmill.toml:6: `gitpull` tells projects apart by their secrets, and CodeCommit has none; leave it out and let the topic send to /hooks/<project>
+        gristmill.toml:7: CodeCommit has no `secret`: Amazon SNS signs its messages, and `topic` says whose are taken; leave it out"#]],
+    );
+    refused(
+        &shop(&topic.replace("sns", "sqs")),
+        expect![
+            "gristmill.toml:5: `topic`: `arn:aws:sqs:eu-west-1:123456789012:pushes` is not the ARN of a topic of Amazon SNS; expected one such as `arn:aws:sns:eu-west-1:123456789012:pushes`"
+        ],
+    );
+    refused(
+        &shop(&topic.replace("codecommit", "generic")),
+        expect![[r#"gristmill.toml:5: `topic` is for `forge = "codecommit"` only; leave it out"#]],
     );
 }
 

@@ -13,7 +13,7 @@ fn unknown_keys_name_the_nearest_and_all_that_are_known() {
     check(
         &project("brances = 1", "brances = [\"main\"]\nzzz = 1"),
         expect![[r#"
-            gristmill.toml:4: unknown key `brances` in [[project]]. Known keys: allow_from, allow_http, enabled, forge, git, gitpull, jobs_max, name, pipeline, poll, repository, repository_id, secret, secret_basic, secret_header, secret_sha1, token, username
+            gristmill.toml:4: unknown key `brances` in [[project]]. Known keys: allow_from, allow_http, enabled, forge, git, gitpull, jobs_max, name, pipeline, poll, repository, repository_id, secret, secret_basic, secret_header, secret_sha1, token, topic, username
             gristmill.toml:7: unknown key `brances` in [[project.pipeline]]; did you mean `branches`? Known keys: allow_shared_key, branches, delay, first_look, format, keep, key, kind, name, release_key, releases, schedule, supersede, tag_key, tags
             gristmill.toml:8: unknown key `zzz` in [[project.pipeline]]. Known keys: allow_shared_key, branches, delay, first_look, format, keep, key, kind, name, release_key, releases, schedule, supersede, tag_key, tags"#]],
     );
@@ -52,7 +52,7 @@ fn wrong_types_and_values_say_what_was_expected() {
             gristmill.toml:5: `jobs_max` is 0; expected a whole number from 1 to 1000
             gristmill.toml:6: `enabled` is "yes"; expected true or false
             gristmill.toml:7: `secret_sha1` is 1; expected true or false
-            gristmill.toml:8: forge `gitlub` is not supported by this version; did you mean `gitlab`? Known forges: github, gitlab, bitbucket, bitbucket-server, gitea, forgejo, gogs, azure-devops, generic, bare
+            gristmill.toml:8: forge `gitlub` is not supported by this version; did you mean `gitlab`? Known forges: github, gitlab, bitbucket, bitbucket-server, gitea, forgejo, gogs, azure-devops, codecommit, generic, bare
             gristmill.toml:9: `repository`: `shop` is not a repository; expected `owner/name` of letters, digits, `.`, `_`, `-` and at most 255 bytes
             gristmill.toml:10: `repository_id` is -4; expected the forge's id of the repository, such as 1296269
             gristmill.toml:11: `username` is ""; expected a user name
