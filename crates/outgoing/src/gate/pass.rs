@@ -16,7 +16,7 @@ use crate::url::Host;
 /// How many refusals of a pass are kept; the first ones say enough.
 const REFUSALS_MAX: usize = 16;
 
-/// Lets one piece of work through the gate, until it is dropped. Its `Debug` hides the password.
+/// Lets one piece of work through the gate, until it is dropped; what is connected then stays so. Its `Debug` hides the password.
 pub struct Pass {
     passes: Arc<Passes>,
     holder: Arc<Holder>,

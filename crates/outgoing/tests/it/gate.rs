@@ -238,3 +238,46 @@ async fn further_connections_wait() {
     drop(first);
     assert_eq!(second.await.0, 200);
 }
+
+/// What the program git says and how it ends, with the gate as its proxy.
+async fn git_through(pass: &Pass, url: String) -> (bool, String) {
+    let proxy = format!("http.proxy={}", pass.proxy_url());
+    let ran = tokio::task::spawn_blocking(move || {
+        let mut git = std::process::Command::new("git");
+        git.args(["-c", &proxy, "ls-remote", &url]).env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin");
+        git.env("GIT_TERMINAL_PROMPT", "0").env("HOME", "/nowhere").output().expect("git runs")
+    });
+    let output = ran.await.expect("no panic");
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8_lossy(&text).into_owned())
+}
+
+#[tokio::test]
+async fn git_goes_through_the_gate_and_nowhere_else() {
+    let forge = gristmill_testkit::FakeGithub::start();
+    let repo = forge.create("acme/shop", "a secret of sixteen or more bytes");
+    let commit = repo.commit("main", &gristmill_testkit::repo::Changes::new().file("a", "b"));
+    let direct = forge.clone_url("acme/shop");
+    let by_name = direct.replace("127.0.0.1", "open.test");
+    let open = gate(&["127.0.0.0/8"]).await;
+    let pass = open.pass(&[]).expect("a pass");
+    // The name is known to the gate alone.
+    let (succeeded, text) = git_through(&pass, by_name.clone()).await;
+    assert!(succeeded && text.contains(&commit), "{text}");
+    assert!(pass.refusals().is_empty());
+
+    let shut = gate(&[]).await;
+    let pass = shut.pass(&[]).expect("a pass");
+    for url in
+        [by_name, direct.clone(), direct.replace("http://", "https://"), "https://[::1]/a.git".to_owned()]
+    {
+        let (succeeded, text) = git_through(&pass, url.clone()).await;
+        assert!(!succeeded && text.contains("403"), "{url}: {text}");
+        let refusals = pass.refusals();
+        assert!(
+            refusals.iter().all(|refusal| refusal.to_string().contains("loopback")),
+            "{url}: {refusals:?}"
+        );
+        assert!(!refusals.is_empty(), "{url}");
+    }
+}

@@ -155,3 +155,79 @@ fn a_proxy_is_named_as_everywhere_and_its_password_never_shown() {
         assert!(matches!(proxy.clone().without(bad), Err(ProxyError::NoProxy)), "{bad}");
     }
 }
+
+/// A SOCKS5 proxy for one connection (RFC 1928, no authentication), which leads to `server` whatever it is asked for.
+/// Gives back the kind of address and the name that it was asked for.
+fn socks_to(server: std::net::SocketAddr) -> (u16, std::thread::JoinHandle<(u8, Vec<u8>)>) {
+    use std::io::{Read as _, Write as _};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    let running = std::thread::spawn(move || {
+        let (mut client, _) = listener.accept().expect("a client");
+        let mut take = |length: usize| {
+            let mut bytes = vec![0; length];
+            client.read_exact(&mut bytes).expect("a message");
+            (bytes, client.try_clone().expect("a handle"))
+        };
+        let (greeting, _) = take(2);
+        let (_, mut answer) = take(usize::from(greeting[1]));
+        answer.write_all(&[5, 0]).expect("it is read");
+        let (head, _) = take(5);
+        let length = if head[3] == 3 { usize::from(head[4]) } else { 3 };
+        let (mut asked, _) = take(length + 2);
+        asked.truncate(length);
+        answer.write_all(&[5, 0, 0, 1, 0, 0, 0, 0, 0, 0]).expect("it is read");
+        let mut far = std::net::TcpStream::connect(server).expect("the server");
+        let (mut up, mut down) = (answer.try_clone().expect("a handle"), far.try_clone().expect("a handle"));
+        let upwards = std::thread::spawn(move || drop(std::io::copy(&mut up, &mut down)));
+        drop(std::io::copy(&mut far, &mut answer));
+        drop(answer.shutdown(std::net::Shutdown::Both));
+        drop(upwards.join());
+        (head[3], asked)
+    });
+    (port, running)
+}
+
+#[test]
+fn a_socks_proxy_is_reached_wherever_it_is() {
+    let server = Wire::start(|_, _| answer("200 OK", &[], b"far"));
+    let (port, running) = socks_to(server.address());
+    let proxy: Proxy = format!("socks5h://localhost:{port}").parse().expect("a proxy");
+    // The proxy's name is the operator's, and looked up here; the server's name is for the proxy.
+    let client = Client::new(Options { proxy: Some(proxy), ..options(names(), &[]) }).expect("a client");
+    let get = |url: &str| client.call(&Request::get(url.parse().expect("an address"), Whose::Strangers));
+    assert!(matches!(get("http://127.1/").unwrap_err(), Error::Refused { .. }));
+    assert_eq!(get("http://unknown.test/").expect("an answer").body(), b"far");
+    assert_eq!(running.join().expect("no panic"), (3, b"unknown.test".to_vec()));
+
+    // `socks5` is told addresses, which are looked up and judged here.
+    let (port, running) = socks_to(server.address());
+    let proxy: Proxy = format!("socks5://127.0.0.1:{port}").parse().expect("a proxy");
+    let names = names().with("open.test", &["127.0.0.2"]).with("shut.test", &["10.0.0.1"]);
+    let client = Client::new(Options { proxy: Some(proxy), ..options(names, &["127.0.0.2/32"]) });
+    let client = client.expect("a client");
+    let get = |url: &str| client.call(&Request::get(url.parse().expect("an address"), Whose::Strangers));
+    assert!(matches!(get("http://shut.test/").unwrap_err(), Error::Refused { .. }));
+    assert_eq!(get("http://open.test/").expect("an answer").body(), b"far");
+    assert_eq!(running.join().expect("no panic").0, 1);
+}
+
+#[tokio::test]
+async fn tls_goes_through_a_proxy_to_the_server_itself() {
+    let server = Wire::start_tls(|_, _| answer("200 OK", &[], b"private"));
+    let port = server.address().port();
+    let names = Names::default().with("tls.test", &["127.0.0.1"]).with("wrong.test", &["127.0.0.1"]);
+    let (_gate, pass) = proxy_to(names).await;
+    let proxy = Some(pass.proxy_url().parse().expect("a proxy"));
+    let client = Client::new(Options { proxy, ..options(Names::default(), &[]) }).expect("a client");
+    let called = tokio::task::spawn_blocking(move || {
+        ["tls.test", "wrong.test"].map(|host| {
+            let url = Url::https(&format!("https://{host}:{port}/")).expect("an address");
+            client.call(&Request::get(url, Whose::Strangers)).map(|response| response.body().to_vec())
+        })
+    });
+    let [good, wrong] = called.await.expect("no panic");
+    assert_eq!(good.expect("an answer"), b"private");
+    assert!(matches!(wrong.unwrap_err(), Error::Tls { .. }));
+    drop(pass);
+}

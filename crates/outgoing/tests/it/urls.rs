@@ -117,3 +117,77 @@ fn what_is_shown_has_no_query() {
     assert_eq!(format!("{url} {url:?}"), "https://example.org/a https://example.org/a");
     assert_eq!((url.path(), url.origin(), url.port()), ("/a", "https://example.org", 443));
 }
+
+/// Addresses that a generator with this seed makes of good ones.
+fn mutated(seed: u64) -> String {
+    const SEEDS: [&str; 8] = [
+        "https://example.org:8443/a/../b?c=d&e=%2F#f",
+        "http://user:pw@127.0.0.1:80/",
+        "http://0x7f.0.0.1/",
+        "http://[::ffff:127.0.0.1]:81/x",
+        "http://2130706433/",
+        "//x.org/../y",
+        "../../a?b",
+        "https://a.b-c_d.example./",
+    ];
+    const PIECES: [&str; 20] = [
+        "/",
+        "\\",
+        ":",
+        "@",
+        "[",
+        "]",
+        "?",
+        "#",
+        "..",
+        "%",
+        "0x",
+        "0",
+        "999",
+        "\u{0}",
+        "ä",
+        "localhost",
+        ".",
+        " ",
+        "http://",
+        "\r\n",
+    ];
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut next = |below: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        usize::try_from(state % u64::try_from(below).expect("small")).expect("small")
+    };
+    let mut text: Vec<char> = SEEDS[next(SEEDS.len())].chars().collect();
+    for _ in 0..=next(4) {
+        let at = next(text.len() + 1);
+        let until = (at + next(4)).min(text.len());
+        let piece = if next(3) == 0 { "" } else { PIECES[next(PIECES.len())] };
+        text.splice(at..until, piece.chars());
+    }
+    text.into_iter().collect()
+}
+
+#[test]
+fn what_is_checked_is_what_the_http_library_connects_to() {
+    let base: Url = "https://example.org/a/b".parse().expect("an address");
+    let mut taken = 0;
+    for seed in 0..100_000 {
+        let text = mutated(seed);
+        for found in [text.parse::<Url>(), base.join(&text)] {
+            let Ok(url) = found else { continue };
+            taken += 1;
+            assert_eq!(url.as_str().parse::<Url>().as_ref(), Ok(&url), "{text}: one spelling");
+            let theirs: ureq::http::Uri =
+                url.as_str().parse().unwrap_or_else(|error| panic!("{text}: {error}"));
+            assert_eq!(theirs.host(), Some(url.host().to_string().as_str()), "{text}");
+            let default = if url.is_https() { 443 } else { 80 };
+            assert_eq!(theirs.port_u16().unwrap_or(default), url.port(), "{text}");
+            assert_eq!(theirs.path(), url.path(), "{text}");
+            let authority = theirs.authority().map_or("", |authority| authority.as_str());
+            assert!(!authority.contains('@') && url.origin().ends_with(authority), "{text}");
+        }
+    }
+    assert!(taken > 10_000, "only {taken} were addresses");
+}
