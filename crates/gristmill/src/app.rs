@@ -9,7 +9,7 @@ use anyhow::{Context, bail};
 use gristmill_db::{Db, DbError, project};
 use gristmill_git::{Git, GitOptions, Protocol};
 use gristmill_model::{BootId, Clock, ProjectId, ProjectPattern, ProjectSpec};
-use gristmill_outgoing::Client;
+use gristmill_outgoing::{Client, Reach};
 use gristmill_storage::{Storage, StorageUrl};
 
 use crate::clock::{SystemClock, system_random};
@@ -80,7 +80,7 @@ impl App {
             .with_context(|| format!("the storage {} cannot be opened", config.storage.as_str()))?;
         let options = git_options(&config, around, data.join("git"))?;
         let git = Git::new(options).context("git cannot be used")?;
-        let outgoing = Client::new(around.outgoing.clone())?;
+        let outgoing = outgoing(&config, around)?;
         let logs = Logs::open(data.join("logs")).context("the folder of the logs cannot be made")?;
         let mirrors = data.join("mirrors");
         let keyring = own_keyring(&db, &config, around).await?;
@@ -174,6 +174,16 @@ pub(crate) fn git_options(
         options.proxy = config.network.proxy(&*around.env).context("[network] proxy")?;
     }
     Ok(options)
+}
+
+/// What makes our own calls to other machines.
+fn outgoing(config: &Config, around: &Surroundings) -> anyhow::Result<Client> {
+    let mut options = around.outgoing.clone();
+    options.reach = Reach::strangers(config.network.allow.clone());
+    if around.needs_secrets {
+        options.proxy = config.network.own_proxy(&*around.env).context("the proxy")?;
+    }
+    Ok(Client::new(options)?)
 }
 
 /// The data folder and what this program alone looks into.

@@ -27,23 +27,43 @@ pub struct Network {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum ProxySource {
     /// It stands in the file and has no password.
-    Plain(Proxy),
+    Plain(String),
     /// It is a secret, because it has a password.
     Secret(SecretSource),
 }
 
 impl Network {
-    /// The proxy, ready to be used; a secret is read.
+    /// The proxy for git, ready to be used; a secret is read.
     pub fn proxy(&self, env: &EnvLookup) -> anyhow::Result<Option<Proxy>> {
-        let proxy = match &self.proxy {
-            None => return Ok(None),
-            Some(ProxySource::Plain(proxy)) => proxy.clone(),
-            Some(ProxySource::Secret(source)) => {
-                let text = String::from_utf8(source.resolve(env)?).ok();
-                text.context("the proxy's address is not UTF-8 text")?.parse()?
+        let Some(address) = self.address(env)? else { return Ok(None) };
+        Ok(Some(address.parse::<Proxy>()?.without(&self.no_proxy)?))
+    }
+
+    /// The proxy for our own calls: the same, or the one that the environment names, which git reads by itself.
+    pub fn own_proxy(&self, env: &EnvLookup) -> anyhow::Result<Option<gristmill_outgoing::Proxy>> {
+        let one_of = |names: &[&str]| names.iter().find_map(|name| env(name).filter(|text| !text.is_empty()));
+        let (address, no_proxy) = match self.address(env)? {
+            Some(address) => (address, self.no_proxy.clone()),
+            None => {
+                let named = one_of(&["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"]);
+                let Some(address) = named else { return Ok(None) };
+                // As curl has it.
+                let address = if address.contains("://") { address } else { format!("http://{address}") };
+                (address, one_of(&["no_proxy", "NO_PROXY"]).unwrap_or_default())
             }
         };
-        Ok(Some(proxy.without(&self.no_proxy)?))
+        Ok(Some(address.parse::<gristmill_outgoing::Proxy>()?.without(&no_proxy)?))
+    }
+
+    fn address(&self, env: &EnvLookup) -> anyhow::Result<Option<String>> {
+        match &self.proxy {
+            None => Ok(None),
+            Some(ProxySource::Plain(address)) => Ok(Some(address.clone())),
+            Some(ProxySource::Secret(source)) => {
+                let text = String::from_utf8(source.resolve(env)?).ok();
+                text.context("the proxy's address is not UTF-8 text").map(Some)
+            }
+        }
     }
 }
 
@@ -77,7 +97,8 @@ fn read_proxy(field: &Field<'_>, folder: &Path) -> Option<ProxySource> {
         field.error("`proxy` has a user or a password in it; put the whole address into a file that only the server can read, or into its environment, and write { env = \"NAME\" } or { file = \"path\" }");
         return None;
     }
-    field.parsed("a proxy, such as \"http://proxy.example.org:3128\"").map(ProxySource::Plain)
+    let _: Proxy = field.parsed("a proxy, such as \"http://proxy.example.org:3128\"")?;
+    Some(ProxySource::Plain(text.to_owned()))
 }
 
 /// A list of names, addresses and networks, as the variable `no_proxy` has them.

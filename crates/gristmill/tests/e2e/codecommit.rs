@@ -10,7 +10,7 @@ use std::time::Duration;
 use gristmill::config::{Surroundings, Watch};
 use gristmill::serve::Server;
 use gristmill_db::delivery::{self, Delivery};
-use gristmill_outgoing::{Options, Reach, Resolve};
+use gristmill_outgoing::{Options, Resolve};
 use gristmill_testkit::sns::{HOST, Message, Signature, TOPIC};
 use gristmill_testkit::{FakeSns, TestRepo, wire};
 
@@ -39,11 +39,8 @@ fn around(folder: &Path, sns: &FakeSns) -> Surroundings {
     let path = |name: &str| (name == "PATH").then(|| "/usr/local/bin:/usr/bin:/bin".to_owned());
     let mut around = Surroundings::new(folder.to_owned(), path);
     around.system_file = folder.join("none.toml");
-    around.outgoing = Options {
-        resolve: Arc::new(Names(sns.address())),
-        roots: wire::ROOT.into(),
-        ..Options::new(Reach::strangers(vec!["127.0.0.0/8".parse().expect("a network")]), "gristmill-test")
-    };
+    around.outgoing =
+        Options { resolve: Arc::new(Names(sns.address())), roots: wire::ROOT.into(), ..around.outgoing };
     around
 }
 
@@ -58,7 +55,7 @@ impl World {
             )
         };
         let text = format!(
-            "[server]\nlisten = \"127.0.0.1:0\"\n{}{}",
+            "[server]\nlisten = \"127.0.0.1:0\"\n[network]\nallow = [\"127.0.0.0/8\"]\n{}{}",
             project("acme/shop", TOPIC, "123456789012/shop"),
             project("acme/beijing", "arn:aws-cn:sns:cn-north-1:123456789012:pushes", "123456789012/beijing"),
         );
