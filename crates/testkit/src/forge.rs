@@ -30,7 +30,6 @@ mod sshd;
 mod state;
 
 use std::ops::Deref;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use tempfile::TempDir;
@@ -93,10 +92,6 @@ impl Inner {
         self.state().repository(full_name).clone()
     }
 
-    fn path(&self, full_name: &str) -> PathBuf {
-        self.folder.path().join(format!("{full_name}.git"))
-    }
-
     /// The API's address, without a slash at its end.
     fn api_url(&self) -> String {
         let shape = self.family.shape();
@@ -145,16 +140,16 @@ impl FakeForge {
     /// The same without a webhook: what `project add` finds.
     pub fn create_bare(&self, full_name: &str) -> Arc<TestRepo> {
         let mut state = self.inner.state();
-        let path = self.inner.path(full_name);
-        if path.exists() {
-            std::fs::remove_dir_all(&path).expect("the old repository can be removed");
+        if let Some(old) = state.repositories.remove(full_name) {
+            std::fs::remove_dir_all(old.repo.path()).expect("the old repository can be removed");
         }
-        let repo = Arc::new(TestRepo::at(path));
+        let id = state.new_repository_id();
+        let repo = Arc::new(TestRepo::at(self.inner.folder.path().join(format!("{id}.git"))));
         // As the forges: every object may be asked for by its id.
         repo.git(["config", "uploadpack.allowAnySHA1InWant", "true"]);
         repo.git(["config", "uploadpack.allowFilter", "true"]);
         let repository = Repository {
-            id: state.new_repository_id(),
+            id,
             full_name: full_name.to_owned(),
             repo: Arc::clone(&repo),
             hooks: Vec::new(),
@@ -163,6 +158,16 @@ impl FakeForge {
         };
         state.repositories.insert(full_name.to_owned(), repository);
         repo
+    }
+
+    /// Gives a repository another name. It keeps its number; who asks git or GitHub's API for the old name is sent on
+    /// to the new one, as long as no other repository takes it.
+    pub fn rename(&self, old: &str, new: &str) {
+        let mut state = self.inner.state();
+        let mut repository = state.repositories.remove(old).expect("a repository that was made before");
+        repository.full_name = new.to_owned();
+        state.repositories.insert(new.to_owned(), repository);
+        state.moved.insert(old.to_owned(), new.to_owned());
     }
 
     /// The repository of that name, which was made before.

@@ -190,11 +190,13 @@ async fn answer(
         return respond(answer, &Fault::None);
     }
     let answer = match target {
-        Target::Git(name, rest) => match refused_git(forge, &seen, &name) {
+        Target::Git(name, rest) => match moved_git(forge, &seen, &name, &rest)
+            .or_else(|| refused_git(forge, &seen, &name))
+        {
             Some(answer) => answer,
             None => {
                 let slow = if let Fault::Slow(bytes_per_s) = fault { Some(bytes_per_s) } else { None };
-                let path = format!("/{}.git{rest}", stored_name(forge, &name));
+                let path = format!("/{}{rest}", stored_path(forge, &name));
                 return cgi::answer(Request::from_parts(head, body), forge.folder.path(), &path, slow).await;
             }
         },
@@ -242,11 +244,24 @@ fn refused_git(forge: &Inner, seen: &SeenRequest, name: &str) -> Option<Answer> 
     })
 }
 
-/// The name as the repository was made, whatever the case of the one asked for.
-fn stored_name(forge: &Inner, name: &str) -> String {
+/// Where the repository lies below the forge's folder, whatever the case of the name that was asked for.
+fn stored_path(forge: &Inner, name: &str) -> String {
     let state = forge.state();
-    let stored = state.repositories.keys().find(|stored| stored.eq_ignore_ascii_case(name));
-    stored.cloned().unwrap_or_else(|| name.to_owned())
+    let stored = state.repositories.iter().find(|(stored, _)| stored.eq_ignore_ascii_case(name));
+    let path = stored.and_then(|(_, stored)| stored.repo.path().strip_prefix(forge.folder.path()).ok());
+    path.map_or_else(|| format!("{name}.git"), |path| path.display().to_string())
+}
+
+/// Where a repository is that had another name before.
+fn moved_git(forge: &Inner, seen: &SeenRequest, name: &str, rest: &str) -> Option<Answer> {
+    let new = {
+        let state = forge.state();
+        let moved = state.moved.get(name).filter(|_| !state.repositories.contains_key(name));
+        moved?.clone()
+    };
+    let path = forge.family.shape().clone_path(&new);
+    let query = seen.target.split_once('?').map(|(_, query)| format!("?{query}")).unwrap_or_default();
+    Some(Answer::redirect(301, format!("http://{}{path}{rest}{query}", forge.doors.web)))
 }
 
 fn call(seen: &SeenRequest, path: &str, door: Door, forge: &Inner) -> Call {

@@ -21,6 +21,8 @@ const FIRST_ID: u64 = 310_000_001;
 #[derive(Debug, Default)]
 pub(super) struct State {
     pub(super) repositories: BTreeMap<String, Repository>,
+    /// Names that repositories had before, and those they have now.
+    pub(super) moved: BTreeMap<String, String>,
     pub(super) tokens: BTreeMap<String, Token>,
     /// Whether only tokens see anything.
     pub(super) is_private: bool,

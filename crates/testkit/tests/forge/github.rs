@@ -5,7 +5,7 @@ use gristmill_testkit::forge::{Door, Family, Fault, Grant, Part};
 use gristmill_testkit::repo::Changes;
 use serde_json::{Value, json};
 
-use crate::api::{ADMIN, Got, NAME, ask, members, private, public_key};
+use crate::api::{ADMIN, Got, NAME, ask, clone, members, private, public_key};
 
 const WHO: &str = "Authorization: Bearer token-of-an-administrator";
 
@@ -260,4 +260,31 @@ fn an_agent_must_say_who_it_is() {
     let request = agent.get(format!("{}/repos/acme/shop", forge.api_url()));
     let answer = request.header("Authorization", format!("Bearer {ADMIN}")).call().expect("an answer");
     assert_eq!(answer.status(), 403);
+}
+
+#[test]
+fn who_asks_for_an_old_name_is_sent_on() {
+    let forge = private(Family::Github);
+    let repo = forge.repository_handle(NAME);
+    repo.commit("main", &Changes::new());
+    let id = forge.repository_id(NAME);
+    forge.rename(NAME, "acme/store");
+    let asked = call(&forge, "GET", "/repos/acme/shop/hooks", None);
+    assert_eq!((asked.status, asked.body["message"].as_str()), (301, Some("Moved Permanently")));
+    let location = asked.header("location");
+    assert_eq!(location, format!("{}/repositories/{id}/hooks", forge.api_url()));
+    assert_eq!(ask("GET", location, WHO, None).status, 200);
+    assert_eq!(call(&forge, "DELETE", "/repos/acme/shop/hooks/1", None).status, 307);
+    assert_eq!(
+        ask("GET", &format!("{}/repos/acme/shop", forge.api_url()), "", None).status,
+        404,
+        "not for everybody"
+    );
+    let folder = tempfile::tempdir().expect("a folder");
+    let url = forge.clone_url(NAME).replace("http://", &format!("http://x:{ADMIN}@"));
+    let cloned = clone(&url, &folder.path().join("good"));
+    assert!(cloned.status.success(), "{}", String::from_utf8_lossy(&cloned.stderr));
+    forge.create_bare(NAME);
+    assert_ne!(forge.repository_id(NAME), id, "the name is taken by another");
+    assert_eq!(call(&forge, "GET", "/repos/acme/shop", None).status, 200);
 }

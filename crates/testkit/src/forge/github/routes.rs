@@ -29,10 +29,12 @@ pub(super) fn answer(forge: &Arc<Inner>, call: &Call) -> Answer {
             let need = need(call, &parts[3..]);
             match forge.admit_call(call, &name, need) {
                 Ok(repository) => of_repository(forge, call, &repository, &parts[3..]),
-                Err(answer) => answer,
+                Err(answer) => moved(forge, call, &name, &parts[3..]).unwrap_or(answer),
             }
         }
-        ("GET", parts) if parts.len() == 2 && parts[0] == "repositories" => by_id(forge, call, parts[1]),
+        (_, parts) if parts.len() >= 2 && parts[0] == "repositories" => {
+            by_id(forge, call, parts[1], &parts[2..])
+        }
         _ => failed(404, "Not Found"),
     }
 }
@@ -58,16 +60,28 @@ fn who(forge: &Inner, call: &Call) -> Answer {
     }
 }
 
-fn by_id(forge: &Inner, call: &Call, id: &str) -> Answer {
+fn by_id(forge: &Arc<Inner>, call: &Call, id: &str, parts: &[&str]) -> Answer {
     let name = {
         let state = forge.state();
         let found = state.repositories.values().find(|repository| repository.id.to_string() == id);
         found.map(|repository| repository.full_name.clone())
     };
-    match forge.admit_call(call, name.as_deref().unwrap_or_default(), Grant::Read) {
-        Ok(repository) => Answer::json(200, &payload::repository(&forge.about(&repository))),
+    match forge.admit_call(call, name.as_deref().unwrap_or_default(), need(call, parts)) {
+        Ok(repository) => of_repository(forge, call, &repository, parts),
         Err(answer) => answer,
     }
+}
+
+/// Sends on who asks for a repository by the name it had, and may see it.
+fn moved(forge: &Inner, call: &Call, old: &str, parts: &[&str]) -> Option<Answer> {
+    let new = forge.state().moved.get(old).cloned()?;
+    let repository = forge.admit_call(call, &new, Grant::Read).ok()?;
+    let rest: String = parts.iter().map(|part| format!("/{part}")).collect();
+    let url = format!("{}/repositories/{}{rest}", forge.api_url(), repository.id);
+    // What changes something keeps its method.
+    let status = if call.method == "GET" { 301 } else { 307 };
+    let body = json!({ "message": "Moved Permanently", "url": url, "documentation_url": "https://docs.github.com/rest" });
+    Some(Answer::json(status, &body).with("location", url))
 }
 
 fn of_repository(forge: &Arc<Inner>, call: &Call, repository: &Repository, parts: &[&str]) -> Answer {
