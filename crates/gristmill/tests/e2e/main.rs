@@ -11,6 +11,7 @@ mod crash;
 mod disk;
 mod formats;
 mod hooks;
+mod lists;
 mod mending;
 mod options;
 mod push;
