@@ -10,9 +10,10 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use gristmill_git::{Authorization, LfsPointer, Mirror, Remote};
-use gristmill_outgoing::{Client, Error, Method, Options, Reach, Request, Response, Url, Whose};
+use gristmill_outgoing::{Client, Error, Method, Request, Response, Url, Whose};
 use serde::Deserialize;
 
+use super::outside;
 use crate::worker::step::{Step, StepError};
 
 /// How many files are asked for at once; git-lfs's own number.
@@ -62,8 +63,6 @@ pub(super) struct Server<'a> {
     pub(super) remote: &'a Remote,
     pub(super) whose: Whose,
     pub(super) authorization: Option<Authorization>,
-    /// Where strangers' addresses may lie.
-    pub(super) reach: Reach,
     /// How long each file may take.
     pub(super) time_max: Duration,
 }
@@ -71,8 +70,7 @@ pub(super) struct Server<'a> {
 impl Server<'_> {
     /// Brings the files into the mirror. Blocks.
     pub(super) fn bring(&self, missing: &[LfsPointer]) -> Result<(), StepError> {
-        let agent = concat!("gristmill/", env!("CARGO_PKG_VERSION"));
-        let client = Client::new(Options::new(self.reach.clone(), agent)).map_err(StepError::fail)?;
+        let client = outside::client()?;
         let endpoint = self.endpoint()?;
         for batch in missing.chunks(BATCH_OBJECTS) {
             let mut actions = self.ask(&client, &endpoint, batch)?;

@@ -1,8 +1,8 @@
-//! Git that reaches other servers than the project's own through a gate: addresses that a repository or an answer
-//! names lead to public addresses only, whatever name servers say of them.
+//! The way to other servers than the project's own: addresses that a repository or an answer names lead to public
+//! addresses only, whatever name servers say of them. For git that is a gate, for our own calls the client itself.
 
 use gristmill_git::{Git, Protocol, Proxy, RemoteUrl};
-use gristmill_outgoing::{Gate, GateOptions, Pass, Reach, Url};
+use gristmill_outgoing::{Client, Gate, GateOptions, Options, Pass, Reach, Url};
 
 use crate::worker::step::{Step, StepError};
 
@@ -33,7 +33,13 @@ impl Outside {
     }
 }
 
-/// Where strangers' addresses may lie.
-pub(super) fn reach() -> Reach {
+/// What makes our own calls, by the same rules.
+pub(super) fn client() -> Result<Client, StepError> {
+    let agent = concat!("gristmill/", env!("CARGO_PKG_VERSION"));
+    Client::new(Options::new(reach(), agent)).map_err(StepError::fail)
+}
+
+/// Where strangers' addresses may lie: on public ones alone.
+fn reach() -> Reach {
     Reach::strangers(Vec::new())
 }
