@@ -2,15 +2,18 @@
 
 mod common;
 
+use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{Setup, limits, remote, wanted};
-use gristmill_git::{FetchLimits, GitError, Mirror, Reachability};
-use gristmill_testkit::FakeGithub;
+use common::{Setup, by_id, commit, git_ref, limits, remote, wanted};
+use gristmill_git::{
+    CloneLimits, FetchLimits, GitError, LfsLimits, LfsOid, LfsPointer, Mirror, Reachability,
+};
 use gristmill_testkit::forge::Fault;
 use gristmill_testkit::repo::Changes;
+use gristmill_testkit::{FakeGithub, TestRepo};
 
 /// A commit with content that takes a slow remote a while.
 fn filled(forge: &FakeGithub) -> String {
@@ -115,4 +118,53 @@ async fn after_a_server_that_was_killed_its_git_does_not_stand_in_the_way() {
         assert_eq!(fetched.expect("works again").reachability, Reachability::Tip, "{fault:?}");
         assert!(start.elapsed() < Duration::from_secs(5), "{fault:?}: {:?}", start.elapsed());
     }
+}
+
+#[tokio::test]
+async fn clones_and_large_files_of_a_killed_process_are_removed_and_half_of_one_is_none() {
+    let repo = TestRepo::new();
+    let id = repo.commit("main", &Changes::new().file("a", "1"));
+    let setup = Setup::new();
+    let mirror = setup.mirror().await;
+    let remote = remote(&repo.url());
+    mirror.fetch(&remote, &by_id(&id), limits()).await.expect("fetched");
+    let dir = setup.mirror_dir();
+    // No process has this number.
+    let (clone, file) = (dir.join("clone-0-dead"), dir.join("lfs/incoming-0-dead"));
+    std::fs::create_dir_all(clone.join("objects")).expect("made");
+    std::fs::create_dir_all(dir.join("lfs")).expect("made");
+    std::fs::write(&file, "half").expect("written");
+    let bounds = CloneLimits { time_max: Duration::from_secs(30), bytes_max: 1 << 20 };
+    // A name that means something in a configuration file.
+    let odd = git_ref("refs/heads/a\"b#;c");
+    let made = mirror.own_clone(&remote.url, &odd, commit(&id), bounds).await.expect("a clone");
+    assert!(!clone.exists());
+    let config = made.files().iter().find(|file| file.name == b"config").expect("a config");
+    let told = std::process::Command::new("git")
+        .args(["config", "--file"])
+        .arg(&config.path)
+        .args(["--get", "branch.a\"b#;c.merge"])
+        .output()
+        .expect("git");
+    assert_eq!(String::from_utf8_lossy(&told.stdout), "refs/heads/a\"b#;c\n");
+    let place = config.path.parent().expect("a folder").to_owned();
+    drop(made);
+    assert!(!place.exists(), "it goes with its value");
+
+    let oid = LfsOid::from_hex(&gristmill_model::Digest::of(b"whole").to_hex()).expect("a digest");
+    let pointer = LfsPointer { oid, size: 5 };
+    let missing = async || mirror.held_lfs(&remote, &[pointer], LfsLimits::default()).await.expect("read").1;
+    for content in [&b"whol"[..], b"wholf", b"whole!"] {
+        let mut incoming = mirror.put_lfs(pointer).expect("a way in");
+        assert!(!file.exists());
+        incoming.write_all(content).expect("written");
+        let error = incoming.keep(&remote).expect_err("something else");
+        assert!(matches!(error, GitError::LfsObject { .. }), "{error:?}");
+        assert_eq!(missing().await, [pointer]);
+    }
+    let mut incoming = mirror.put_lfs(pointer).expect("a way in");
+    incoming.write_all(b"whole").expect("written");
+    incoming.keep(&remote).expect("kept");
+    assert_eq!(missing().await, []);
+    assert_eq!(std::fs::read_dir(dir.join("lfs")).expect("a folder").count(), 1, "objects alone");
 }

@@ -1,13 +1,15 @@
 //! What keeps an installation sound over months: keys that show what they should, mirrors without
 //! thousands of packs, retention and collection, ssh keys that were replaced long ago.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use gristmill_db::{deploy_key, project};
 use gristmill_git::{GitError, Mirror};
-use gristmill_model::{ProjectId, Timestamp};
+use gristmill_model::Timestamp;
 
 use crate::app::App;
+use crate::pipelines::archive::SUBMODULES;
 use crate::{collect, keys};
 
 /// How long joining the packs of one mirror may take.
@@ -57,18 +59,32 @@ pub(crate) async fn maintain_mirrors(app: App) -> anyhow::Result<()> {
     loop {
         let from = after.clone();
         let page = app.db.read(move |tx| project::list(tx, &from, PAGE)).await?;
-        let Some(last) = page.last() else { return Ok(()) };
+        let Some(last) = page.last() else { break };
         after = last.name.to_string();
         for project in page.iter().filter(|project| project.active) {
-            if let Err(error) = maintain(&app, project.id).await {
-                tracing::warn!(%error, project.name = %project.name, "the packs of a mirror could not be joined");
+            let own = app.mirror_folder(project.id);
+            for folder in [own.clone()].into_iter().chain(submodules(&own)) {
+                if let Err(error) = maintain(&app, folder).await {
+                    tracing::warn!(%error, project.name = %project.name, "the packs of a mirror could not be joined");
+                }
             }
         }
     }
+    for folder in submodules(&app.mirrors) {
+        if let Err(error) = maintain(&app, folder).await {
+            tracing::warn!(%error, "the packs of a submodule's mirror could not be joined");
+        }
+    }
+    Ok(())
 }
 
-async fn maintain(app: &App, id: ProjectId) -> Result<(), GitError> {
-    let folder = app.mirror_folder(id);
+/// The mirrors of submodules below a folder.
+fn submodules(above: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(above.join(SUBMODULES)).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path()).collect()
+}
+
+async fn maintain(app: &App, folder: PathBuf) -> Result<(), GitError> {
     if !folder.exists() {
         return Ok(());
     }

@@ -15,6 +15,7 @@ mod fakes;
 mod formats;
 mod hooks;
 mod hostile;
+mod lists;
 mod mending;
 mod options;
 mod post_receive;

@@ -215,6 +215,7 @@ impl World {
                     };
                     one.accepted.is_some() && one.project == index && one.told.iter().any(tells)
                 });
+                self.check_left_out(index, &git_ref, &key, tip.commit)?;
                 if self.is_excused(index, &git_ref, tip.commit) || (is_recorded && !is_told) {
                     continue;
                 }

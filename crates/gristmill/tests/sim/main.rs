@@ -13,6 +13,7 @@ mod check;
 mod forge;
 mod history;
 mod look;
+mod paths;
 mod people;
 mod publish;
 mod remote;
@@ -65,6 +66,7 @@ const MUST_HAPPEN: &[&str] = &[
     "jobs of lost workers back",
     "keys found as they should be",
     "keys that hold the last tip",
+    "keys that hold what a left-out tip has",
     "keys that moved three times and more",
     "leases",
     "leases given back",
@@ -82,6 +84,8 @@ const MUST_HAPPEN: &[&str] = &[
     "publications already there",
     "publications overtaken",
     "pushes",
+    "pushes compared again",
+    "pushes left out",
     "refs deleted",
     "releases",
     "replays",

@@ -5,8 +5,8 @@ use gristmill_db::request::{self, BuildRequest};
 use gristmill_db::run::{self, NewRun, Stopped};
 use gristmill_db::{DbError, artifact, blob, delivery, job, project, publication, schedule, step};
 use gristmill_model::{
-    ArchiveSpec, Digest, FirstLook, Keep, PipelineKind, PipelineSpec, ProjectSpec, RefFilter, RunId,
-    RunState, Timestamp,
+    ArchiveOptions, ArchiveSpec, Digest, FirstLook, Keep, PipelineKind, PipelineSpec, ProjectSpec, RefFilter,
+    RunId, RunState, Timestamp,
 };
 
 use crate::sabotage::Sabotage;
@@ -36,7 +36,10 @@ pub fn spec(index: usize, recipe: i64, is_record: bool) -> ProjectSpec {
             tag_key: Some(template("{full_name}/tags/{tag}.zip")),
             release_key: Some(template("{full_name}/release/{tag}.zip")),
             allow_shared_key: false,
-            options: Default::default(),
+            options: ArchiveOptions {
+                paths: if index % 2 == 1 { vec!["counted".to_owned()] } else { Vec::new() },
+                ..ArchiveOptions::default()
+            },
         }),
     };
     ProjectSpec {

@@ -39,6 +39,8 @@ pub enum Sabotage {
     HandleTwice,
     /// The fan-in does not wait for the last of the jobs before it.
     FanInEarly,
+    /// A commit is left out because it equals what is shown, whatever may yet be published before it.
+    CompareWithShownAlone,
 }
 
 /// All of them.
@@ -61,4 +63,5 @@ pub const ALL: &[Sabotage] = &[
     Sabotage::RecordLate,
     Sabotage::HandleTwice,
     Sabotage::FanInEarly,
+    Sabotage::CompareWithShownAlone,
 ];

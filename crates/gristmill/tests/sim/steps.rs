@@ -1,5 +1,6 @@
 //! What a worker does for a leased job, one small act after the other; anything may happen in between.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use gristmill::pipelines::archive::{ARCHIVE, FETCH, PUBLISH};
@@ -27,6 +28,7 @@ pub enum State {
     LookAsk(Looking),
     LookApply(Looking),
     Fetch,
+    LeaveOut(BTreeSet<CommitId>),
     Work,
     Begin,
     Store(Made),
@@ -122,6 +124,7 @@ impl World {
             State::LookAsk(looking) => self.look_ask(task.lease.project, looking.clone()),
             State::LookApply(looking) => self.look_apply(task, looking.clone()),
             State::Fetch => self.fetch(task),
+            State::LeaveOut(compared) => self.leave_out(task, compared),
             State::Work => Ok(Some(self.work(task))),
             State::Begin => self.begin(task),
             State::Store(made) => self.store(task, made.clone()),
@@ -186,6 +189,12 @@ impl World {
         let is_broken = remote.broken.contains(&commit);
         // Decided by the job, so that every attempt ends alike.
         let is_poison = Digest::of(task.lease.job.to_string().as_bytes()).as_bytes()[0] == 0;
+        if !is_broken
+            && !is_poison
+            && let Some(next) = self.leave_out_or(task, fetched.tree)?
+        {
+            return Ok(Some(next));
+        }
         let finish = if is_broken {
             self.count("permanent failures");
             self.excuse(Some(run), "cannot be fetched");

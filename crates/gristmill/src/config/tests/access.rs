@@ -241,24 +241,21 @@ fn how_others_are_reached() {
     assert_eq!(network.no_proxy, ".example.org,10.0.0.0/8");
     let allow: Vec<String> = network.allow.iter().map(ToString::to_string).collect();
     assert_eq!(allow, ["10.1.0.0/16", "fd00::/8"]);
-    let own = |env: &[(&str, &str)]| {
-        let found = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        let found: std::collections::HashMap<String, String> = found.collect();
-        move |network: &Network| {
-            network.own_proxy(&|name| found.get(name).cloned()).map(|it| it.map(|it| it.to_string()))
-        }
+    type Env = &'static [(&'static str, &'static str)];
+    let own = |network: &Network, env: Env| {
+        let found =
+            move |name: &str| env.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
+        network.own_proxy(&found).map(|proxy| proxy.map(|proxy| proxy.to_string())).map_err(|_| ())
     };
-    let with_env =
-        own(&[("https_proxy", "other.example.org:8080"), ("HTTPS_PROXY", "http://no.example.org:1")]);
-    assert_eq!(with_env(network).unwrap().as_deref(), Some("proxy.example.org:3128"));
+    let others: Env =
+        &[("https_proxy", "other.example.org:8080"), ("HTTPS_PROXY", "http://no.example.org:1")];
+    assert_eq!(own(network, others), Ok(Some("proxy.example.org:3128".to_owned())));
     let none = Network::default();
-    assert_eq!(with_env(&none).unwrap().as_deref(), Some("other.example.org:8080"));
-    assert_eq!(
-        own(&[("https_proxy", ""), ("ALL_PROXY", "socks5h://h:1080")])(&none).unwrap().as_deref(),
-        Some("h:1080")
-    );
-    assert_eq!(own(&[])(&none).unwrap(), None);
-    assert!(own(&[("https_proxy", "nonsense://h")])(&none).is_err());
+    assert_eq!(own(&none, others), Ok(Some("other.example.org:8080".to_owned())));
+    let socks: Env = &[("https_proxy", ""), ("ALL_PROXY", "socks5h://h:1080")];
+    assert_eq!(own(&none, socks), Ok(Some("h:1080".to_owned())));
+    assert_eq!(own(&none, &[]), Ok(None));
+    assert_eq!(own(&none, &[("https_proxy", "nonsense://h")]), Err(()));
     let network = load("proxy = { env = \"PROXY\" }").unwrap().network;
     assert_eq!(network.proxy, Some(ProxySource::Secret(SecretSource::Env("PROXY".to_owned()))));
     assert!(network.proxy(&|_| None).is_err());

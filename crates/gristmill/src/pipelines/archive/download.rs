@@ -10,7 +10,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use gristmill_git::{Authorization, LfsPointer, Mirror, Remote};
-use gristmill_outgoing::{Client, Error, Method, Options, Reach, Request, Response, Url, Whose};
+use gristmill_outgoing::{Client, Error, Method, Request, Response, Url, Whose};
 use serde::Deserialize;
 
 use crate::worker::step::{Step, StepError};
@@ -62,8 +62,6 @@ pub(super) struct Server<'a> {
     pub(super) remote: &'a Remote,
     pub(super) whose: Whose,
     pub(super) authorization: Option<Authorization>,
-    /// Where strangers' addresses may lie.
-    pub(super) reach: Reach,
     /// How long each file may take.
     pub(super) time_max: Duration,
 }
@@ -71,18 +69,17 @@ pub(super) struct Server<'a> {
 impl Server<'_> {
     /// Brings the files into the mirror. Blocks.
     pub(super) fn bring(&self, missing: &[LfsPointer]) -> Result<(), StepError> {
-        let agent = concat!("gristmill/", env!("CARGO_PKG_VERSION"));
-        let client = Client::new(Options::new(self.reach.clone(), agent)).map_err(StepError::fail)?;
+        let client = &self.step.app.outgoing;
         let endpoint = self.endpoint()?;
         for batch in missing.chunks(BATCH_OBJECTS) {
-            let mut actions = self.ask(&client, &endpoint, batch)?;
+            let mut actions = self.ask(client, &endpoint, batch)?;
             for pointer in batch {
                 if self.step.is_stopped() {
                     return Err(StepError::retry("the program stops, or the run was cancelled"));
                 }
                 let action = actions.remove(&pointer.oid.to_string());
                 let action = action.ok_or_else(|| self.fault(pointer, "the server says nothing of it"))?;
-                self.download(&client, &endpoint, *pointer, action)?;
+                self.download(client, &endpoint, *pointer, action)?;
             }
         }
         Ok(())

@@ -8,7 +8,7 @@ use gristmill_git::{LfsLimits, LfsObjects, LfsPointer, ObjectError, Objects, Pro
 use super::assemble::{Part, git_error};
 use super::download::Server;
 use super::fetch::LOCK_WAIT_MAX;
-use super::outside::{self, Outside};
+use super::outside::Outside;
 use super::source::{At, Content, Member, Planned, object_error, shown};
 use crate::worker::step::{Step, StepError};
 
@@ -121,8 +121,8 @@ async fn download(step: &Step, part: &Part<'_>, missing: Vec<LfsPointer>) -> Res
     let seconds = step.app.live().config.worker.git_timeout_seconds.unsigned_abs();
     let bring = move || {
         let (step, mirror, remote) = (&step, &mirror, &remote);
-        let (reach, time_max) = (outside::reach(), Duration::from_secs(seconds));
-        Server { step, mirror, remote, whose, authorization, reach, time_max }.bring(&missing)
+        let time_max = Duration::from_secs(seconds);
+        Server { step, mirror, remote, whose, authorization, time_max }.bring(&missing)
     };
     tokio::task::spawn_blocking(bring).await.map_err(StepError::retry)?
 }

@@ -3,8 +3,11 @@
 //! *In:* a commit. *Out:* an artifact, and a version of the key where the commit is the tip of its ref.
 //!
 //! Three jobs, one after the other: `fetch` brings exactly the commit into the mirror and learns its
-//! tree; `archive` makes the zip or tar, once per tree, a zip taking over the members of the archive before;
-//! `publish` records the artifact and moves the name.
+//! tree, and ends the run where the pipeline's paths are not touched; `archive` makes the zip or tar, once per tree and
+//! recipe, a zip taking over the members of the archive before; `publish` records the artifact and moves the name.
+//!
+//! An archive is put together (`assemble`) from the members of a tree (`members`), large files (`large`), submodules
+//! (`submodules`) and a clone; `source` reads their contents, and `recipe` says what all that follows from.
 
 mod assemble;
 mod download;
@@ -34,6 +37,9 @@ pub const FETCH: &str = "fetch";
 pub const ARCHIVE: &str = "archive";
 /// Records the artifact and moves the name.
 pub const PUBLISH: &str = "publish";
+
+/// The folder of submodules' mirrors, in that of all mirrors and in those of projects that fetched them with credentials.
+pub const SUBMODULES: &str = "submodules";
 
 /// How the pipeline's archives are written.
 pub fn format(pipeline: &PipelineSpec) -> Format {

@@ -1,5 +1,5 @@
-//! Git that reaches other servers than the project's own through a gate: addresses that a repository or an answer
-//! names lead to public addresses only, whatever name servers say of them.
+//! The way to other servers than the project's own: addresses that a repository or an answer names lead to public
+//! addresses only, whatever name servers say of them. For git that is a gate; our own calls are checked by who makes them.
 
 use gristmill_git::{Git, Protocol, Proxy, RemoteUrl};
 use gristmill_outgoing::{Gate, GateOptions, Pass, Reach, Url};
@@ -17,7 +17,16 @@ impl Outside {
     /// Opens a gate for one piece of work. The project's own server may be reached wherever it is.
     pub(super) async fn open(step: &Step, own: &RemoteUrl) -> Result<Outside, StepError> {
         let failed = |what: &dyn std::fmt::Display| StepError::retry(format!("the gate for git: {what}"));
-        let gate = Gate::start(GateOptions::new(reach())).await.map_err(|error| failed(&error))?;
+        let live = step.app.live();
+        let network = &live.config.network;
+        let upstream = network.own_proxy(&*live.env).map_err(StepError::fail)?;
+        let reach = Reach::strangers(network.allow.clone());
+        let options = GateOptions { upstream, ..GateOptions::new(reach) };
+        let gate = Gate::start(options).await.map_err(|error| match error.kind() {
+            // A proxy of another kind than http:// stays what it is.
+            std::io::ErrorKind::Unsupported => StepError::fail(error),
+            _ => failed(&error),
+        })?;
         let own: Vec<Url> = match own.protocol() {
             Protocol::Https | Protocol::Http => vec![own.to_string().parse().map_err(StepError::fail)?],
             Protocol::Ssh | Protocol::Git | Protocol::File => Vec::new(),
@@ -31,9 +40,4 @@ impl Outside {
     pub(super) fn refused(&self) -> Option<String> {
         self.pass.refusals().first().map(ToString::to_string)
     }
-}
-
-/// Where strangers' addresses may lie.
-pub(super) fn reach() -> Reach {
-    Reach::strangers(Vec::new())
 }

@@ -193,7 +193,7 @@ impl Gathering<'_> {
             true => app.mirror_folder(self.subject.run.project),
             false => app.mirrors.clone(),
         };
-        above.join("submodules").join(Digest::of(remote.url.to_string().as_bytes()).to_hex())
+        above.join(super::SUBMODULES).join(Digest::of(remote.url.to_string().as_bytes()).to_hex())
     }
 }
 

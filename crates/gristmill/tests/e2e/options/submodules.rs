@@ -139,6 +139,7 @@ fn mistake_08_the_token_goes_to_the_projects_own_server_alone_and_what_it_reads_
         reason.contains("the submodule lib (http://127.0.0.1:") && reason.contains("cannot be fetched"),
         "{reason}"
     );
+    assert!(reason.contains("a loopback address"), "the gate says why: {reason}");
     assert!(elsewhere.requests().is_empty(), "nobody was asked");
     // Whoever knows the tree, and not the token, gets nothing of what the token read.
     let copy = elsewhere.create("acme/copy", SECRET);
