@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use gristmill_testkit::FakeGithub;
+use gristmill_testkit::repo::Changes;
 use gristmill_testkit::server::{Project, Server};
 use serde_json::{Value, json};
 
@@ -251,4 +252,45 @@ fn a_hundred_hostile_configurations_are_refused_with_the_setting_named() {
     }
     assert!(tried >= EACH, "{tried}");
     assert_nothing_is_owned(&server, marks.path());
+}
+
+#[test]
+fn a_hundred_hostile_submodule_files_are_refused_and_no_server_is_asked() {
+    let asked = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    asked.set_nonblocking(true).expect("set");
+    let inside = format!("http://{}/lib.git", asked.local_addr().expect("its address"));
+    let mut world = World::prepare(|project| project.pipeline("submodules = true").with("jobs_max = 16"));
+    let marks = tempfile::tempdir().expect("a folder");
+    let templates = [
+        format!("[submodule \"W\"]\n\tpath = lib\n\turl = {inside}\n"),
+        format!("[submodule \"lib\"]\n\tpath = W\n\turl = {inside}\n"),
+        "[submodule \"lib\"]\n\tpath = lib\n\turl = W\n".to_owned(),
+        format!(
+            "[submodule \"lib\"]\n\tpath = lib\n\turl = {inside}\n\tupdate = !W\n[include]\n\tpath = W\n"
+        ),
+    ];
+    let templates: Vec<&str> = templates.iter().map(String::as_str).collect();
+    let pinned = "c".repeat(40);
+    let mut commits = BTreeMap::new();
+    for (number, file) in texts(marks.path(), &templates, EACH).into_iter().enumerate() {
+        let changes = Changes::new().file(".gitmodules", &file).submodule("lib", &pinned);
+        let commit = world.repo.commit_unreferenced(&[], &changes);
+        world.repo.set_ref(&format!("refs/heads/b{number}"), &commit);
+        commits.insert(commit, file);
+    }
+    world.server.start();
+    world.server.cli_text(&["project", "trigger", PROJECT]);
+    world.server.wait_until_idle_for(std::time::Duration::from_secs(300));
+    let runs = world.runs();
+    assert_eq!(commits.len(), EACH);
+    for (commit, file) in &commits {
+        let run = runs.iter().find(|run| run["commit"] == commit.as_str());
+        let run = run.unwrap_or_else(|| panic!("no run for {file}\n{}", world.server.log()));
+        let why = run["reason"].as_str().unwrap_or_default();
+        assert!(run["state"] == "failed" && why.len() > 10, "{file}: {run:#}");
+    }
+    assert!(world.server.store().versions().is_empty());
+    let error = asked.accept().expect_err("nobody may ask a server in here");
+    assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
+    assert_nothing_is_owned(&world.server, marks.path());
 }
