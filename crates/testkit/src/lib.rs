@@ -6,7 +6,7 @@ pub mod server;
 pub mod skip;
 mod text;
 
-pub use forge::FakeGithub;
+pub use forge::{FakeForge, FakeGithub};
 pub use repo::TestRepo;
 pub use server::Server;
 pub use skip::skip;

@@ -9,6 +9,7 @@ mod content;
 mod control;
 mod crash;
 mod disk;
+mod fakes;
 mod formats;
 mod hooks;
 mod mending;

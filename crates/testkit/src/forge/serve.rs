@@ -1,33 +1,57 @@
-//! The fake forge's git server: `git http-backend` as CGI (RFC 3875) behind hyper, in a thread of its own.
+//! The fake forge's server: its doors, what befalls requests before they are answered, and who answers them.
 
-use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::pin::Pin;
-use std::process::Stdio;
-use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll};
-use std::time::Duration;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
-use hyper::body::{Body, Frame, Incoming};
+use hyper::body::Incoming;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
-use tokio::process::ChildStdout;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
-use super::{Fault, SeenRequest, State};
+use super::cgi::{self, Pipe};
+use super::delivery::read_basic;
+use super::fault::{Fault, Part};
+use super::http::{Answer, Call, pairs, parts};
+use super::state::Refusal;
+use super::{Grant, Inner};
 
-/// The largest head that a CGI program may send.
-const CGI_HEAD_BYTES_MAX: usize = 64 * 1024;
+/// The addresses of one forge: ports of 127.0.0.1 here, hosts at the real ones.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Door {
+    /// The forge's own: pages and git, and mostly the API.
+    Web,
+    /// The API, where it has an address of its own, as `api.github.com`.
+    Api,
+    /// Downloads, where they have one, as `codeload.github.com`.
+    Downloads,
+}
 
-/// How much is passed on at once.
-const CHUNK_BYTES: usize = 16 * 1024;
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Doors {
+    pub(super) web: SocketAddr,
+    pub(super) api: SocketAddr,
+    pub(super) downloads: SocketAddr,
+}
 
-type Shared = Arc<Mutex<State>>;
+/// A request as the server saw it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SeenRequest {
+    /// Where it came in.
+    pub door: Door,
+    /// GET, POST …
+    pub method: String,
+    /// Path and query.
+    pub target: String,
+    /// The `Authorization` header, where one was sent.
+    pub authorization: Option<String>,
+    /// All headers, names in lower case.
+    pub headers: Vec<(String, String)>,
+    /// What was sent.
+    pub body: Bytes,
+}
 
 /// Ends the server when it is dropped.
 #[derive(Debug)]
@@ -46,31 +70,48 @@ impl Drop for Stop {
     }
 }
 
-pub(super) fn start(root: PathBuf, state: Shared) -> (SocketAddr, Stop) {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.set_nonblocking(true).expect("a socket can be non-blocking");
-    let address = listener.local_addr().expect("a bound socket has an address");
+type Listeners = [(Door, std::net::TcpListener); 3];
+
+pub(super) fn listen() -> (Listeners, Doors) {
+    let bind = || {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+        listener.set_nonblocking(true).expect("a socket can be non-blocking");
+        let address = listener.local_addr().expect("a bound socket has an address");
+        (listener, address)
+    };
+    let ((web, web_at), (api, api_at), (downloads, downloads_at)) = (bind(), bind(), bind());
+    let doors = Doors { web: web_at, api: api_at, downloads: downloads_at };
+    ([(Door::Web, web), (Door::Api, api), (Door::Downloads, downloads)], doors)
+}
+
+pub(super) fn start(listeners: Listeners, forge: Arc<Inner>) -> Stop {
     let (signal, stopped) = oneshot::channel();
     let thread = std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         runtime.block_on(async {
-            let listener = TcpListener::from_std(listener).expect("a listening socket");
+            let [web, api, downloads] = listeners.map(|(door, listener)| {
+                let listener = TcpListener::from_std(listener).expect("a listening socket");
+                accept(listener, door, Arc::clone(&forge))
+            });
             tokio::select! {
-                () = accept(listener, root, state) => {}
+                () = web => {}
+                () = api => {}
+                () = downloads => {}
                 _ = stopped => {}
             }
         });
-        // Dropping the runtime ends all connections, and with them their children.
+        // Ends all connections, and with them their children; does not wait for what an API call still does.
+        runtime.shutdown_background();
     });
-    (address, Stop { signal: Some(signal), thread: Some(thread) })
+    Stop { signal: Some(signal), thread: Some(thread) }
 }
 
-async fn accept(listener: TcpListener, root: PathBuf, state: Shared) {
+async fn accept(listener: TcpListener, door: Door, forge: Arc<Inner>) {
     loop {
         let Ok((stream, _)) = listener.accept().await else { continue };
-        let (root, state) = (root.clone(), Arc::clone(&state));
+        let forge = Arc::clone(&forge);
         tokio::spawn(async move {
-            let service = hyper::service::service_fn(|request| answer(request, &root, &state));
+            let service = hyper::service::service_fn(|request| answer(request, door, &forge));
             // Connections that break are the clients' business.
             let _ = hyper::server::conn::http1::Builder::new()
                 .serve_connection(TokioIo::new(stream), service)
@@ -79,197 +120,177 @@ async fn accept(listener: TcpListener, root: PathBuf, state: Shared) {
     }
 }
 
+/// Who answers a request.
+enum Target {
+    /// The repository, and the path below it.
+    Git(String, String),
+    /// The path below the API's beginning.
+    Api(String),
+    Download,
+}
+
+impl Target {
+    fn part(&self) -> Part {
+        match self {
+            Target::Git(..) => Part::Git,
+            Target::Api(_) => Part::Api,
+            Target::Download => Part::Downloads,
+        }
+    }
+}
+
+fn target(forge: &Inner, door: Door, path: &str) -> Target {
+    let shape = forge.family.shape();
+    match door {
+        Door::Downloads => return Target::Download,
+        Door::Api if shape.has_api_door() => return Target::Api(path.to_owned()),
+        Door::Api | Door::Web => {}
+    }
+    if let Some((name, rest)) = shape.git_path(path) {
+        return Target::Git(name, rest);
+    }
+    if shape.is_download(path) {
+        return Target::Download;
+    }
+    Target::Api(path.strip_prefix(shape.api_prefix()).unwrap_or("/").to_owned())
+}
+
 /// An error closes the connection without an answer.
 async fn answer(
     request: Request<Incoming>,
-    root: &Path,
-    state: &Shared,
+    door: Door,
+    forge: &Arc<Inner>,
 ) -> Result<Response<Pipe>, &'static str> {
-    let authorization = header(&request, "authorization");
-    let target = request.uri().path_and_query().map(ToString::to_string).unwrap_or_default();
-    let (fault, token) = {
-        let mut state = state.lock().expect("no test panics while it holds the state");
-        state.requests.push(SeenRequest { target: target.clone(), authorization: authorization.clone() });
-        (state.fault.clone(), state.token.clone())
+    let (head, body) = request.into_parts();
+    let target = target(forge, door, head.uri.path());
+    let headers: Vec<(String, String)> = head
+        .headers
+        .iter()
+        .map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
+        .collect();
+    let body = body.collect().await.map_err(|_| "the request broke off")?.to_bytes();
+    let seen = SeenRequest {
+        door,
+        method: head.method.to_string(),
+        target: head.uri.path_and_query().map(ToString::to_string).unwrap_or_default(),
+        authorization: head
+            .headers
+            .get("authorization")
+            .and_then(|value| value.to_str().ok())
+            .map(str::to_owned),
+        headers,
+        body: body.clone(),
     };
-    match &fault {
-        Fault::None | Fault::Slow(_) => {}
-        Fault::Status(status) => return Ok(plain(*status, "a fault that was asked for")),
+    let fault = {
+        let mut state = forge.state();
+        state.requests.push(seen.clone());
+        state.faults.get_mut(&target.part()).map_or(Fault::None, Fault::next)
+    };
+    if let Some(answer) = misbehave(forge, &fault, &seen.target).await? {
+        return respond(answer, &Fault::None);
+    }
+    let answer = match target {
+        Target::Git(name, rest) => match refused_git(forge, &seen, &name) {
+            Some(answer) => answer,
+            None => {
+                let slow = if let Fault::Slow(bytes_per_s) = fault { Some(bytes_per_s) } else { None };
+                let path = format!("/{}.git{rest}", stored_name(forge, &name));
+                return cgi::answer(Request::from_parts(head, body), forge.folder.path(), &path, slow).await;
+            }
+        },
+        Target::Api(path) => called(forge, call(&seen, &path, door, forge), false).await?,
+        Target::Download => {
+            let path = head.uri.path().to_owned();
+            called(forge, call(&seen, &path, door, forge), true).await?
+        }
+    };
+    respond(answer, &fault)
+}
+
+/// What a fault answers instead of the forge, if anything.
+async fn misbehave(forge: &Inner, fault: &Fault, target: &str) -> Result<Option<Answer>, &'static str> {
+    Ok(Some(match fault {
+        Fault::None | Fault::Slow(_) | Fault::Cut(_) | Fault::Times(..) => return Ok(None),
+        Fault::Status(status) => Answer::text(*status, "a fault that was asked for"),
+        Fault::Body(status, body) => Answer::text(*status, body),
         Fault::Hang => std::future::pending().await,
         Fault::Refuse => return Err("refused, as was asked for"),
-        Fault::Redirect(base) => {
-            let mut response = plain(302, "elsewhere");
-            let location = format!("{base}{target}").parse().map_err(|_| "not an address")?;
-            response.headers_mut().insert("location", location);
-            return Ok(response);
-        }
-    }
-    if let Some(token) = token
-        && authorization.as_deref().and_then(basic_password).as_ref() != Some(&token)
-    {
-        let mut response = plain(401, "a token is needed");
-        let basic = "Basic realm=\"fake\"".parse().map_err(|_| "not a header")?;
-        response.headers_mut().insert("www-authenticate", basic);
-        return Ok(response);
-    }
-    let pause = match fault {
-        Fault::Slow(bytes_per_s) => Some(bytes_per_s),
-        _ => None,
+        Fault::Redirect(base) => Answer::redirect(302, format!("{base}{target}")),
+        Fault::RedirectTo(address) => Answer::redirect(302, address.clone()),
+        Fault::Limited(seconds) => forge.family.shape().limited(*seconds),
+    }))
+}
+
+/// Why git is not let in, where it is not.
+fn refused_git(forge: &Inner, seen: &SeenRequest, name: &str) -> Option<Answer> {
+    let sent = seen.authorization.as_deref().and_then(read_basic);
+    let users = forge.family.shape().git_users();
+    let is_user = |user: &str| users.is_empty() || users.contains(&user);
+    let token = sent.filter(|(user, _)| is_user(user)).map(|(_, password)| password);
+    let has_failed = seen.authorization.is_some() && token.is_none();
+    let refusal = match forge.admit(token.as_deref(), name, Grant::Read) {
+        Ok(_) if !has_failed => return None,
+        // `git http-backend` says in its own words that there is nothing.
+        Err(Refusal::Unseen) if !forge.state().is_private && !has_failed => return None,
+        Ok(_) => Refusal::BadToken,
+        Err(refusal) => refusal,
     };
-    cgi(request, root, pause).await
+    Some(match refusal {
+        Refusal::Forbidden(_) => Answer::text(403, "this token may not fetch"),
+        Refusal::Unseen if token.is_some() => Answer::text(404, "Repository not found."),
+        _ => Answer::text(401, "a token is needed").with("www-authenticate", "Basic realm=\"fake\""),
+    })
 }
 
-fn header(request: &Request<Incoming>, name: &str) -> Option<String> {
-    request.headers().get(name)?.to_str().ok().map(str::to_owned)
+/// The name as the repository was made, whatever the case of the one asked for.
+fn stored_name(forge: &Inner, name: &str) -> String {
+    let state = forge.state();
+    let stored = state.repositories.keys().find(|stored| stored.eq_ignore_ascii_case(name));
+    stored.cloned().unwrap_or_else(|| name.to_owned())
 }
 
-fn plain(status: u16, text: &'static str) -> Response<Pipe> {
-    let (sender, receiver) = mpsc::channel(1);
-    sender.try_send(Bytes::from_static(text.as_bytes())).expect("an empty channel takes one");
-    let mut response = Response::new(Pipe(receiver));
-    *response.status_mut() = hyper::StatusCode::from_u16(status).expect("tests ask for valid statuses");
-    response
-}
-
-/// Runs `git http-backend` for one request.
-async fn cgi(
-    request: Request<Incoming>,
-    root: &Path,
-    pause: Option<u32>,
-) -> Result<Response<Pipe>, &'static str> {
-    let mut command = tokio::process::Command::from(crate::repo::git_command());
-    command
-        .arg("http-backend")
-        .env("GIT_PROJECT_ROOT", root)
-        .env("GIT_HTTP_EXPORT_ALL", "1")
-        .env("REQUEST_METHOD", request.method().as_str())
-        .env("PATH_INFO", request.uri().path())
-        .env("QUERY_STRING", request.uri().query().unwrap_or_default())
-        .env("SERVER_PROTOCOL", "HTTP/1.1")
-        .env("REMOTE_ADDR", "127.0.0.1")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .kill_on_drop(true);
-    for (name, variable) in [
-        ("content-type", "CONTENT_TYPE"),
-        ("content-encoding", "HTTP_CONTENT_ENCODING"),
-        ("git-protocol", "GIT_PROTOCOL"),
-    ] {
-        if let Some(value) = header(&request, name) {
-            command.env(variable, value);
-        }
+fn call(seen: &SeenRequest, path: &str, door: Door, forge: &Inner) -> Call {
+    let address = match door {
+        Door::Web => forge.doors.web,
+        Door::Api => forge.doors.api,
+        Door::Downloads => forge.doors.downloads,
+    };
+    let (whole, query) = seen.target.split_once('?').unwrap_or((&seen.target, ""));
+    Call {
+        method: seen.method.clone(),
+        parts: parts(path),
+        query: pairs(query),
+        headers: seen.headers.clone(),
+        body: seen.body.clone(),
+        url: format!("http://{address}{whole}"),
     }
-    let body = request.into_body().collect().await.map_err(|_| "the request broke off")?.to_bytes();
-    let mut child =
-        command.env("CONTENT_LENGTH", body.len().to_string()).spawn().map_err(|_| "git does not start")?;
-    let mut stdin = child.stdin.take().expect("piped above");
-    let mut stdout = child.stdout.take().expect("piped above");
-    tokio::spawn(async move {
-        // The program may answer without reading everything.
-        let _ = stdin.write_all(&body).await;
+}
+
+/// Answers beside the server's own thread: git may be run for it.
+async fn called(forge: &Arc<Inner>, call: Call, is_download: bool) -> Result<Answer, &'static str> {
+    let forge = Arc::clone(forge);
+    let work = tokio::task::spawn_blocking(move || {
+        let shape = forge.family.shape();
+        if is_download { shape.download(&forge, &call) } else { shape.api(&forge, &call) }
     });
-    let (head, rest) = read_head(&mut stdout).await.ok_or("git http-backend gave no answer")?;
-    let (sender, receiver) = mpsc::channel(4);
-    tokio::spawn(async move {
-        pass_on(rest, stdout, sender, pause).await;
-        let _ = child.wait().await;
-    });
-    let mut response = Response::new(Pipe(receiver));
-    for line in head.lines() {
-        let (name, value) = line.split_once(": ").ok_or("a CGI header without a value")?;
-        if name.eq_ignore_ascii_case("status") {
-            let code = value.split(' ').next().and_then(|code| code.parse().ok()).ok_or("a CGI status")?;
-            *response.status_mut() = hyper::StatusCode::from_u16(code).map_err(|_| "a CGI status")?;
-        } else {
-            let name: hyper::header::HeaderName = name.parse().map_err(|_| "a CGI header")?;
-            response.headers_mut().insert(name, value.parse().map_err(|_| "a CGI header")?);
-        }
+    // A panic has been printed by then, and the client notices.
+    work.await.map_err(|_| "the fake panicked")
+}
+
+fn respond(answer: Answer, fault: &Fault) -> Result<Response<Pipe>, &'static str> {
+    let Answer { status, headers, mut body } = answer;
+    let length = body.len();
+    if let Fault::Cut(bytes) = fault {
+        body.truncate(*bytes);
+    }
+    let slow = if let Fault::Slow(bytes_per_s) = fault { Some(*bytes_per_s) } else { None };
+    let mut response = Response::new(Pipe::of(body, slow));
+    *response.status_mut() = hyper::StatusCode::from_u16(status).map_err(|_| "not a status")?;
+    for (name, value) in headers {
+        response.headers_mut().append(name, value.parse().map_err(|_| "not a header")?);
+    }
+    if status != 204 && status != 304 {
+        response.headers_mut().insert("content-length", length.into());
     }
     Ok(response)
-}
-
-/// The lines up to the empty one, and what was read behind it.
-async fn read_head(stdout: &mut ChildStdout) -> Option<(String, Vec<u8>)> {
-    let mut read = Vec::new();
-    loop {
-        if let Some(end) = read.windows(4).position(|window| window == b"\r\n\r\n") {
-            let rest = read.split_off(end + 4);
-            read.truncate(end);
-            return Some((String::from_utf8(read).ok()?, rest));
-        }
-        if read.len() > CGI_HEAD_BYTES_MAX || stdout.read_buf(&mut read).await.ok()? == 0 {
-            return None;
-        }
-    }
-}
-
-/// Sends everything on; `bytes_per_s` slows that down.
-async fn pass_on(
-    rest: Vec<u8>,
-    mut stdout: ChildStdout,
-    sender: mpsc::Sender<Bytes>,
-    bytes_per_s: Option<u32>,
-) {
-    let mut chunk = rest;
-    loop {
-        let pieces = chunk.chunks(bytes_per_s.map_or(CHUNK_BYTES, |bytes| (bytes / 20).max(1) as usize));
-        for piece in pieces {
-            if sender.send(Bytes::copy_from_slice(piece)).await.is_err() {
-                return;
-            }
-            if bytes_per_s.is_some() {
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-        }
-        chunk = vec![0; CHUNK_BYTES];
-        match stdout.read(&mut chunk).await {
-            Ok(count) if count > 0 => chunk.truncate(count),
-            _ => return,
-        }
-    }
-}
-
-/// A response body whose pieces come through a channel.
-struct Pipe(mpsc::Receiver<Bytes>);
-
-impl Body for Pipe {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        self.0.poll_recv(context).map(|piece| piece.map(|bytes| Ok(Frame::data(bytes))))
-    }
-}
-
-/// The password of a Basic `Authorization` header (RFC 7617).
-fn basic_password(header: &str) -> Option<String> {
-    let encoded = header.strip_prefix("Basic ")?;
-    let plain = String::from_utf8(base64_decode(encoded)?).ok()?;
-    plain.split_once(':').map(|(_, password)| password.to_owned())
-}
-
-fn base64_decode(text: &str) -> Option<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let (mut bits, mut count) = (0u32, 0);
-    for digit in text.trim_end_matches('=').bytes() {
-        let value = match digit {
-            b'A'..=b'Z' => digit - b'A',
-            b'a'..=b'z' => digit - b'a' + 26,
-            b'0'..=b'9' => digit - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            _ => return None,
-        };
-        bits = bits << 6 | u32::from(value);
-        count += 6;
-        if count >= 8 {
-            count -= 8;
-            bytes.push(u8::try_from(bits >> count & 0xff).ok()?);
-        }
-    }
-    Some(bytes)
 }
