@@ -5,8 +5,10 @@ pub mod repo;
 pub mod server;
 pub mod skip;
 mod text;
+pub mod wire;
 
 pub use forge::{FakeForge, FakeGithub};
 pub use repo::TestRepo;
 pub use server::Server;
 pub use skip::skip;
+pub use wire::Wire;

@@ -1,0 +1,10 @@
+//! The border, from outside.
+
+mod client;
+mod gate;
+mod names;
+mod proxies;
+mod reach;
+mod ssrf;
+mod tls;
+mod urls;
