@@ -14,8 +14,10 @@ pub mod artifact;
 pub mod blob;
 pub mod delivery;
 pub mod due;
+pub mod forge_object;
 pub mod head;
 pub mod job;
+pub mod missed;
 pub mod project;
 pub mod publication;
 pub mod request;
@@ -23,6 +25,7 @@ pub mod run;
 pub mod schedule;
 pub mod step;
 pub mod token;
+pub mod told;
 
 pub use error::DbError;
 pub use pool::{Db, MemoryDb, Random};
@@ -35,13 +38,16 @@ pub fn all_statements() -> Vec<(&'static str, &'static str)> {
         blob::STATEMENTS,
         delivery::STATEMENTS,
         due::STATEMENTS,
+        forge_object::STATEMENTS,
         head::STATEMENTS,
+        missed::STATEMENTS,
         project::STATEMENTS,
         publication::STATEMENTS,
         request::STATEMENTS,
         run::STATEMENTS,
         schedule::STATEMENTS,
         step::STATEMENTS,
+        told::STATEMENTS,
         token::STATEMENTS,
     ]
     .into_iter()

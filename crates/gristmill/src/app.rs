@@ -14,6 +14,7 @@ use gristmill_storage::{Storage, StorageUrl};
 use crate::clock::{SystemClock, system_random};
 use crate::config::{self, Config, Surroundings};
 use crate::folders;
+use crate::forges::{Forges, carrier};
 use crate::live::Live;
 use crate::logs::Logs;
 
@@ -37,6 +38,8 @@ pub struct Inner {
     pub clock: Arc<dyn Clock>,
     /// This start of this program.
     pub boot: BootId,
+    /// The forges' APIs.
+    pub forges: Forges,
     /// The configuration in force.
     live: RwLock<Arc<Live>>,
 }
@@ -77,7 +80,8 @@ impl App {
         let logs = Logs::open(data.join("logs")).context("the folder of the logs cannot be made")?;
         let mirrors = data.join("mirrors");
         let live = RwLock::new(Arc::new(Live::new(config, &HashMap::new(), around)?));
-        Ok(App(Arc::new(Inner { db, storage, git, logs, mirrors, clock, boot, live })))
+        let forges = Forges::new(carrier::over(carrier::client(Vec::new(), None)?));
+        Ok(App(Arc::new(Inner { db, storage, git, logs, mirrors, clock, boot, forges, live })))
     }
 
     /// The configuration in force.

@@ -166,6 +166,9 @@ impl Demo {
             key: None,
             tag_key: None,
             secret_file: None,
+            token: None,
+            username: None,
+            api: None,
         };
         config::add_project(&file, &new, around)?;
         let (watch, config) = Watch::start(Some(&file), around.clone());

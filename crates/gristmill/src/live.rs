@@ -4,12 +4,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use anyhow::Context;
+use gristmill_forge::api::{ApiBase, Credential};
 use gristmill_forge::{Check, Forge, Secret};
 use gristmill_git::Credentials;
 use gristmill_model::{ProjectId, ProjectPattern, RepoPath, Timestamp};
 use ipnet::IpNet;
 
 use crate::config::{Config, HookSettings, Project, SecretSource, Surroundings};
+use crate::forges::ApiAccess;
 
 /// The configuration in force, ready to be used.
 pub struct Live {
@@ -21,6 +23,8 @@ pub struct Live {
     pub gitpull: Vec<Gate>,
     /// What fetching needs beyond the spec, by the name of the project or pattern.
     pub credentials: HashMap<String, Credentials>,
+    /// How the APIs of the forges are reached, by the name of the project or pattern. Only those with a token are here.
+    pub apis: HashMap<String, ApiAccess>,
 }
 
 /// What accepting webhooks needs.
@@ -94,7 +98,7 @@ impl Live {
         ids: &HashMap<String, ProjectId>,
         around: &Surroundings,
     ) -> anyhow::Result<Live> {
-        let (mut hooks, mut credentials) = (HashMap::new(), HashMap::new());
+        let (mut hooks, mut credentials, mut apis) = (HashMap::new(), HashMap::new(), HashMap::new());
         let mut gates: Vec<((Forge, &SecretSource, &HookSettings), Gate)> = Vec::new();
         let all = config.projects.iter().chain(&config.patterns);
         for project in all.filter(|project| project.enabled && around.needs_secrets) {
@@ -102,6 +106,9 @@ impl Live {
             let of_project = || format!("project `{name}` ({})", project.place);
             if let Some(token) = token(project, around).with_context(of_project)? {
                 credentials.insert(name.clone(), token);
+            }
+            if let Some(access) = api_access(project, around).with_context(of_project)? {
+                apis.insert(name.clone(), access);
             }
             let forge: Forge = project.spec.forge.parse().with_context(of_project)?;
             let secrets = secrets(project, forge, around).with_context(of_project)?;
@@ -126,7 +133,7 @@ impl Live {
             }
         }
         let gitpull = gates.into_iter().map(|(_, gate)| gate).collect();
-        Ok(Live { config, hooks, gitpull, credentials })
+        Ok(Live { config, hooks, gitpull, credentials, apis })
     }
 
     /// The enabled projects of a repository, in the order of the configuration, with their webhooks.
@@ -141,10 +148,24 @@ impl Live {
 
 fn token(project: &Project, around: &Surroundings) -> anyhow::Result<Option<Credentials>> {
     let Some(source) = &project.git_token else { return Ok(None) };
-    let user = project.git_username.clone().unwrap_or("x-access-token".to_owned());
+    let user = project.git_username.clone().unwrap_or(usual_user(project).to_owned());
     let token = String::from_utf8(source.resolve(&*around.env)?).ok();
     let credentials = token.and_then(|token| Credentials::new(user, token));
     credentials.context("the token has characters that no token has").map(Some)
+}
+
+/// The user that a token goes with where none is configured. Most forges take any; Bitbucket Cloud knows its access tokens
+/// by this one ("Using access tokens" of its support pages).
+fn usual_user(project: &Project) -> &'static str {
+    if project.spec.forge == Forge::Bitbucket.name() { "x-token-auth" } else { "x-access-token" }
+}
+
+fn api_access(project: &Project, around: &Surroundings) -> anyhow::Result<Option<ApiAccess>> {
+    let Some(source) = &project.git_token else { return Ok(None) };
+    let token = String::from_utf8(source.resolve(&*around.env)?).ok().unwrap_or_default();
+    let credential = Credential::new(&token, project.git_username.as_deref())?;
+    let base = project.api.as_deref().map(ApiBase::given).transpose()?;
+    Ok(Some(ApiAccess { base, credential, statuses: project.statuses }))
 }
 
 fn secrets(project: &Project, forge: Forge, around: &Surroundings) -> anyhow::Result<Vec<Secret>> {

@@ -8,6 +8,7 @@ mod bench;
 mod costs;
 mod deliveries;
 mod file;
+mod forges;
 mod graph;
 mod leases;
 mod looks;

@@ -30,7 +30,7 @@ use gristmill_forge::HeaderName;
 use gristmill_model::{ProjectPattern, ProjectSpec};
 use ipnet::IpNet;
 
-pub use edit::{AddError, Added, NewProject, add_project};
+pub use edit::{AddError, Added, NewProject, Prepared, TokenFrom, add_project, prepare_project};
 pub use error::{ConfigErrors, Finding, Place};
 pub use secret::{SecretError, SecretSource};
 pub use watch::Watch;
@@ -188,10 +188,14 @@ pub struct Project {
     pub gitpull: bool,
     /// How its webhooks are signed, where its forge leaves a choice.
     pub hook: HookSettings,
-    /// The token that git presents, over https.
+    /// The forge's token: git presents it over https, and the forge's API is asked with it.
     pub git_token: Option<SecretSource>,
     /// The user that git presents with the token, where the forge wants another than its usual one.
     pub git_username: Option<String>,
+    /// The URL of the forge's API without a slash at its end, where it does not follow from `git` and `forge`.
+    pub api: Option<String>,
+    /// Whether the forge is told what became of a commit.
+    pub statuses: bool,
     /// Where it is configured.
     pub place: Place,
 }

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use gristmill_forge::Forge;
+use gristmill_forge::api::ApiBase;
 use gristmill_model::{
     PatternName, PipelineSpec, ProjectName, ProjectPattern, ProjectSpec, REPO_PLACEHOLDER, RepoPath,
 };
@@ -70,6 +71,8 @@ pub(super) fn read(mut section: Section<'_>, folder: &Path, around: &Surrounding
         let good = |text: &str| !text.is_empty() && !text.contains(|c: char| c.is_control() || c == ':');
         field.text_as("a user name", |text| good(text).then(|| text.to_owned()))
     });
+    let api = section.get("api").and_then(|field| read_api(&field));
+    let statuses = section.get("statuses").and_then(|field| field.bool()).unwrap_or(git_token.is_some());
     let poll_seconds = section.get("poll").map_or(Some(POLL_SECONDS), |field| match field.as_text() {
         Some("off") => Some(0),
         _ => server::duration(&field, 1, 30 * 86_400, "5m"),
@@ -92,6 +95,8 @@ pub(super) fn read(mut section: Section<'_>, folder: &Path, around: &Surrounding
         hook,
         git_token,
         git_username,
+        api,
+        statuses,
         place,
     };
     Some(Parsed { project, places })
@@ -269,6 +274,12 @@ fn read_id(field: &Field<'_>) -> Option<String> {
     field.text_as("the forge's id of the repository, such as 1296269", |text| {
         good(text).then(|| text.to_owned())
     })
+}
+
+fn read_api(field: &Field<'_>) -> Option<String> {
+    let text = field.text("the URL of the forge's API, such as \"https://ghe.acme.org/api/v3\"")?;
+    let base = ApiBase::given(text).map_err(|fault| field.error(fault.to_string()));
+    base.ok().map(|base| base.to_string())
 }
 
 /// The fields of `secret`: one, or those of a list while a secret is rotated.

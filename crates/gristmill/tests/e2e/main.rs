@@ -10,6 +10,7 @@ mod control;
 mod crash;
 mod disk;
 mod fakes;
+mod forges;
 mod formats;
 mod hooks;
 mod mending;

@@ -10,6 +10,9 @@ use super::{Place, project};
 
 fn new(name: &str) -> NewProject {
     NewProject {
+        token: None,
+        username: None,
+        api: None,
         name: name.parse().unwrap(),
         git: format!("https://github.com/{name}.git"),
         forge: "github".to_owned(),
