@@ -19,8 +19,8 @@ use super::{CallError, access, blocking, locked};
 use crate::app::App;
 use crate::intake;
 
-/// How far the first look goes back. GitHub keeps its deliveries for three days.
-const FIRST: Duration = Duration::from_secs(3 * 24 * 3600);
+/// How far the first look goes back. GitHub keeps its deliveries for three days, Enterprise Server and GitLab for seven.
+const FIRST: Duration = Duration::from_secs(7 * 24 * 3600);
 /// How much of the time before the last look is looked at again: a delivery may still have been on its way.
 const OVERLAP: Duration = Duration::from_secs(3600);
 /// How many deliveries of a project one look takes; the rest is found by polling, as far as it still matters.

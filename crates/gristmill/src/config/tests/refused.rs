@@ -13,7 +13,7 @@ fn unknown_keys_name_the_nearest_and_all_that_are_known() {
     check(
         &project("brances = 1", "brances = [\"main\"]\nzzz = 1"),
         expect![[r#"
-            gristmill.toml:4: unknown key `brances` in [[project]]. Known keys: allow_from, allow_http, enabled, forge, git, gitpull, jobs_max, name, pipeline, poll, repository, repository_id, secret, secret_basic, secret_header, secret_sha1, token, username
+            gristmill.toml:4: unknown key `brances` in [[project]]. Known keys: allow_from, allow_http, api, enabled, forge, git, gitpull, jobs_max, name, pipeline, poll, repository, repository_id, secret, secret_basic, secret_header, secret_sha1, statuses, token, username
             gristmill.toml:7: unknown key `brances` in [[project.pipeline]]; did you mean `branches`? Known keys: allow_shared_key, branches, delay, first_look, format, keep, key, kind, name, release_key, releases, schedule, supersede, tag_key, tags
             gristmill.toml:8: unknown key `zzz` in [[project.pipeline]]. Known keys: allow_shared_key, branches, delay, first_look, format, keep, key, kind, name, release_key, releases, schedule, supersede, tag_key, tags"#]],
     );
