@@ -13,7 +13,7 @@ use crate::statements::statements;
 use crate::tx::Tx;
 
 statements! {
-    UNTOLD = "SELECT id, told, tell_tries FROM run WHERE (told IS NULL OR (told = 'pending' AND finished_ms IS NOT NULL)) AND tell_after_ms <= $1 ORDER BY id LIMIT $2";
+    UNTOLD = "SELECT id, told, tell_tries FROM run WHERE (told IS NULL OR (told = 'pending' AND finished_ms IS NOT NULL)) AND tell_after_ms <= $1 AND id > $2 ORDER BY id LIMIT $3";
     IS_UNTOLD = "SELECT 1 FROM run WHERE (told IS NULL OR (told = 'pending' AND finished_ms IS NOT NULL)) AND tell_after_ms <= $1 LIMIT 1";
     NEWER = "SELECT 1 FROM run WHERE project_id = $1 AND pipeline = $2 AND commit_id = $3 AND id > $4 LIMIT 1";
     SET = "UPDATE run SET told = $2, tell_tries = 0, tell_after_ms = 0 WHERE id = $1";
@@ -60,10 +60,11 @@ pub fn is_due(tx: &mut Tx<'_>) -> Result<bool, DbError> {
     Ok(tx.query_one(IS_UNTOLD, params![now], |_| Ok(()))?.is_some())
 }
 
-/// Runs that are to be told of now, the oldest first.
-pub fn due(tx: &mut Tx<'_>, limit: i64) -> Result<Vec<Untold>, DbError> {
+/// Runs that are to be told of now, the oldest first, those behind `after`.
+pub fn due(tx: &mut Tx<'_>, after: Option<RunId>, limit: i64) -> Result<Vec<Untold>, DbError> {
     let now = tx.now();
-    let rows = tx.query(UNTOLD, params![now, limit], |row| {
+    let after = after.map_or(String::new(), |id| id.to_string());
+    let rows = tx.query(UNTOLD, params![now, after, limit], |row| {
         Ok((row.get::<RunId>(0)?, row.get::<Option<String>>(1)?, row.get::<i64>(2)?))
     })?;
     let mut found = Vec::with_capacity(rows.len());

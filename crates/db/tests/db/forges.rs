@@ -9,7 +9,7 @@ use crate::bench::{Bench, START, delivery as webhook, jobs, succeeded};
 
 /// What is to be told: the run, whether it is known to wait, whether it is outdated, tries.
 fn due(bench: &Bench) -> Vec<(RunId, bool, bool, i64)> {
-    let untold = bench.tx(|tx| told::due(tx, 9));
+    let untold = bench.tx(|tx| told::due(tx, None, 9));
     assert_eq!(bench.tx(told::is_due), !untold.is_empty());
     untold.into_iter().map(|one| (one.run.id, one.is_pending, one.is_outdated, one.tries)).collect()
 }
@@ -81,7 +81,9 @@ fn the_newest_run_of_a_commit_speaks_for_it() {
             (again, false, false, 0)
         ]
     );
-    assert_eq!(bench.tx(|tx| told::due(tx, 2)).len(), 2);
+    assert_eq!(bench.tx(|tx| told::due(tx, None, 2)).len(), 2);
+    let behind = bench.tx(|tx| told::due(tx, Some(other_commit), 9));
+    assert_eq!(behind.iter().map(|one| one.run.id).collect::<Vec<_>>(), [other_pipeline, again]);
 }
 
 #[test]

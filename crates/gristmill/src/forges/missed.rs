@@ -185,3 +185,79 @@ fn requests(project: &Project, delivery: &Delivery, payload: &UnsignedPayload) -
 fn database(error: &DbError) -> CallError {
     CallError::Carry { text: format!("the database: {error}"), is_transient: true }
 }
+
+#[cfg(test)]
+mod tests {
+    use gristmill_forge::api::{Answer, ApiBase, Call};
+    use gristmill_model::ProjectId;
+
+    use super::*;
+
+    const COMMIT: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+
+    fn project() -> Project {
+        let spec = r#"{"name":"acme/shop","git":"https://github.com/acme/shop.git","forge":"github",
+            "repository":"acme/shop","poll_seconds":0,"jobs_max":1,"pipelines":[]}"#;
+        Project {
+            id: ProjectId::new(Timestamp(1), 1),
+            name: "acme/shop".parse().unwrap(),
+            active: true,
+            rev: 1,
+            spec: serde_json::from_str(spec).unwrap(),
+            repository_id: Some("42".to_owned()),
+            looked: None,
+            look_error: None,
+        }
+    }
+
+    /// What a missed delivery of this event and payload asks for: ref, commit, whether it is a release.
+    fn asked(event: &str, payload: &str) -> Vec<(String, bool, bool)> {
+        let base = ApiBase::given("https://api.github.com").unwrap();
+        let api = Api::new(Forge::Github, base, None, "acme/shop".parse().unwrap()).unwrap();
+        let delivery = Delivery {
+            id: "1".to_owned(),
+            guid: "g".to_owned(),
+            event: event.to_owned(),
+            delivered_at: None,
+            status: None,
+            payload: None,
+        };
+        let body = format!(r#"{{"request":{{"payload":{payload}}}}}"#).into_bytes();
+        let mut carry =
+            |_: Call| Ok::<_, ApiError>(Answer { status: 200, headers: Vec::new(), body: body.clone() });
+        let payload = api.payload("7", &delivery, &mut carry).unwrap().unwrap();
+        let found = requests(&project(), &delivery, &payload);
+        let line = |one: BuildRequest| {
+            assert_eq!(
+                (one.cause.as_str(), one.cause_id.as_deref(), one.pipeline),
+                ("missed", Some("g"), None)
+            );
+            assert!(one.commit.is_none_or(|commit| commit.to_string() == COMMIT));
+            (one.git_ref.unwrap().to_string(), one.commit.is_some(), one.is_release)
+        };
+        found.into_iter().map(line).collect()
+    }
+
+    #[test]
+    fn rule_5_rule_7_only_pushes_and_releases_of_this_repository_ask_for_anything() {
+        let ours = r#""repository":{"id":42,"full_name":"acme/shop"}"#;
+        let theirs = r#""repository":{"id":43,"full_name":"acme/shop"}"#;
+        let push = |git_ref: &str, after: &str, of: &str| {
+            format!(r#"{{"ref":"{git_ref}","before":"{COMMIT}","after":"{after}",{of}}}"#)
+        };
+        let main = "refs/heads/main";
+        assert_eq!(asked("push", &push(main, COMMIT, ours)), [(main.to_owned(), true, false)]);
+        let tag = asked("push", &push("refs/tags/v1", COMMIT, ours));
+        assert_eq!(tag, [("refs/tags/v1".to_owned(), true, false)]);
+        assert_eq!(asked("push", &push(main, COMMIT, theirs)), []);
+        assert_eq!(asked("push", &push(main, &"0".repeat(40), ours)), []);
+        assert_eq!(asked("push", "{}"), []);
+        let release = |action: &str| {
+            asked("release", &format!(r#"{{"action":"{action}","release":{{"tag_name":"v1"}},{ours}}}"#))
+        };
+        assert_eq!(release("published"), [("refs/tags/v1".to_owned(), false, true)]);
+        assert_eq!(release("created"), []);
+        assert_eq!(asked("create", &format!(r#"{{"ref":"v1","ref_type":"tag",{ours}}}"#)), []);
+        assert_eq!(asked("ping", &format!(r#"{{"zen":"z",{ours}}}"#)), []);
+    }
+}

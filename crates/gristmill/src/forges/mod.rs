@@ -156,3 +156,43 @@ async fn blocking<T: Send + 'static>(
         Err(CallError::Carry { text: format!("a call ended badly: {error}"), is_transient: false })
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use gristmill_forge::api::Wait;
+
+    use super::*;
+
+    #[test]
+    fn an_api_is_left_alone_for_as_long_as_it_wants_and_at_least_a_while() {
+        let forges = Forges::new(Arc::new(|_| panic!("nobody asks")));
+        let base = |text: &str| ApiBase::given(text).unwrap();
+        let (ours, other) = (base("https://a.org/api"), base("https://b.org/api"));
+        let now = Timestamp(1_000_000);
+        assert!(!forges.is_paused(&ours, now));
+        let down = CallError::Carry { text: "down".to_owned(), is_transient: true };
+        assert_eq!(forges.pause(&ours, &down, now), Timestamp(1_005_000));
+        assert!(forges.is_paused(&ours, Timestamp(1_004_999)) && !forges.is_paused(&other, now));
+        assert!(!forges.is_paused(&ours, Timestamp(1_005_000)));
+        for (seconds, until) in [(60, 1_060_000), (1, 1_005_000)] {
+            let wait = Wait::For(Duration::from_secs(seconds));
+            let limited = CallError::Api(ApiError::Limited { forge: Forge::Github, wait });
+            assert!(limited.is_transient());
+            assert_eq!(forges.pause(&ours, &limited, now), Timestamp(until));
+        }
+    }
+
+    #[test]
+    fn the_address_is_the_given_one_or_follows_from_git() {
+        let spec = r#"{"name":"acme/shop","git":"https://git.acme.org/acme/shop.git","forge":"gitea",
+            "repository":"acme/shop","poll_seconds":0,"jobs_max":1,"pipelines":[]}"#;
+        let mut spec: ProjectSpec = serde_json::from_str(spec).unwrap();
+        let access =
+            |base| ApiAccess { base, credential: Credential::new("t", None).unwrap(), statuses: true };
+        assert_eq!(access(None).api(&spec).unwrap().base().as_str(), "https://git.acme.org/api/v1");
+        let given = ApiBase::given("https://api.acme.org").unwrap();
+        assert_eq!(access(Some(given)).api(&spec).unwrap().base().as_str(), "https://api.acme.org");
+        spec.forge = "generic".to_owned();
+        assert_eq!(access(None).api(&spec).unwrap_err(), ApiError::NoApi { forge: Forge::Generic });
+    }
+}

@@ -13,13 +13,15 @@ use gristmill_db::told::{self, Told, Untold};
 use gristmill_db::{DbError, run};
 use gristmill_forge::api::{Api, CommitStatus, StatusState};
 use gristmill_model::retry::backoff;
-use gristmill_model::{ProjectId, RunState, Timestamp};
+use gristmill_model::{ProjectId, RunId, RunState, Timestamp};
 
 use super::{CallError, access, blocking};
 use crate::app::App;
 
-/// How many runs one pass tells of; the next pass goes on.
+/// How many runs are told of at once.
 const RUNS_MAX: i64 = 100;
+/// How often that in one pass; the next pass goes on.
+const PAGES_MAX: usize = 20;
 /// How often telling of one run is tried. With the waits between, an outage of an hour is outlived.
 const TRIES_MAX: i64 = 20;
 
@@ -28,31 +30,50 @@ pub async fn tell(app: &App) -> anyhow::Result<usize> {
     if !app.db.read(told::is_due).await? {
         return Ok(0);
     }
-    let (untold, projects) = app
-        .db
-        .read(|tx| {
-            let untold = told::due(tx, RUNS_MAX)?;
-            let mut projects: HashMap<ProjectId, Option<Project>> = HashMap::new();
-            for one in &untold {
-                if let std::collections::hash_map::Entry::Vacant(place) = projects.entry(one.run.project) {
-                    place.insert(project::by_id(tx, one.run.project)?);
-                }
-            }
-            Ok((untold, projects))
-        })
-        .await?;
+    let (mut told, mut after) = (0, None);
+    // Those of a forge that is left alone for now must not stand in the way of the others.
+    for _ in 0..PAGES_MAX {
+        let page = read_page(app, after).await?;
+        let Some((last, _)) = page.last() else { break };
+        after = Some(last.run.id);
+        told += tell_page(app, page).await?;
+    }
+    Ok(told)
+}
+
+/// Runs to be told of, each with its project.
+type Page = Vec<(Untold, Option<Project>)>;
+
+async fn read_page(app: &App, after: Option<RunId>) -> Result<Page, DbError> {
+    let read = app.db.read(move |tx| {
+        let mut projects: HashMap<ProjectId, Option<Project>> = HashMap::new();
+        let mut page = Vec::new();
+        for one in told::due(tx, after, RUNS_MAX)? {
+            let project = match projects.get(&one.run.project) {
+                Some(known) => known.clone(),
+                None => project::by_id(tx, one.run.project)?,
+            };
+            projects.insert(one.run.project, project.clone());
+            page.push((one, project));
+        }
+        Ok(page)
+    });
+    read.await
+}
+
+async fn tell_page(app: &App, page: Page) -> anyhow::Result<usize> {
     let (mut silent, mut by_api): (_, BTreeMap<String, Vec<(Api, Untold)>>) = (Vec::new(), BTreeMap::new());
-    for one in untold {
-        let project = projects.get(&one.run.project).and_then(Option::as_ref);
-        match project.and_then(|project| api_for(app, project)).filter(|_| !one.is_outdated) {
+    for (one, project) in page {
+        let api = project.and_then(|project| api_for(app, &project)).filter(|_| !one.is_outdated);
+        match api {
             Some(api) => by_api.entry(api.base().to_string()).or_default().push((api, one)),
             None => silent.push(one.run.id),
         }
     }
     if !silent.is_empty() {
-        let silenced =
+        let never =
             app.db.transact(move |tx| silent.iter().try_for_each(|id| told::record(tx, *id, Told::Never)));
-        silenced.await.map_err(|error: DbError| error)?;
+        never.await.map_err(|error: DbError| error)?;
     }
     let mut tasks = tokio::task::JoinSet::new();
     for (_, untold) in by_api {
@@ -164,8 +185,6 @@ pub(crate) fn said(run: &Run) -> (StatusState, String) {
 
 #[cfg(test)]
 mod tests {
-    use gristmill_model::RunId;
-
     use super::*;
 
     fn run(state: RunState, reason: Option<&str>, seq: Option<i64>) -> Run {

@@ -61,12 +61,17 @@ impl Place {
         self.server.cli_with_input(&[&args, named, more].concat(), input)
     }
 
-    /// Adds the project, and waits until the server knows it.
+    /// Adds the project, and waits until the server has taken it up.
     fn added(&self) -> String {
         let added = self.add(&["--token", "env:FORGE_TOKEN"]);
         assert!(added.status.success(), "{}", text(&added.stderr));
-        let known = || self.server.cli(&["project", "show", PROJECT]).status.success().then_some(());
-        assert!(wait_for(PATIENCE, known).is_some(), "{}", self.server.log());
+        // The first look is over: what is pushed from now on is told by the webhook.
+        let looked = || {
+            let shown = self.server.cli(&["project", "show", PROJECT, "--json"]);
+            let shown: Value = serde_json::from_slice(&shown.stdout).ok()?;
+            shown["looked"].is_string().then_some(())
+        };
+        assert!(wait_for(PATIENCE, looked).is_some(), "{}", self.server.log());
         text(&added.stdout)
     }
 
@@ -240,6 +245,23 @@ fn a_forge_that_is_down_delays_statuses_and_nothing_else() {
     place.forge.set_fault_of(Part::Api, Fault::None);
     let told = || (place.states(&commit) == ["success"]).then_some(());
     assert!(wait_for(PATIENCE, told).is_some(), "{:?}\n{}", place.states(&commit), place.server.log());
+}
+
+#[test]
+fn sync_finds_and_tells_without_a_server() {
+    let mut place = Place::new(Family::Github);
+    place.added();
+    place.server.wait_until_idle();
+    place.server.stop();
+    let overtaken = place.commit(&[], "one");
+    place.forge.push(PROJECT, MAIN, Some(&overtaken));
+    let tip = place.commit(std::slice::from_ref(&overtaken), "two");
+    place.forge.push(PROJECT, MAIN, Some(&tip));
+    place.server.cli_text(&["sync"]);
+    for commit in [&overtaken, &tip] {
+        assert_eq!(place.states(commit), ["success"], "{}", place.server.log());
+    }
+    assert_eq!(place.run_of(&overtaken).expect("a run")["cause"], "missed");
 }
 
 #[test]
