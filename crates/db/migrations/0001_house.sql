@@ -68,11 +68,21 @@ CREATE TABLE event (
     PRIMARY KEY (delivery_id, n)
 );
 
+CREATE TABLE missed_delivery (
+    project_id TEXT NOT NULL,
+    remote_id TEXT NOT NULL,            -- the forge's id of the delivery, which only its API told of
+    found_ms BIGINT NOT NULL,
+    PRIMARY KEY (project_id, remote_id)
+);
+CREATE INDEX missed_delivery_found ON missed_delivery (found_ms);
+
 CREATE TABLE build_request (
     id TEXT PRIMARY KEY,
     project_id TEXT NOT NULL,
     pipeline TEXT,                      -- NULL: all
     ref TEXT,                           -- NULL: all that are wanted
+    commit_id TEXT,                     -- NULL: the tip
+    is_release BOOLEAN NOT NULL,
     cause TEXT NOT NULL,
     cause_id TEXT,
     created_ms BIGINT NOT NULL
@@ -111,9 +121,14 @@ CREATE TABLE run (
     jobs_left BIGINT NOT NULL,
     created_ms BIGINT NOT NULL,
     started_ms BIGINT,
-    finished_ms BIGINT
+    finished_ms BIGINT,
+    told TEXT,                          -- what the forge was told of it: pending, over; never: it is told no more
+    tell_tries BIGINT NOT NULL DEFAULT 0,
+    tell_after_ms BIGINT NOT NULL DEFAULT 0
 );
+CREATE INDEX run_untold ON run (id) WHERE told IS NULL OR (told = 'pending' AND finished_ms IS NOT NULL);
 CREATE INDEX run_of_commit ON run (project_id, pipeline, ref, commit_id);
+CREATE INDEX run_newest ON run (project_id, commit_id, pipeline, id);
 CREATE INDEX run_open ON run (project_id, pipeline, ref) WHERE state IN ('queued', 'running');
 
 CREATE TABLE job (
@@ -247,6 +262,19 @@ CREATE TABLE key_holder (
     job_id TEXT NOT NULL,
     attempt BIGINT NOT NULL,
     until_ms BIGINT NOT NULL
+);
+
+CREATE TABLE forge_object (
+    project TEXT NOT NULL,              -- its name: what is made at the forge is made before the project is here
+    kind TEXT NOT NULL,                 -- hook, key
+    api TEXT NOT NULL,                  -- the address of the forge's API
+    remote_id TEXT NOT NULL,            -- its id there
+    forge TEXT NOT NULL,
+    repository TEXT NOT NULL,
+    token TEXT,                         -- where the token was read from, env:NAME or file:PATH; never the token
+    username TEXT,
+    created_ms BIGINT NOT NULL,
+    PRIMARY KEY (project, kind, api, remote_id)
 );
 
 CREATE TABLE schedule (

@@ -16,8 +16,10 @@ pub mod blob;
 pub mod delivery;
 pub mod deploy_key;
 pub mod due;
+pub mod forge_object;
 pub mod head;
 pub mod job;
+pub mod missed;
 pub mod project;
 pub mod publication;
 pub mod request;
@@ -25,6 +27,7 @@ pub mod run;
 pub mod schedule;
 pub mod step;
 pub mod token;
+pub mod told;
 
 pub use error::DbError;
 pub use pool::{Db, MemoryDb, Random};
@@ -39,13 +42,16 @@ pub fn all_statements() -> Vec<(&'static str, &'static str)> {
         delivery::STATEMENTS,
         deploy_key::STATEMENTS,
         due::STATEMENTS,
+        forge_object::STATEMENTS,
         head::STATEMENTS,
+        missed::STATEMENTS,
         project::STATEMENTS,
         publication::STATEMENTS,
         request::STATEMENTS,
         run::STATEMENTS,
         schedule::STATEMENTS,
         step::STATEMENTS,
+        told::STATEMENTS,
         token::STATEMENTS,
     ]
     .into_iter()

@@ -35,6 +35,7 @@ statements! {
     PURGE_PINS = "DELETE FROM pin WHERE run_id IN (SELECT id FROM run WHERE project_id = $1)";
     PURGE_DELIVERY = "DELETE FROM delivery WHERE project_id = $1";
     PURGE_REQUEST = "DELETE FROM build_request WHERE project_id = $1";
+    PURGE_MISSED = "DELETE FROM missed_delivery WHERE project_id = $1";
     PURGE_HEAD = "DELETE FROM ref_head WHERE project_id = $1";
     PURGE_RUN = "DELETE FROM run WHERE project_id = $1";
     PURGE_JOB = "DELETE FROM job WHERE project_id = $1";
@@ -250,6 +251,7 @@ pub fn purge(tx: &mut Tx<'_>, id: ProjectId) -> Result<(), DbError> {
         PURGE_PINS,
         PURGE_DELIVERY,
         PURGE_REQUEST,
+        PURGE_MISSED,
         PURGE_HEAD,
         PURGE_RUN,
         PURGE_JOB,

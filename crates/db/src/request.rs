@@ -1,7 +1,8 @@
 //! Build requests: a person, a schedule or another part of the program asks for the tips of some
-//! refs to be built although they did not move. The next look at the remote carries them out.
+//! refs to be built although they did not move, or for a commit that nobody else tells of. The next look at
+//! the remote carries them out.
 
-use gristmill_model::{GitRef, ProjectId};
+use gristmill_model::{CommitId, GitRef, ProjectId};
 
 use crate::error::DbError;
 use crate::statements::statements;
@@ -9,19 +10,23 @@ use crate::tx::Tx;
 use crate::{job, params};
 
 statements! {
-    INSERT = "INSERT INTO build_request (id, project_id, pipeline, ref, cause, cause_id, created_ms) VALUES ($1, $2, $3, $4, $5, $6, $7)";
-    WAITING = "SELECT id, pipeline, ref, cause, cause_id FROM build_request WHERE project_id = $1 ORDER BY id";
+    INSERT = "INSERT INTO build_request (id, project_id, pipeline, ref, commit_id, is_release, cause, cause_id, created_ms) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+    WAITING = "SELECT id, pipeline, ref, commit_id, is_release, cause, cause_id FROM build_request WHERE project_id = $1 ORDER BY id";
     DELETE = "DELETE FROM build_request WHERE id = $1";
 }
 
 /// What is asked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct BuildRequest {
     /// Of which pipeline; all, where not said.
     pub pipeline: Option<String>,
     /// Of which ref; all that are wanted, where not said.
     pub git_ref: Option<GitRef>,
-    /// manual or schedule.
+    /// Of which commit of that ref, where it has no run yet; the tip in any case, where not said.
+    pub commit: Option<CommitId>,
+    /// Whether a release of the forge is what is built, where it has no run yet.
+    pub is_release: bool,
+    /// manual, schedule or missed.
     pub cause: String,
     /// Who or which.
     pub cause_id: Option<String>,
@@ -31,10 +36,20 @@ pub struct BuildRequest {
 pub fn add(tx: &mut Tx<'_>, project: ProjectId, request: &BuildRequest) -> Result<String, DbError> {
     let now = tx.now();
     let id = gristmill_model::RunId::new(now, tx.random()).to_string();
-    let BuildRequest { pipeline, git_ref, cause, cause_id } = request;
+    let BuildRequest { pipeline, git_ref, commit, is_release, cause, cause_id } = request;
     tx.execute(
         INSERT,
-        params![&id, project, pipeline.as_deref(), git_ref.as_ref(), cause, cause_id.as_deref(), now],
+        params![
+            &id,
+            project,
+            pipeline.as_deref(),
+            git_ref.as_ref(),
+            *commit,
+            *is_release,
+            cause,
+            cause_id.as_deref(),
+            now
+        ],
     )?;
     job::ask_for_look(tx, project, job::PRIORITY_HOOK)?;
     Ok(id)
@@ -46,8 +61,10 @@ pub fn take(tx: &mut Tx<'_>, project: ProjectId) -> Result<Vec<BuildRequest>, Db
         let request = BuildRequest {
             pipeline: row.get(1)?,
             git_ref: row.get(2)?,
-            cause: row.get(3)?,
-            cause_id: row.get(4)?,
+            commit: row.get(3)?,
+            is_release: row.get(4)?,
+            cause: row.get(5)?,
+            cause_id: row.get(6)?,
         };
         Ok((row.get::<String>(0)?, request))
     })?;

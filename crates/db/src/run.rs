@@ -45,7 +45,7 @@ pub struct NewRun {
     pub seq: Option<i64>,
     /// Whether a release of the forge asked for it.
     pub is_release: bool,
-    /// delivery, poll, schedule, manual or retry.
+    /// delivery, missed, poll, schedule, manual or retry.
     pub cause: String,
     /// Which.
     pub cause_id: Option<String>,
@@ -70,7 +70,7 @@ pub struct Run {
     pub seq: Option<i64>,
     /// Whether a release of the forge asked for it.
     pub is_release: bool,
-    /// delivery, poll, schedule, manual or retry.
+    /// delivery, missed, poll, schedule, manual or retry.
     pub cause: String,
     /// Which.
     pub cause_id: Option<String>,

@@ -15,6 +15,7 @@ use gristmill_storage::{Storage, StorageUrl};
 use crate::clock::{SystemClock, system_random};
 use crate::config::{self, Config, Surroundings};
 use crate::folders;
+use crate::forges::{Forges, carrier};
 use crate::keys;
 use crate::live::Live;
 use crate::logs::Logs;
@@ -42,6 +43,8 @@ pub struct Inner {
     pub clock: Arc<dyn Clock>,
     /// This start of this program.
     pub boot: BootId,
+    /// The forges' APIs.
+    pub forges: Forges,
     /// The configuration in force.
     live: RwLock<Arc<Live>>,
 }
@@ -85,7 +88,8 @@ impl App {
         let mirrors = data.join("mirrors");
         let keyring = own_keyring(&db, &config, around).await?;
         let live = RwLock::new(Arc::new(Live::new(config, &HashMap::new(), around, keyring)?));
-        Ok(App(Arc::new(Inner { db, storage, git, outgoing, logs, mirrors, clock, boot, live })))
+        let forges = Forges::new(carrier::over(outgoing.clone()));
+        Ok(App(Arc::new(Inner { db, storage, git, outgoing, logs, mirrors, clock, boot, forges, live })))
     }
 
     /// The configuration in force.

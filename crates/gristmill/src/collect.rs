@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use gristmill_db::publication::{self, Extra};
-use gristmill_db::{DbError, Tx, artifact, delivery, job, run, step};
+use gristmill_db::{DbError, Tx, artifact, delivery, job, missed, run, step};
 use gristmill_model::Timestamp;
 use gristmill_storage::ProjectError;
 use serde::Serialize;
@@ -265,6 +265,7 @@ where
 async fn expire(app: &App, moments: Moments, report: &mut Report) -> anyhow::Result<()> {
     let before = moments.days_ago(app.live().config.server.history_keep_days);
     report.deliveries = by_page(app, move |tx, max| delivery::expire(tx, before, max)).await?;
+    by_page(app, move |tx, max| missed::expire(tx, before, max)).await?;
     let looks_before = moments.now.minus(LOOK_KEEP);
     report.looks = by_page(app, move |tx, max| job::expire(tx, looks_before, max)).await?;
     report.runs = expire_runs(app, before).await?;

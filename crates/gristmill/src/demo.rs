@@ -168,6 +168,9 @@ impl Demo {
             secret_file: None,
             host_keys_file: None,
             topic: None,
+            token: None,
+            username: None,
+            api: None,
         };
         config::add_project(&file, &new, around)?;
         let (watch, config) = Watch::start(Some(&file), around.clone());

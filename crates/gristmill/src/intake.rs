@@ -50,7 +50,7 @@ pub struct Applied {
 }
 
 /// Why an event of a verified delivery is not acted on: its repository is not the project's.
-fn repository_fault(project: &Project, event: &Event) -> Option<String> {
+pub(crate) fn repository_fault(project: &Project, event: &Event) -> Option<String> {
     let named = event.repository.as_ref()?;
     let known_id = project.spec.repository_id.as_ref().or(project.repository_id.as_ref());
     match (known_id, &named.id) {
@@ -118,8 +118,15 @@ pub fn apply(
     deliveries: &[Understood],
     seen: &Seen,
 ) -> Result<Applied, DbError> {
-    let mut look =
-        Look { project, seen, heads: BTreeMap::new(), applied: Applied::default(), made: BTreeSet::new() };
+    let requests = request::take(tx, project.id)?;
+    let mut look = Look {
+        project,
+        seen,
+        requests: &requests,
+        heads: BTreeMap::new(),
+        applied: Applied::default(),
+        made: BTreeSet::new(),
+    };
     for head in head::list(tx, project.id)? {
         look.heads.insert(head.git_ref.clone(), head);
     }
@@ -138,8 +145,8 @@ pub fn apply(
         }
         settle(tx, one, events)?;
     }
-    for asked in request::take(tx, project.id)? {
-        look.build_request(tx, &asked)?;
+    for asked in &requests {
+        look.build_request(tx, asked)?;
     }
     project::looked(tx, project.id, None)?;
     Ok(look.applied)
@@ -149,6 +156,7 @@ pub fn apply(
 struct Look<'a> {
     project: &'a Project,
     seen: &'a Seen,
+    requests: &'a [BuildRequest],
     heads: BTreeMap<GitRef, Head>,
     applied: Applied,
     /// What this look has made a run for already.
@@ -189,7 +197,10 @@ impl Look<'_> {
     fn matters(&self, git_ref: &GitRef, deliveries: &[Understood]) -> bool {
         let released =
             |event: &Event| event.kind == EventKind::Release && event.git_ref.as_ref() == Some(git_ref);
-        self.project.spec.wants(git_ref) || events(deliveries).any(|(_, event)| released(event))
+        let asked = |asked: &BuildRequest| asked.is_release && asked.git_ref.as_ref() == Some(git_ref);
+        self.project.spec.wants(git_ref)
+            || events(deliveries).any(|(_, event)| released(event))
+            || self.requests.iter().any(asked)
     }
 
     fn put_head(&mut self, tx: &mut Tx<'_>, git_ref: &GitRef, tip: Option<Tip>) -> Result<(), DbError> {
@@ -241,9 +252,22 @@ impl Look<'_> {
             return Ok(());
         }
         let Some(git_ref) = &event.git_ref else { return Ok(()) };
+        self.build_told(tx, git_ref, event.after, is_release, one.is_replay, &Cause::Delivery(one.id))
+    }
+
+    /// Builds what somebody told of, where it has no run yet or `again` says so.
+    fn build_told(
+        &mut self,
+        tx: &mut Tx<'_>,
+        git_ref: &GitRef,
+        after: Option<CommitId>,
+        is_release: bool,
+        again: bool,
+        cause: &Cause<'_>,
+    ) -> Result<(), DbError> {
         let tip = self.seen.get(git_ref);
         let is_tip = |after: &CommitId| tip.is_some_and(|tip| tip.commit == *after || tip.object == after.0);
-        let (commit, seq) = match (event.after, tip) {
+        let (commit, seq) = match (after, tip) {
             (Some(after), Some(tip)) if is_tip(&after) => (tip.commit, self.seq_of(git_ref)),
             (Some(after), _) => (after, None),
             (None, Some(tip)) if is_release => (tip.commit, self.seq_of(git_ref)),
@@ -252,15 +276,21 @@ impl Look<'_> {
         for pipeline in &self.project.spec.pipelines {
             let wanted = if is_release { pipeline.releases } else { pipeline.refs.wants(git_ref) };
             let mut known = || run::exists(tx, self.project.id, &pipeline.name, git_ref, commit, is_release);
-            if wanted && (one.is_replay || !known()?) {
-                self.build(tx, pipeline, git_ref, commit, seq, is_release, &Cause::Delivery(one.id))?;
+            if wanted && (again || !known()?) {
+                self.build(tx, pipeline, git_ref, commit, seq, is_release, cause)?;
             }
         }
         Ok(())
     }
 
-    /// A person or a schedule wants the tips built although they did not move.
+    /// A person or a schedule wants the tips built although they did not move; or a delivery that never came told
+    /// of a commit or a release.
     fn build_request(&mut self, tx: &mut Tx<'_>, asked: &BuildRequest) -> Result<(), DbError> {
+        if asked.commit.is_some() || asked.is_release {
+            let Some(git_ref) = &asked.git_ref else { return Ok(()) };
+            let cause = Cause::Request(asked);
+            return self.build_told(tx, git_ref, asked.commit, asked.is_release, false, &cause);
+        }
         let named = |git_ref: &GitRef| asked.git_ref.as_ref().is_none_or(|wanted| wanted == git_ref);
         let tips: Vec<(GitRef, CommitId, i64)> = self
             .heads

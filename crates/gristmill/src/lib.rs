@@ -10,6 +10,7 @@ pub mod demo;
 pub mod doctor;
 pub mod fail;
 mod folders;
+pub mod forges;
 pub mod http;
 pub mod intake;
 pub mod keys;

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use anyhow::Context;
+use gristmill_forge::api::{ApiBase, Credential};
 use gristmill_forge::{Check, Forge, Secret, TopicArn};
 use gristmill_git::{CredentialHelper, Credentials, DeployKey, HostKeys, PASSED_ENV};
 use gristmill_model::{ProjectId, ProjectPattern, RepoPath, Timestamp};
@@ -11,6 +12,7 @@ use ipnet::IpNet;
 use zeroize::Zeroizing;
 
 use crate::config::{Config, EnvLookup, HookSettings, Project, SecretSource, Surroundings};
+use crate::forges::ApiAccess;
 use crate::seal::Keyring;
 
 /// The configuration in force, ready to be used.
@@ -27,6 +29,8 @@ pub struct Live {
     pub(crate) keyring: Option<Arc<Keyring>>,
     /// Looks an environment variable up.
     pub(crate) env: Arc<EnvLookup>,
+    /// How the APIs of the forges are reached, by the name of the project or pattern. Only those with a token are here.
+    pub apis: HashMap<String, ApiAccess>,
 }
 
 /// What lets us in at a project's repository.
@@ -142,13 +146,16 @@ impl Live {
         around: &Surroundings,
         keyring: Option<Arc<Keyring>>,
     ) -> anyhow::Result<Live> {
-        let (mut hooks, mut access) = (HashMap::new(), HashMap::new());
+        let (mut hooks, mut access, mut apis) = (HashMap::new(), HashMap::new(), HashMap::new());
         let mut gates: Vec<((Forge, &SecretSource, &HookSettings), Gate)> = Vec::new();
         let all = config.projects.iter().chain(&config.patterns);
         for project in all.filter(|project| project.enabled && around.needs_secrets) {
             let name = project.name().to_owned();
             let of_project = || format!("project `{name}` ({})", project.place);
             access.insert(name.clone(), Access::of(project, around).with_context(of_project)?);
+            if let Some(api) = api_access(project, around).with_context(of_project)? {
+                apis.insert(name.clone(), api);
+            }
             let forge: Forge = project.spec.forge.parse().with_context(of_project)?;
             let secrets = secrets(project, forge, around).with_context(of_project)?;
             let pattern = project.pattern.clone().map(|pattern| Target::Pattern(Arc::new(pattern)));
@@ -172,7 +179,7 @@ impl Live {
             }
         }
         let gitpull = gates.into_iter().map(|(_, gate)| gate).collect();
-        Ok(Live { config, hooks, gitpull, access, keyring, env: around.env.clone() })
+        Ok(Live { config, hooks, gitpull, access, apis, keyring, env: around.env.clone() })
     }
 
     /// The enabled projects of a repository, in the order of the configuration, with their webhooks.
@@ -213,10 +220,24 @@ fn helper(project: &Project, around: &Surroundings) -> anyhow::Result<Option<Cre
 
 fn token(project: &Project, around: &Surroundings) -> anyhow::Result<Option<Credentials>> {
     let Some(source) = &project.git_token else { return Ok(None) };
-    let user = project.git_username.clone().unwrap_or("x-access-token".to_owned());
+    let user = project.git_username.clone().unwrap_or(usual_user(project).to_owned());
     let token = String::from_utf8(source.resolve(&*around.env)?).ok();
     let credentials = token.and_then(|token| Credentials::new(user, token));
     credentials.context("the token has characters that no token has").map(Some)
+}
+
+/// The user that a token goes with where none is configured. Most forges take any; Bitbucket Cloud knows its access tokens
+/// by this one ("Using access tokens" of its support pages).
+fn usual_user(project: &Project) -> &'static str {
+    if project.spec.forge == Forge::Bitbucket.name() { "x-token-auth" } else { "x-access-token" }
+}
+
+fn api_access(project: &Project, around: &Surroundings) -> anyhow::Result<Option<ApiAccess>> {
+    let Some(source) = &project.git_token else { return Ok(None) };
+    let token = String::from_utf8(source.resolve(&*around.env)?).ok().unwrap_or_default();
+    let credential = Credential::new(&token, project.git_username.as_deref())?;
+    let base = project.api.as_deref().map(ApiBase::given).transpose()?;
+    Ok(Some(ApiAccess { base, credential, statuses: project.statuses }))
 }
 
 fn secrets(project: &Project, forge: Forge, around: &Surroundings) -> anyhow::Result<Vec<Secret>> {

@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 
 use crate::app::{App, DataLock, lock_data};
 use crate::config::{Config, Surroundings, Watch};
+use crate::forges::{missed, status};
 use crate::worker::Worker;
 use crate::{http, ticker};
 
@@ -133,6 +134,9 @@ pub async fn sync(config: Config, around: &Surroundings, time_max: Duration) -> 
         None => None,
     };
     ticker::follow_due(app.clone()).await?;
+    if lock.is_some() {
+        missed::look(&app).await?;
+    }
     ticker::look_at_all(&app, true).await?;
     let done = tokio::time::timeout(time_max, until_done(&app)).await;
     stop.send_replace(true);
@@ -140,6 +144,8 @@ pub async fn sync(config: Config, around: &Surroundings, time_max: Duration) -> 
         worker.await?;
     }
     done.context("sync ran out of time; what is left goes on with the next sync or a server")??;
+    // What the forges do not take now is told by the next one.
+    while lock.is_some() && status::tell(&app).await? > 0 {}
     report(&app, began).await
 }
 

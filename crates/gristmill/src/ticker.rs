@@ -15,6 +15,7 @@ use tokio::sync::{Mutex, watch};
 
 use crate::app::App;
 use crate::config::{Surroundings, Watch};
+use crate::forges::{missed, status};
 use crate::upkeep;
 
 /// How often leases that ran out are looked for: with the length of a lease this bounds how long a job is
@@ -32,6 +33,10 @@ const FORGOTTEN: Duration = Duration::from_secs(60);
 const KEYS: Duration = Duration::from_secs(3600);
 /// How often ssh keys are looked for that were replaced.
 const REPLACED: Duration = Duration::from_secs(3600);
+/// How often it is looked whether the forges are to be told of something.
+const TELL: Duration = Duration::from_secs(1);
+/// How often deliveries are looked for that never came.
+const MISSED: Duration = Duration::from_secs(300);
 /// How often mirrors are looked at.
 const MIRRORS: Duration = Duration::from_secs(600);
 /// How often the retention rules are followed.
@@ -52,6 +57,8 @@ pub async fn run(app: App, around: Surroundings, watch: Watch, stop: watch::Rece
         every(FORGOTTEN, stop.clone(), || forgotten(app.clone())),
         every(KEYS, stop.clone(), || upkeep::check_keys(app.clone())),
         every(REPLACED, stop.clone(), || upkeep::drop_replaced_keys(app.clone())),
+        every(TELL, stop.clone(), || tell(app.clone())),
+        every(MISSED, stop.clone(), || missed(app.clone())),
         every(MIRRORS, stop.clone(), || upkeep::maintain_mirrors(app.clone())),
         later(COLLECT_FIRST, stop.clone(), every(COLLECT, stop.clone(), || upkeep::collect(app.clone()))),
     );
@@ -136,6 +143,14 @@ async fn forgotten(app: App) -> anyhow::Result<()> {
     Ok(())
 }
 
+async fn tell(app: App) -> anyhow::Result<()> {
+    status::tell(&app).await.map(drop)
+}
+
+async fn missed(app: App) -> anyhow::Result<()> {
+    missed::look(&app).await
+}
+
 /// Asks for the polls and builds whose time has come.
 pub async fn follow_due(app: App) -> anyhow::Result<()> {
     let (polls, schedules) = app.db.read(|tx| Ok((due::polls(tx)?, schedule::due(tx, ROWS_MAX)?))).await?;
@@ -162,7 +177,8 @@ async fn fire(app: &App, due: Due) -> anyhow::Result<()> {
         if due.at > Timestamp(0) {
             let cause_id = Some(due.cron.clone());
             let pipeline = Some(due.pipeline.clone());
-            let request = BuildRequest { pipeline, git_ref: None, cause: "schedule".to_owned(), cause_id };
+            let request =
+                BuildRequest { pipeline, cause: "schedule".to_owned(), cause_id, ..BuildRequest::default() };
             request::add(tx, due.project, &request)?;
         }
         schedule::advance(tx, &due, next)

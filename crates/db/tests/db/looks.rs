@@ -104,7 +104,7 @@ fn what_waits_without_a_look_gets_one() {
     let seen = |limit| bench.tx(|tx| job::look_where_waiting(tx, limit));
     assert_eq!(seen(9), 0, "nothing waits");
     bench.tx(|tx| delivery::accept(tx, ids[0], &webhook("d1", "{}")));
-    let build = BuildRequest { pipeline: None, git_ref: None, cause: "manual".to_owned(), cause_id: None };
+    let build = BuildRequest { cause: "manual".to_owned(), ..BuildRequest::default() };
     bench.tx(|tx| request::add(tx, ids[1], &build));
     assert_eq!(seen(9), 0, "both have a look that is ready");
     let looks = bench.lease(9);

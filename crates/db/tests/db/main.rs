@@ -10,6 +10,7 @@ mod costs;
 mod deliveries;
 mod deploy_keys;
 mod file;
+mod forges;
 mod graph;
 mod leases;
 mod looks;

@@ -155,6 +155,8 @@ fn build_requests_are_taken_once_in_their_order() {
     let ask = |cause: &str, git_ref: Option<&str>| BuildRequest {
         pipeline: git_ref.map(|_| "archive".to_owned()),
         git_ref: git_ref.map(|name| name.parse().unwrap()),
+        commit: git_ref.map(|_| commit(7)),
+        is_release: git_ref.is_some(),
         cause: cause.to_owned(),
         cause_id: Some(format!("by {cause}")),
     };

@@ -2,11 +2,11 @@
 //!
 //! | forge | what its API tells | for how long |
 //! |---|---|---|
-//! | GitHub | each attempt: id, guid, event, moment, status; headers and payload one by one | 3 days; Enterprise Server as its administrators set |
+//! | GitHub | each attempt: id, guid, event, moment, status; headers and payload one by one | 3 days; Enterprise Server 7 |
 //! | GitLab, since 17.3 | each attempt with its request; no moment | 7 days |
 //! | others | nothing | |
 //!
-//! Sources: "REST API endpoints for repository webhooks" (deliveries) and "Viewing webhook deliveries" of GitHub;
+//! Sources: "REST API endpoints for repository webhooks" (deliveries) and "Redelivering webhooks" of GitHub and of Enterprise Server;
 //! "Project webhooks API" (events) of GitLab, and its source for what a failed attempt has as its status
 //! (`internal error`), the 20 entries a page, and requests that were too large to keep (`oversize`).
 //!

@@ -4,6 +4,7 @@
 mod clicks;
 mod config;
 mod delivery;
+mod forge;
 mod key;
 mod maintain;
 

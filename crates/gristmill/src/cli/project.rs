@@ -14,10 +14,12 @@ use gristmill_model::{
 };
 use serde_json::{Value, json};
 
-use super::{Context, PAGE, age, all_projects, clicks, find_project, key, output, read, runtime, transact};
+use super::{
+    Context, PAGE, age, all_projects, clicks, find_project, forge, key, output, read, runtime, transact,
+};
 use crate::app::{App, lock_data};
 use crate::clock::{SystemClock, rfc3339};
-use crate::config::{self, Config, NewProject};
+use crate::config::{self, AddError, Config, NewProject};
 use crate::look;
 use crate::pipelines::{self, Occasion};
 use gristmill_model::Clock as _;
@@ -25,7 +27,7 @@ use gristmill_model::Clock as _;
 #[derive(Subcommand)]
 pub(super) enum Command {
     /// Add a project to the configuration and say what the forge must be told
-    Add(AddArgs),
+    Add(Box<AddArgs>),
     /// All projects
     List,
     /// One project: its settings, refs and newest runs
@@ -60,6 +62,10 @@ pub(super) enum Command {
         /// Really do it
         #[arg(long)]
         yes: bool,
+        /// Where the forge's token is, to take the webhook away there: env:NAME, file:PATH, or - for standard input
+        /// [default: where it was when the webhook was made]
+        #[arg(long, value_name = "PLACE")]
+        token: Option<String>,
     },
 }
 
@@ -97,6 +103,15 @@ pub(super) struct AddArgs {
     /// CodeCommit: the topic of SNS that tells of pushes, instead of a secret
     #[arg(long, value_name = "ARN", conflicts_with = "secret_file", required_if_eq("forge", "codecommit"))]
     topic: Option<TopicArn>,
+    /// Where the forge's token is: env:NAME, file:PATH, or - for standard input. With it, the webhook is made
+    #[arg(long, value_name = "PLACE")]
+    token: Option<String>,
+    /// The user that goes with the token, where the forge wants one
+    #[arg(long, value_name = "USER", requires = "token")]
+    username: Option<String>,
+    /// The address of the forge's API [default: from the URL and the forge]
+    #[arg(long, value_name = "URL", requires = "token")]
+    api: Option<String>,
 }
 
 #[derive(Args)]
@@ -116,14 +131,14 @@ pub(super) struct PlanArgs {
 
 pub(super) fn run(context: &Context, command: Command) -> anyhow::Result<ExitCode> {
     match command {
-        Command::Add(args) => add(context, args)?,
+        Command::Add(args) => add(context, *args)?,
         Command::List => list(context)?,
         Command::Show { name } => show(context, &name)?,
         Command::Plan(args) => plan(context, &args)?,
         Command::Trigger { name, git_ref, pipeline } => trigger(context, name, git_ref, pipeline)?,
         Command::Key { name } => key::show(context, &name)?,
         Command::RotateKey(args) => key::rotate(context, &args)?,
-        Command::Purge { name, yes } => purge(context, &name, yes)?,
+        Command::Purge { name, yes, token } => purge(context, &name, yes, token.as_deref())?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -142,7 +157,19 @@ fn add(context: &Context, args: AddArgs) -> anyhow::Result<()> {
         secret_file: args.secret_file,
         host_keys_file: args.host_keys,
         topic: args.topic.map(|topic| topic.to_string()),
+        token: args.token.as_deref().map(forge::token_from).transpose()?,
+        username: args.username,
+        api: args.api,
     };
+    if new.token.is_some() {
+        return match config::prepare_project(&file, &new, &context.around) {
+            Ok(prepared) => forge::add(context, &new.name, prepared),
+            Err(AddError::Duplicate { .. }) => {
+                forge::again(context, &context.config()?, &new.name, &new.git, args.forge)
+            }
+            Err(error) => Err(error.into()),
+        };
+    }
     let added = config::add_project(&file, &new, &context.around)?;
     let server = &added.config.server;
     let base = server.public_url.clone().unwrap_or_else(|| format!("http://{}", server.listen));
@@ -351,7 +378,7 @@ fn trigger(
         bail!("project `{name}` has no pipeline `{pipeline}`");
     }
     let app = runtime()?.block_on(open(context))?;
-    let request = BuildRequest { pipeline, git_ref, cause: "manual".to_owned(), cause_id: None };
+    let request = BuildRequest { pipeline, git_ref, cause: "manual".to_owned(), ..BuildRequest::default() };
     transact(&app.db, move |tx| {
         let project = find_project(tx, &name)?;
         Ok(look::ask_now(tx, project.id, Some(&request))?)
@@ -370,7 +397,7 @@ async fn open(context: &Context) -> anyhow::Result<App> {
     }
 }
 
-fn purge(context: &Context, name: &ProjectName, yes: bool) -> anyhow::Result<()> {
+fn purge(context: &Context, name: &ProjectName, yes: bool, token: Option<&str>) -> anyhow::Result<()> {
     if context.config()?.projects.iter().any(|project| project.spec.name == *name && project.enabled) {
         bail!("project `{name}` is still configured; take it out of the configuration first");
     }
@@ -382,6 +409,7 @@ fn purge(context: &Context, name: &ProjectName, yes: bool) -> anyhow::Result<()>
         );
     }
     let app = runtime()?.block_on(open(context))?;
+    forge::remove(context, &app, name, token)?;
     let withdrawn = runtime()?.block_on(crate::runs::purge(&app, project.id))?;
     println!("`{name}` is gone, and {withdrawn} public keys with it");
     Ok(())

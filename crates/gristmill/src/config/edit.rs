@@ -7,7 +7,7 @@ use gristmill_model::{ProjectName, hex};
 use toml_edit::{ArrayOfTables, DocumentMut, InlineTable, Item, Table, value};
 
 use super::files::Files;
-use super::{Config, ConfigErrors, Surroundings};
+use super::{Config, ConfigErrors, SecretSource, Surroundings};
 
 /// A project to add.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -34,6 +34,33 @@ pub struct NewProject {
     pub host_keys_file: Option<PathBuf>,
     /// CodeCommit: the topic of SNS, instead of a secret.
     pub topic: Option<String>,
+    /// Where the forge's token is.
+    pub token: Option<TokenFrom>,
+    /// The user that goes with the token.
+    pub username: Option<String>,
+    /// The address of the forge's API, where it does not follow from `git`.
+    pub api: Option<String>,
+}
+
+/// Where a forge's token is. `Debug` does not show one that was given.
+#[derive(Clone, PartialEq, Eq)]
+pub enum TokenFrom {
+    /// In the environment of whoever runs the server.
+    Env(String),
+    /// In a file.
+    File(PathBuf),
+    /// It was given, and is to be kept in a file beside the webhook's secret.
+    Given(String),
+}
+
+impl std::fmt::Debug for TokenFrom {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            TokenFrom::Env(name) => write!(f, "Env({name})"),
+            TokenFrom::File(path) => write!(f, "File({})", path.display()),
+            TokenFrom::Given(_) => f.write_str("Given(…)"),
+        }
+    }
 }
 
 /// What was added, and what the forge must be told.
@@ -47,6 +74,8 @@ pub struct Added {
     pub secret_file: Option<PathBuf>,
     /// Whether the secret was made now.
     pub secret_is_new: bool,
+    /// Where the forge's token is, where one was given.
+    pub token: Option<SecretSource>,
     /// The path of the payload URL, behind the server's own URL.
     pub hook_path: String,
     /// The configuration with the project in it.
@@ -95,6 +124,44 @@ pub enum AddError {
 /// The file is made where there is none. Its comments, order and permissions stay. The new text is
 /// checked before it takes the old one's place in one step.
 pub fn add_project(path: &Path, new: &NewProject, around: &Surroundings) -> Result<Added, AddError> {
+    prepare_project(path, new, around)?.write()
+}
+
+/// A project that is ready to be added: its secret is made, and the configuration with it is checked. Where it is
+/// dropped, what was made for it goes away again, and the configuration is as it was.
+#[derive(Debug)]
+pub struct Prepared {
+    added: Added,
+    text: String,
+    made: Vec<PathBuf>,
+}
+
+impl Prepared {
+    /// What will have been added.
+    pub fn added(&self) -> &Added {
+        &self.added
+    }
+
+    /// Adds it.
+    pub fn write(mut self) -> Result<Added, AddError> {
+        let path = &self.added.file;
+        replace(path, &self.text).map_err(|error| file_error(path, "cannot be written", error))?;
+        self.made.clear();
+        Ok(self.added.clone())
+    }
+}
+
+impl Drop for Prepared {
+    fn drop(&mut self) {
+        for path in &self.made {
+            // Nobody knows the secret yet; it would only be in the way of the next try.
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+/// The first half of [`add_project`]: everything but the configuration file itself is there.
+pub fn prepare_project(path: &Path, new: &NewProject, around: &Surroundings) -> Result<Prepared, AddError> {
     let path = std::fs::canonicalize(path).unwrap_or_else(|_| around.folder.join(path));
     let folder = path.parent().unwrap_or(Path::new("/")).to_owned();
     let (old, file_is_new) = read(&path)?;
@@ -106,29 +173,41 @@ pub fn add_project(path: &Path, new: &NewProject, around: &Surroundings) -> Resu
     let (secret_file, secret_is_new) = match &new.secret_file {
         Some(file) => (Some(around.folder.join(file)), false),
         None if new.topic.is_some() => (None, false),
-        None => make_secret(&folder, &new.name).map(|(file, is_new)| (Some(file), is_new))?,
+        None => (Some(keep_secret(&folder, &new.name, "secret", &random_text()?)?), true),
     };
+    let added = Added {
+        file: path.clone(),
+        file_is_new,
+        secret_file: secret_file.clone(),
+        secret_is_new,
+        token: None,
+        hook_path: format!("/hooks/{}", new.name),
+        config: before,
+    };
+    let made = secret_file.iter().filter(|_| secret_is_new).cloned().collect();
+    let mut prepared = Prepared { added, text: String::new(), made };
+    prepared.added.token = match &new.token {
+        None => None,
+        Some(TokenFrom::Env(name)) => Some(SecretSource::Env(name.clone())),
+        Some(TokenFrom::File(file)) => Some(SecretSource::File(around.folder.join(file))),
+        Some(TokenFrom::Given(token)) => {
+            let file = keep_secret(&folder, &new.name, "token", token)?;
+            prepared.made.push(file.clone());
+            Some(SecretSource::File(file))
+        }
+    };
+    let token = prepared.added.token.as_ref().map(|source| match source {
+        SecretSource::Env(name) => ("env", name.clone()),
+        SecretSource::File(file) => ("file", relative(file, &folder)),
+    });
     let files = Paths {
         secret: secret_file.as_ref().map(|file| relative(file, &folder)),
         host_keys: new.host_keys_file.as_ref().map(|file| relative(&around.folder.join(file), &folder)),
+        token,
     };
-    let written = text(&path, &old, new, files).and_then(|text| {
-        let config = check(&path, text.clone(), around).map_err(AddError::After)?;
-        replace(&path, &text).map_err(|error| file_error(&path, "cannot be written", error))?;
-        Ok(config)
-    });
-    if let (Err(_), true, Some(file)) = (&written, secret_is_new, &secret_file) {
-        // Nobody knows the secret yet; it would only be in the way of the next try.
-        let _ = std::fs::remove_file(file);
-    }
-    Ok(Added {
-        file: path,
-        file_is_new,
-        secret_file,
-        secret_is_new,
-        hook_path: format!("/hooks/{}", new.name),
-        config: written?,
-    })
+    prepared.text = text(&path, &old, new, files)?;
+    prepared.added.config = check(&path, prepared.text.clone(), around).map_err(AddError::After)?;
+    Ok(prepared)
 }
 
 fn file_error(path: &Path, what: &'static str, error: std::io::Error) -> AddError {
@@ -156,15 +235,16 @@ fn relative(path: &Path, folder: &Path) -> String {
 struct Paths {
     secret: Option<String>,
     host_keys: Option<String>,
+    /// With `env` or `file` before it.
+    token: Option<(&'static str, String)>,
 }
 
-fn file_table(path: String) -> Item {
+fn place(key: &str, found: String) -> Item {
     let mut table = InlineTable::new();
-    table.insert("file", path.into());
+    table.insert(key, found.into());
     value(table)
 }
 
-/// The old text with the project at its end.
 fn text(path: &Path, old: &str, new: &NewProject, files: Paths) -> Result<String, AddError> {
     let shape = || AddError::Shape(path.to_owned());
     let mut document: DocumentMut = old.parse().map_err(|_| shape())?;
@@ -179,10 +259,18 @@ fn text(path: &Path, old: &str, new: &NewProject, files: Paths) -> Result<String
         project["topic"] = value(topic);
     }
     if let Some(secret) = files.secret {
-        project["secret"] = file_table(secret);
+        project["secret"] = place("file", secret);
     }
     if let Some(host_keys) = files.host_keys {
-        project["host_keys"] = file_table(host_keys);
+        project["host_keys"] = place("file", host_keys);
+    }
+    if let Some((key, found)) = files.token {
+        project["token"] = place(key, found);
+    }
+    for (key, found) in [("username", &new.username), ("api", &new.api)] {
+        if let Some(found) = found {
+            project[key] = value(found);
+        }
     }
     let mut pipelines = ArrayOfTables::new();
     pipelines.push(pipeline(new));
@@ -213,21 +301,25 @@ fn pipeline(new: &NewProject) -> Table {
     pipeline
 }
 
-/// Writes 32 random bytes, as hexadecimal digits, to a file that only its owner can read. A secret that
-/// is there already is never overwritten.
-fn make_secret(folder: &Path, name: &ProjectName) -> Result<(PathBuf, bool), AddError> {
+/// 32 random bytes, as hexadecimal digits.
+fn random_text() -> Result<String, AddError> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).map_err(AddError::Random)?;
+    Ok(hex::encode(&bytes))
+}
+
+/// Writes a secret to a file that only its owner can read. One that is there already is never overwritten.
+fn keep_secret(folder: &Path, name: &ProjectName, ending: &str, secret: &str) -> Result<PathBuf, AddError> {
     use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
     let secrets = folder.join("secrets");
     if !secrets.is_dir() {
         let made = std::fs::DirBuilder::new().mode(0o700).recursive(true).create(&secrets);
         made.map_err(|error| file_error(&secrets, "cannot be made", error))?;
     }
-    let path = secrets.join(format!("{}.secret", name.as_str().replace('/', "_")));
-    let mut bytes = [0; 32];
-    getrandom::fill(&mut bytes).map_err(AddError::Random)?;
+    let path = secrets.join(format!("{}.{ending}", name.as_str().replace('/', "_")));
     let write = || {
         let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
-        file.write_all(format!("{}\n", hex::encode(&bytes)).as_bytes())?;
+        file.write_all(format!("{secret}\n").as_bytes())?;
         file.sync_all()?;
         std::fs::File::open(&secrets)?.sync_all()
     };
@@ -240,7 +332,7 @@ fn make_secret(folder: &Path, name: &ProjectName) -> Result<(PathBuf, bool), Add
         };
         file_error(&path, what, error)
     })?;
-    Ok((path, true))
+    Ok(path)
 }
 
 /// Puts the text in the file's place: whole or not at all, with the old file's permissions.

@@ -34,7 +34,7 @@ use gristmill_model::{ProjectPattern, ProjectSpec};
 use gristmill_outgoing::{Options, Reach};
 use ipnet::IpNet;
 
-pub use edit::{AddError, Added, NewProject, add_project};
+pub use edit::{AddError, Added, NewProject, Prepared, TokenFrom, add_project, prepare_project};
 pub use error::{ConfigErrors, Finding, Place};
 pub use network::{Network, ProxySource};
 pub use secret::{SecretError, SecretSource};

@@ -12,6 +12,7 @@ mod control;
 mod crash;
 mod disk;
 mod fakes;
+mod forges;
 mod formats;
 mod hooks;
 mod hostile;

@@ -140,7 +140,7 @@ impl World {
         let index = usize::try_from(self.rng.below(self.projects.len() as u64)).unwrap();
         let id = self.projects[index].id;
         let git_ref = self.rng.chance(50).then(|| "refs/heads/main".parse().unwrap());
-        let asked = BuildRequest { pipeline: None, git_ref, cause: "manual".to_owned(), cause_id: None };
+        let asked = BuildRequest { git_ref, cause: "manual".to_owned(), ..BuildRequest::default() };
         self.count("requests");
         self.tx(|tx| request::add(tx, id, &asked))?;
         Ok(())
@@ -207,9 +207,8 @@ impl World {
                 if one.at > Timestamp(0) {
                     let asked = BuildRequest {
                         pipeline: Some(one.pipeline.clone()),
-                        git_ref: None,
                         cause: "schedule".to_owned(),
-                        cause_id: None,
+                        ..BuildRequest::default()
                     };
                     request::add(tx, one.project, &asked)?;
                 }

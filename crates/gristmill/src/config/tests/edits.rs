@@ -5,11 +5,14 @@ use std::os::unix::fs::PermissionsExt;
 
 use expect_test::expect;
 
-use super::super::{AddError, NewProject, SecretSource, add_project};
+use super::super::{AddError, NewProject, SecretSource, TokenFrom, add_project, prepare_project};
 use super::{Place, project};
 
 fn new(name: &str) -> NewProject {
     NewProject {
+        token: None,
+        username: None,
+        api: None,
         name: name.parse().unwrap(),
         git: format!("https://github.com/{name}.git"),
         forge: "github".to_owned(),
@@ -266,4 +269,60 @@ fn a_project_of_codecommit_has_a_topic_and_no_secret() {
     assert!(!place.path("conf/secrets").exists());
     let none = NewProject { topic: None, name: "acme/tool".parse().unwrap(), ..project };
     assert!(add_project(&path, &none, &place.around()).is_err());
+}
+
+#[test]
+fn a_token_is_written_as_the_place_where_it_is() {
+    for (token, line, file) in [
+        (TokenFrom::Env("FORGE".to_owned()), "token = { env = \"FORGE\" }", None),
+        (TokenFrom::File("sub/forge.token".into()), "token = { file = \"sub/forge.token\" }", None),
+        (
+            TokenFrom::Given("canary".to_owned()),
+            "token = { file = \"secrets/acme_shop.token\" }",
+            Some("secrets/acme_shop.token"),
+        ),
+    ] {
+        assert!(!format!("{token:?}").contains("canary"));
+        let place = Place::new();
+        let path = place.write("gristmill.toml", "");
+        let api = Some("https://ghe.acme.org/api/v3".to_owned());
+        let with =
+            NewProject { token: Some(token), username: Some("ada".to_owned()), api, ..new("acme/shop") };
+        let added = add_project(&path, &with, &place.around().without_secrets()).unwrap();
+        let text = fs::read_to_string(&path).unwrap();
+        for expected in [line, "username = \"ada\"", "api = \"https://ghe.acme.org/api/v3\""] {
+            assert!(text.contains(expected), "{expected}: {text}");
+        }
+        let project = &added.config.projects[0];
+        assert_eq!(project.git_token, added.token);
+        assert_eq!(project.api.as_deref(), Some("https://ghe.acme.org/api/v3"));
+        assert!(project.statuses);
+        if let Some(file) = file {
+            let file = path.parent().unwrap().join(file);
+            assert_eq!(fs::read_to_string(&file).unwrap(), "canary\n");
+            assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        }
+    }
+}
+
+#[test]
+fn what_is_only_prepared_leaves_nothing() {
+    let place = Place::new();
+    let path = place.write("gristmill.toml", "# mine\n");
+    let with = NewProject { token: Some(TokenFrom::Given("t".to_owned())), ..new("acme/shop") };
+    let around = place.around().without_secrets();
+    let prepared = prepare_project(&path, &with, &around).unwrap();
+    let secrets = path.parent().unwrap().join("secrets");
+    let count = || fs::read_dir(&secrets).unwrap().count();
+    assert_eq!((count(), prepared.added().hook_path.as_str()), (2, "/hooks/acme/shop"));
+    assert_eq!(prepared.added().config.projects.len(), 1);
+    drop(prepared);
+    assert_eq!((count(), fs::read_to_string(&path).unwrap().as_str()), (0, "# mine\n"));
+    // A token that is there already is not overwritten, and the secret made for it goes.
+    fs::write(secrets.join("acme_shop.token"), "another").unwrap();
+    prepare_project(&path, &with, &around).unwrap_err();
+    assert_eq!(count(), 1);
+    fs::remove_file(secrets.join("acme_shop.token")).unwrap();
+    prepare_project(&path, &with, &around).unwrap().write().unwrap();
+    assert_eq!(count(), 2);
 }

@@ -1,0 +1,263 @@
+//! Finds deliveries that never came: the forge sent them, and nobody took them.
+//!
+//! What they tell is a hint like any payload, and signed by nobody. It makes the remote be looked at; what only they
+//! know, commits that are not the tip any more and releases, is asked for as a build request, which the look carries
+//! out against what the remote says. Each counts once, by its id, and not at all where it came after all.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use gristmill_db::forge_object::{self, Kind};
+use gristmill_db::project::{self, Project};
+use gristmill_db::request::{self, BuildRequest};
+use gristmill_db::{DbError, job, missed};
+use gristmill_forge::api::{Api, ApiError, Delivery, UnsignedPayload};
+use gristmill_forge::{Forge, parse_unverified};
+use gristmill_model::{EventKind, Timestamp};
+
+use super::{CallError, access, blocking, locked};
+use crate::app::App;
+use crate::intake;
+
+/// How far the first look goes back. GitHub keeps its deliveries for three days, Enterprise Server and GitLab for seven.
+const FIRST: Duration = Duration::from_secs(7 * 24 * 3600);
+/// How much of the time before the last look is looked at again: a delivery may still have been on its way.
+const OVERLAP: Duration = Duration::from_secs(3600);
+/// How many deliveries of a project one look takes; the rest is found by polling, as far as it still matters.
+const DELIVERIES_MAX: usize = 100;
+/// How many builds one delivery may ask for.
+const REQUESTS_MAX: usize = 50;
+/// Projects read at once.
+const PAGE: i64 = 100;
+
+/// What is known of a project from looks before.
+#[derive(Clone, Debug, Default)]
+pub struct Looked {
+    /// When the last look that succeeded began.
+    at: Option<Timestamp>,
+    /// Which webhook is ours.
+    hook: Option<String>,
+    /// What went wrong last, so that it is said once.
+    error: Option<String>,
+}
+
+/// Looks at all projects whose forge keeps deliveries and has given us a token.
+pub async fn look(app: &App) -> anyhow::Result<()> {
+    let mut after = String::new();
+    loop {
+        let from = after.clone();
+        let page = app.db.read(move |tx| project::list(tx, &from, PAGE)).await?;
+        let Some(last) = page.last() else { return Ok(()) };
+        after = last.name.to_string();
+        for project in page.iter().filter(|project| project.active) {
+            look_at(app, project).await?;
+        }
+    }
+}
+
+async fn look_at(app: &App, project: &Project) -> anyhow::Result<()> {
+    let Some(api) = api_for(app, project) else { return Ok(()) };
+    let now = app.clock.now();
+    if app.forges.is_paused(api.base(), now) {
+        return Ok(());
+    }
+    let mut looked = locked(&app.forges.missed).get(&project.id).cloned().unwrap_or_default();
+    match find(app, project, &api, &mut looked).await {
+        Ok(()) => (looked.at, looked.error) = (Some(now), None),
+        Err(error) => {
+            if error.is_transient() {
+                app.forges.pause(api.base(), &error, now);
+            }
+            // A webhook that was made anew has another number.
+            looked.hook = None;
+            let error = error.to_string();
+            if looked.error.as_ref() != Some(&error) {
+                tracing::warn!(project.name = %project.name, error, "deliveries that were missed cannot be looked for; polling finds what moved");
+            }
+            looked.error = Some(error);
+        }
+    }
+    locked(&app.forges.missed).insert(project.id, looked);
+    Ok(())
+}
+
+fn api_for(app: &App, project: &Project) -> Option<Api> {
+    let keeps = matches!(project.spec.forge.parse(), Ok(Forge::Github | Forge::Gitlab));
+    let live = app.live();
+    access(&live, &project.spec).filter(|_| keeps)?.api(&project.spec).ok()
+}
+
+async fn find(app: &App, project: &Project, api: &Api, looked: &mut Looked) -> Result<(), CallError> {
+    if looked.hook.is_none() {
+        looked.hook = our_hook(app, project, api).await?;
+    }
+    let Some(hook) = looked.hook.clone() else { return Ok(()) };
+    let since = looked.at.map_or_else(|| app.clock.now().minus(FIRST), |at| at.minus(OVERLAP));
+    let (listing, of_hook) = (api.clone(), hook.clone());
+    let found =
+        blocking(app, move |mut carry| listing.missed_deliveries(&of_hook, since, &mut carry)).await?;
+    if found.more || found.deliveries.len() > DELIVERIES_MAX {
+        tracing::debug!(project.name = %project.name, "more deliveries were missed than one look takes");
+    }
+    for delivery in found.deliveries.into_iter().take(DELIVERIES_MAX) {
+        act(app, project, api, &hook, delivery).await?;
+    }
+    Ok(())
+}
+
+/// The number of the project's webhook at the forge: of the one that was made by us, else of the one with our address.
+async fn our_hook(app: &App, project: &Project, api: &Api) -> Result<Option<String>, CallError> {
+    let name = project.spec.pattern.as_ref().map_or(project.name.to_string(), ToString::to_string);
+    let of = name.clone();
+    let made =
+        app.db.read(move |tx| forge_object::made_for(tx, &of)).await.map_err(|error| database(&error))?;
+    let ours = |one: &&forge_object::ForgeObject| one.kind == Kind::Hook && one.api == api.base().as_str();
+    if let Some(made) = made.iter().find(ours) {
+        return Ok(Some(made.remote_id.clone()));
+    }
+    let Some(url) = app.live().config.server.public_url.clone() else { return Ok(None) };
+    let url = format!("{url}/hooks/{name}");
+    let listing = api.clone();
+    let hooks = blocking(app, move |mut carry| listing.hooks(&mut carry)).await?;
+    Ok(hooks.into_iter().find(|hook| hook.url == url).map(|hook| hook.id))
+}
+
+async fn act(
+    app: &App,
+    project: &Project,
+    api: &Api,
+    hook: &str,
+    delivery: Delivery,
+) -> Result<(), CallError> {
+    let (id, guid) = (project.id, delivery.guid.clone());
+    let known = app.db.read(move |tx| missed::is_known(tx, id, &guid)).await;
+    if known.map_err(|error| database(&error))? {
+        return Ok(());
+    }
+    let (asking, hook, one) = (api.clone(), hook.to_owned(), delivery.clone());
+    let payload = match blocking(app, move |mut carry| asking.payload(&hook, &one, &mut carry)).await {
+        Ok(payload) => payload,
+        // It is gone by now, or not to be read: the remote is looked at all the same.
+        Err(CallError::Api(ApiError::NotFound { .. } | ApiError::Shape { .. })) => None,
+        Err(error) => return Err(error),
+    };
+    let requests = payload.map(|payload| requests(project, &delivery, &payload)).unwrap_or_default();
+    let guid = delivery.guid;
+    tracing::info!(project.name = %project.name, delivery.remote_id = guid, builds = requests.len(), "a delivery that never came was found at the forge");
+    let noted = app.db.transact(move |tx| {
+        if missed::note(tx, id, &guid)? {
+            requests.iter().try_for_each(|asked| request::add(tx, id, asked).map(drop))?;
+            job::ask_for_look(tx, id, job::PRIORITY_HOOK)?;
+        }
+        Ok(())
+    });
+    noted.await.map_err(|error: DbError| database(&error))
+}
+
+/// What a payload asks to be built, as far as it is of this repository.
+fn requests(project: &Project, delivery: &Delivery, payload: &UnsignedPayload) -> Vec<BuildRequest> {
+    let event = Some(delivery.event.as_str()).filter(|event| !event.is_empty());
+    let parsed = project
+        .spec
+        .forge
+        .parse()
+        .context("the project's forge")
+        .and_then(|forge: Forge| Ok(parse_unverified(forge, event, payload.json())?));
+    let builds = |kind: EventKind| matches!(kind, EventKind::Push | EventKind::Tag | EventKind::Release);
+    let events = parsed.unwrap_or_default().into_iter();
+    let ours =
+        events.filter(|event| builds(event.kind) && intake::repository_fault(project, event).is_none());
+    let asked = ours.filter_map(|event| {
+        let is_release = event.kind == EventKind::Release;
+        Some(BuildRequest {
+            pipeline: None,
+            git_ref: Some(event.git_ref?),
+            commit: event.after,
+            is_release,
+            cause: "missed".to_owned(),
+            cause_id: Some(delivery.guid.clone()),
+        })
+        .filter(|asked| asked.commit.is_some() || is_release)
+    });
+    asked.take(REQUESTS_MAX).collect()
+}
+
+fn database(error: &DbError) -> CallError {
+    CallError::Carry { text: format!("the database: {error}"), is_transient: true }
+}
+
+#[cfg(test)]
+mod tests {
+    use gristmill_forge::api::{Answer, ApiBase, Call};
+    use gristmill_model::ProjectId;
+
+    use super::*;
+
+    const COMMIT: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+
+    fn project() -> Project {
+        let spec = r#"{"name":"acme/shop","git":"https://github.com/acme/shop.git","forge":"github",
+            "repository":"acme/shop","poll_seconds":0,"jobs_max":1,"pipelines":[]}"#;
+        Project {
+            id: ProjectId::new(Timestamp(1), 1),
+            name: "acme/shop".parse().unwrap(),
+            active: true,
+            rev: 1,
+            spec: serde_json::from_str(spec).unwrap(),
+            repository_id: Some("42".to_owned()),
+            looked: None,
+            look_error: None,
+        }
+    }
+
+    /// What a missed delivery of this event and payload asks for: ref, commit, whether it is a release.
+    fn asked(event: &str, payload: &str) -> Vec<(String, bool, bool)> {
+        let base = ApiBase::given("https://api.github.com").unwrap();
+        let api = Api::new(Forge::Github, base, None, "acme/shop".parse().unwrap()).unwrap();
+        let delivery = Delivery {
+            id: "1".to_owned(),
+            guid: "g".to_owned(),
+            event: event.to_owned(),
+            delivered_at: None,
+            status: None,
+            payload: None,
+        };
+        let body = format!(r#"{{"request":{{"payload":{payload}}}}}"#).into_bytes();
+        let mut carry =
+            |_: Call| Ok::<_, ApiError>(Answer { status: 200, headers: Vec::new(), body: body.clone() });
+        let payload = api.payload("7", &delivery, &mut carry).unwrap().unwrap();
+        let found = requests(&project(), &delivery, &payload);
+        let line = |one: BuildRequest| {
+            assert_eq!(
+                (one.cause.as_str(), one.cause_id.as_deref(), one.pipeline),
+                ("missed", Some("g"), None)
+            );
+            assert!(one.commit.is_none_or(|commit| commit.to_string() == COMMIT));
+            (one.git_ref.unwrap().to_string(), one.commit.is_some(), one.is_release)
+        };
+        found.into_iter().map(line).collect()
+    }
+
+    #[test]
+    fn rule_5_rule_7_only_pushes_and_releases_of_this_repository_ask_for_anything() {
+        let ours = r#""repository":{"id":42,"full_name":"acme/shop"}"#;
+        let theirs = r#""repository":{"id":43,"full_name":"acme/shop"}"#;
+        let push = |git_ref: &str, after: &str, of: &str| {
+            format!(r#"{{"ref":"{git_ref}","before":"{COMMIT}","after":"{after}",{of}}}"#)
+        };
+        let main = "refs/heads/main";
+        assert_eq!(asked("push", &push(main, COMMIT, ours)), [(main.to_owned(), true, false)]);
+        let tag = asked("push", &push("refs/tags/v1", COMMIT, ours));
+        assert_eq!(tag, [("refs/tags/v1".to_owned(), true, false)]);
+        assert_eq!(asked("push", &push(main, COMMIT, theirs)), []);
+        assert_eq!(asked("push", &push(main, &"0".repeat(40), ours)), []);
+        assert_eq!(asked("push", "{}"), []);
+        let release = |action: &str| {
+            asked("release", &format!(r#"{{"action":"{action}","release":{{"tag_name":"v1"}},{ours}}}"#))
+        };
+        assert_eq!(release("published"), [("refs/tags/v1".to_owned(), false, true)]);
+        assert_eq!(release("created"), []);
+        assert_eq!(asked("create", &format!(r#"{{"ref":"v1","ref_type":"tag",{ours}}}"#)), []);
+        assert_eq!(asked("ping", &format!(r#"{{"zen":"z",{ours}}}"#)), []);
+    }
+}

@@ -1,0 +1,198 @@
+//! The forges' APIs as the program uses them: whose is asked for a project, and who carries the calls over.
+//!
+//! [`setup`] makes webhook and deploy key, [`status`] tells what became of commits, [`missed`] finds deliveries that
+//! never came. What is said and what answers mean is `gristmill_forge::api`'s.
+
+pub mod carrier;
+pub mod missed;
+pub mod setup;
+pub mod status;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use gristmill_forge::Forge;
+use gristmill_forge::api::{Answer, Api, ApiBase, ApiError, Call, Credential};
+use gristmill_model::{PatternName, ProjectId, ProjectSpec, Timestamp};
+
+use crate::app::App;
+use crate::live::Live;
+
+/// Why a call to a forge's API came to nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// The forge refused.
+    #[error(transparent)]
+    Api(#[from] ApiError),
+    /// The forge was not reached, or its answer did not come whole. Nothing of the call is in the text.
+    #[error("{text}")]
+    Carry {
+        /// What happened.
+        text: String,
+        /// Whether it may pass.
+        is_transient: bool,
+    },
+}
+
+impl CallError {
+    /// Whether the same call may succeed later.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            CallError::Api(error) => error.is_transient(),
+            CallError::Carry { is_transient, .. } => *is_transient,
+        }
+    }
+
+    /// The earliest moment at which the forge wants to be asked again, where it says.
+    fn not_before(&self, now: Timestamp) -> Option<Timestamp> {
+        if let CallError::Api(error) = self { error.not_before(now) } else { None }
+    }
+}
+
+/// Carries a call over and brings the answer back; it blocks its thread.
+pub type Carry = dyn Fn(Call) -> Result<Answer, CallError> + Send + Sync;
+
+/// How the API of a project's forge is reached, beyond what its spec says.
+#[derive(Clone, Debug)]
+pub struct ApiAccess {
+    /// Where the API is, where it does not follow from where git fetches.
+    pub base: Option<ApiBase>,
+    /// The token.
+    pub credential: Credential,
+    /// Whether commits get statuses.
+    pub statuses: bool,
+}
+
+impl ApiAccess {
+    /// The API of this project's repository.
+    ///
+    /// # Errors
+    /// [`ApiError`] where the forge has none, or nothing tells where it is.
+    pub fn api(&self, spec: &ProjectSpec) -> Result<Api, ApiError> {
+        let forge: Forge = spec
+            .forge
+            .parse()
+            .map_err(|_| ApiError::Input { problem: "the forge is not known".to_owned() })?;
+        let base = match &self.base {
+            Some(base) => base.clone(),
+            None => ApiBase::derived(forge, &spec.git, spec.repository.as_str())?,
+        };
+        Api::new(forge, base, Some(self.credential.clone()), spec.repository.clone())
+    }
+}
+
+/// What the program knows of the forges while it runs. None of it is needed after a start.
+pub struct Forges {
+    carry: Arc<Carry>,
+    /// Until when an API is left alone, by its address.
+    paused: Mutex<HashMap<String, Timestamp>>,
+    /// What the last look for missed deliveries learnt, by project.
+    missed: Mutex<HashMap<ProjectId, missed::Looked>>,
+}
+
+/// How long an API that is not well is left alone at least.
+const PAUSE_MIN: Duration = Duration::from_secs(5);
+
+impl Forges {
+    /// With this carrier.
+    pub fn new(carry: Arc<Carry>) -> Forges {
+        Forges { carry, paused: Mutex::default(), missed: Mutex::default() }
+    }
+
+    /// Carries a call over, and logs that it did: whom it asked, and nothing of what was said.
+    pub fn carry(&self, call: Call) -> Result<Answer, CallError> {
+        let started = std::time::Instant::now();
+        let (method, host) =
+            (call.method.as_str(), call.url.split('/').nth(2).unwrap_or_default().to_owned());
+        let answer = (self.carry)(call);
+        let duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        match &answer {
+            Ok(answer) => tracing::debug!(
+                http.method = method,
+                host,
+                http.status = answer.status,
+                duration_ms,
+                "a forge was asked"
+            ),
+            Err(error) => {
+                tracing::debug!(http.method = method, host, %error, duration_ms, "a forge was not reached");
+            }
+        }
+        answer
+    }
+
+    /// Whether the API is left alone at this moment.
+    fn is_paused(&self, base: &ApiBase, now: Timestamp) -> bool {
+        locked(&self.paused).get(base.as_str()).is_some_and(|until| *until > now)
+    }
+
+    /// Leaves the API alone for as long as it wants after this error; until when.
+    fn pause(&self, base: &ApiBase, error: &CallError, now: Timestamp) -> Timestamp {
+        let least = now.plus(PAUSE_MIN);
+        let until = error.not_before(now).map_or(least, |wanted| wanted.max(least));
+        locked(&self.paused).insert(base.as_str().to_owned(), until);
+        until
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// How the API of a project's forge is reached, where a token is given.
+fn access<'l>(live: &'l Live, spec: &ProjectSpec) -> Option<&'l ApiAccess> {
+    live.apis.get(spec.pattern.as_ref().map_or(spec.name.as_str(), PatternName::as_str))
+}
+
+/// Runs a call, or several, beside the async threads.
+async fn blocking<T: Send + 'static>(
+    app: &App,
+    work: impl FnOnce(&mut dyn FnMut(Call) -> Result<Answer, CallError>) -> Result<T, CallError> + Send + 'static,
+) -> Result<T, CallError> {
+    let app = app.clone();
+    let done = tokio::task::spawn_blocking(move || work(&mut |call| app.forges.carry(call))).await;
+    done.unwrap_or_else(|error| {
+        Err(CallError::Carry { text: format!("a call ended badly: {error}"), is_transient: false })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use gristmill_forge::api::Wait;
+
+    use super::*;
+
+    #[test]
+    fn an_api_is_left_alone_for_as_long_as_it_wants_and_at_least_a_while() {
+        let forges = Forges::new(Arc::new(|_| panic!("nobody asks")));
+        let base = |text: &str| ApiBase::given(text).unwrap();
+        let (ours, other) = (base("https://a.org/api"), base("https://b.org/api"));
+        let now = Timestamp(1_000_000);
+        assert!(!forges.is_paused(&ours, now));
+        let down = CallError::Carry { text: "down".to_owned(), is_transient: true };
+        assert_eq!(forges.pause(&ours, &down, now), Timestamp(1_005_000));
+        assert!(forges.is_paused(&ours, Timestamp(1_004_999)) && !forges.is_paused(&other, now));
+        assert!(!forges.is_paused(&ours, Timestamp(1_005_000)));
+        for (seconds, until) in [(60, 1_060_000), (1, 1_005_000)] {
+            let wait = Wait::For(Duration::from_secs(seconds));
+            let limited = CallError::Api(ApiError::Limited { forge: Forge::Github, wait });
+            assert!(limited.is_transient());
+            assert_eq!(forges.pause(&ours, &limited, now), Timestamp(until));
+        }
+    }
+
+    #[test]
+    fn the_address_is_the_given_one_or_follows_from_git() {
+        let spec = r#"{"name":"acme/shop","git":"https://git.acme.org/acme/shop.git","forge":"gitea",
+            "repository":"acme/shop","poll_seconds":0,"jobs_max":1,"pipelines":[]}"#;
+        let mut spec: ProjectSpec = serde_json::from_str(spec).unwrap();
+        let access =
+            |base| ApiAccess { base, credential: Credential::new("t", None).unwrap(), statuses: true };
+        assert_eq!(access(None).api(&spec).unwrap().base().as_str(), "https://git.acme.org/api/v1");
+        let given = ApiBase::given("https://api.acme.org").unwrap();
+        assert_eq!(access(Some(given)).api(&spec).unwrap().base().as_str(), "https://api.acme.org");
+        spec.forge = "generic".to_owned();
+        assert_eq!(access(None).api(&spec).unwrap_err(), ApiError::NoApi { forge: Forge::Generic });
+    }
+}

@@ -1,0 +1,231 @@
+//! Tells the forges what became of commits.
+//!
+//! What is left to tell stands with the runs ([`told`]), so a crash or an outage loses nothing, and a run is never
+//! delayed or failed by it. One pass after the other tells; within a pass each API is told one thing after the other,
+//! so the statuses of a commit keep their order.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use gristmill_db::project::{self, Project};
+use gristmill_db::run::Run;
+use gristmill_db::told::{self, Told, Untold};
+use gristmill_db::{DbError, run};
+use gristmill_forge::api::{Api, CommitStatus, StatusState};
+use gristmill_model::retry::backoff;
+use gristmill_model::{ProjectId, RunId, RunState, Timestamp};
+
+use super::{CallError, access, blocking};
+use crate::app::App;
+
+/// How many runs are told of at once.
+const RUNS_MAX: i64 = 100;
+/// How often that in one pass; the next pass goes on.
+const PAGES_MAX: usize = 20;
+/// How often telling of one run is tried. With the waits between, an outage of an hour is outlived.
+const TRIES_MAX: i64 = 20;
+
+/// Tells what is left to tell, as far as the forges take it now; how many runs something was told of.
+pub async fn tell(app: &App) -> anyhow::Result<usize> {
+    if !app.db.read(told::is_due).await? {
+        return Ok(0);
+    }
+    let (mut told, mut after) = (0, None);
+    // Those of a forge that is left alone for now must not stand in the way of the others.
+    for _ in 0..PAGES_MAX {
+        let page = read_page(app, after).await?;
+        let Some((last, _)) = page.last() else { break };
+        after = Some(last.run.id);
+        told += tell_page(app, page).await?;
+    }
+    Ok(told)
+}
+
+/// Runs to be told of, each with its project.
+type Page = Vec<(Untold, Option<Project>)>;
+
+async fn read_page(app: &App, after: Option<RunId>) -> Result<Page, DbError> {
+    let read = app.db.read(move |tx| {
+        let mut projects: HashMap<ProjectId, Option<Project>> = HashMap::new();
+        let mut page = Vec::new();
+        for one in told::due(tx, after, RUNS_MAX)? {
+            let project = match projects.get(&one.run.project) {
+                Some(known) => known.clone(),
+                None => project::by_id(tx, one.run.project)?,
+            };
+            projects.insert(one.run.project, project.clone());
+            page.push((one, project));
+        }
+        Ok(page)
+    });
+    read.await
+}
+
+async fn tell_page(app: &App, page: Page) -> anyhow::Result<usize> {
+    let (mut silent, mut by_api): (_, BTreeMap<String, Vec<(Api, Untold)>>) = (Vec::new(), BTreeMap::new());
+    for (one, project) in page {
+        let api = project.and_then(|project| api_for(app, &project)).filter(|_| !one.is_outdated);
+        match api {
+            Some(api) => by_api.entry(api.base().to_string()).or_default().push((api, one)),
+            None => silent.push(one.run.id),
+        }
+    }
+    if !silent.is_empty() {
+        let never =
+            app.db.transact(move |tx| silent.iter().try_for_each(|id| told::record(tx, *id, Told::Never)));
+        never.await.map_err(|error: DbError| error)?;
+    }
+    let mut tasks = tokio::task::JoinSet::new();
+    for (_, untold) in by_api {
+        tasks.spawn(tell_api(app.clone(), untold));
+    }
+    let mut told = 0;
+    while let Some(ended) = tasks.join_next().await {
+        told += ended??;
+    }
+    Ok(told)
+}
+
+/// The API that is told of a project's runs: where a token is given and statuses are wanted.
+fn api_for(app: &App, project: &Project) -> Option<Api> {
+    let live = app.live();
+    let access = access(&live, &project.spec).filter(|access| access.statuses && project.active)?;
+    // Forges without an API have no statuses.
+    access.api(&project.spec).ok()
+}
+
+/// Tells one API, until it does not want to hear more.
+async fn tell_api(app: App, untold: Vec<(Api, Untold)>) -> anyhow::Result<usize> {
+    let mut count = 0;
+    for (api, one) in untold {
+        let now = app.clock.now();
+        if app.forges.is_paused(api.base(), now) {
+            break;
+        }
+        // It may have gone on since it was read.
+        let id = one.run.id;
+        let Some(run) = app.db.read(move |tx| run::by_id(tx, id)).await? else { continue };
+        let (base, is_over) = (api.base().clone(), run.state.is_over());
+        let link = link(&app, &run);
+        let sent = blocking(&app, move |mut carry| {
+            let context = format!("gristmill/{}", run.pipeline);
+            let (state, description) = said(&run);
+            let status = CommitStatus {
+                commit: run.commit,
+                git_ref: Some(&run.git_ref),
+                context: &context,
+                state,
+                description: &description,
+                url: link.as_deref(),
+            };
+            api.set_status(&status, &mut carry)
+        });
+        match sent.await {
+            Ok(()) => {
+                let told = if is_over { Told::Over } else { Told::Pending };
+                app.db
+                    .transact(move |tx| told::record(tx, id, told))
+                    .await
+                    .map_err(|error: DbError| error)?;
+                count += 1;
+            }
+            Err(error) if error.is_transient() => {
+                let until = app.forges.pause(&base, &error, app.clock.now());
+                put_off(&app, &one, &error, until).await?;
+                break;
+            }
+            Err(error) => give_up(&app, &one, &error).await?,
+        }
+    }
+    Ok(count)
+}
+
+async fn put_off(app: &App, one: &Untold, error: &CallError, until: Timestamp) -> anyhow::Result<()> {
+    if one.tries + 1 >= TRIES_MAX {
+        return give_up(app, one, error).await;
+    }
+    let (id, tries) = (one.run.id, one.tries + 1);
+    tracing::debug!(run.id = %id, %error, tries, "the forge could not be told of a run; trying again");
+    let put_off = app.db.transact(move |tx| {
+        let random = u64::try_from(tx.random() & u128::from(u64::MAX)).unwrap_or(0);
+        let wait: Duration = backoff(tries, random);
+        let after = tx.now().plus(wait).max(until);
+        told::later(tx, id, after)
+    });
+    put_off.await.map_err(|error: DbError| error.into())
+}
+
+async fn give_up(app: &App, one: &Untold, error: &CallError) -> anyhow::Result<()> {
+    let id = one.run.id;
+    tracing::warn!(run.id = %id, %error, "the forge is not told of a run; `statuses = false` in its project ends this");
+    app.db.transact(move |tx| told::record(tx, id, Told::Never)).await.map_err(|error: DbError| error.into())
+}
+
+/// Where more is to be read about the run.
+fn link(app: &App, run: &Run) -> Option<String> {
+    let live = app.live();
+    live.config.server.public_url.as_ref().map(|base| format!("{base}/runs/{}", run.id))
+}
+
+/// How a run is told: its state in the forges' terms, and a sentence.
+pub(crate) fn said(run: &Run) -> (StatusState, String) {
+    let reason = |otherwise: &str| run.reason.clone().unwrap_or_else(|| otherwise.to_owned());
+    match run.state {
+        RunState::Queued => (StatusState::Pending, "it waits to be made".to_owned()),
+        RunState::Running => (StatusState::Pending, "it is being made".to_owned()),
+        RunState::Succeeded if run.seq.is_some() => (StatusState::Success, "it is published".to_owned()),
+        // Its name stays with the tip.
+        RunState::Succeeded => (StatusState::Success, "it is made".to_owned()),
+        RunState::Skipped => (StatusState::Success, reason("there was nothing to make")),
+        RunState::Failed => (StatusState::Failure, reason("it could not be made")),
+        RunState::Cancelled => (StatusState::Cancelled, reason("it was cancelled")),
+        RunState::Superseded => (StatusState::Cancelled, reason("a later commit took its place")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(state: RunState, reason: Option<&str>, seq: Option<i64>) -> Run {
+        let now = Timestamp(1);
+        Run {
+            id: RunId::new(now, 1),
+            project: ProjectId::new(now, 1),
+            pipeline: "archive".to_owned(),
+            spec_rev: 1,
+            git_ref: "refs/heads/main".parse().unwrap(),
+            commit: "1111111111111111111111111111111111111111".parse().unwrap(),
+            seq,
+            is_release: false,
+            cause: "poll".to_owned(),
+            cause_id: None,
+            state,
+            reason: reason.map(str::to_owned),
+            jobs_left: 0,
+            created: now,
+            started: None,
+            finished: None,
+        }
+    }
+
+    #[test]
+    fn every_state_of_a_run_has_one_at_the_forge() {
+        use StatusState::{Cancelled, Failure, Pending, Success};
+        for (state, reason, seq, told, sentence) in [
+            (RunState::Queued, None, Some(1), Pending, "it waits to be made"),
+            (RunState::Running, Some("a hitch"), Some(1), Pending, "it is being made"),
+            (RunState::Succeeded, Some("a hitch"), Some(1), Success, "it is published"),
+            (RunState::Succeeded, None, None, Success, "it is made"),
+            (RunState::Skipped, Some("no path was touched"), Some(1), Success, "no path was touched"),
+            (RunState::Skipped, None, Some(1), Success, "there was nothing to make"),
+            (RunState::Failed, Some("too large"), Some(1), Failure, "too large"),
+            (RunState::Failed, None, Some(1), Failure, "it could not be made"),
+            (RunState::Cancelled, Some("a person"), Some(1), Cancelled, "a person"),
+            (RunState::Cancelled, None, Some(1), Cancelled, "it was cancelled"),
+            (RunState::Superseded, None, Some(1), Cancelled, "a later commit took its place"),
+        ] {
+            assert_eq!(said(&run(state, reason, seq)), (told, sentence.to_owned()), "{state:?} {reason:?}");
+        }
+    }
+}
