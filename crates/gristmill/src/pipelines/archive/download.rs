@@ -32,12 +32,11 @@ struct Answer {
 #[derive(Deserialize)]
 struct Object {
     oid: String,
-    #[serde(default)]
-    actions: Actions,
+    actions: Option<Actions>,
     error: Option<Refused>,
 }
 
-#[derive(Deserialize, Default)]
+#[derive(Deserialize)]
 struct Actions {
     download: Option<Action>,
 }
@@ -45,8 +44,7 @@ struct Actions {
 #[derive(Deserialize)]
 struct Action {
     href: String,
-    #[serde(default)]
-    header: BTreeMap<String, String>,
+    header: Option<BTreeMap<String, String>>,
 }
 
 #[derive(Deserialize)]
@@ -126,9 +124,13 @@ impl Server<'_> {
             let Some(pointer) = pointer else { continue };
             if let Some(refused) = object.error {
                 let message: String = refused.message.chars().filter(|c| !c.is_control()).take(200).collect();
-                return Err(self.fault(pointer, &format!("the server says {} {message}", refused.code)));
+                let fault = self.fault(pointer, &format!("the server says {} {message}", refused.code));
+                // As with HTTP: what the server cannot do now, and too many questions.
+                let passes = matches!(refused.code, 408 | 429 | 500..=599);
+                return Err(StepError::when(passes, fault));
             }
-            actions.extend(object.actions.download.map(|action| (object.oid, action)));
+            let download = object.actions.and_then(|actions| actions.download);
+            actions.extend(download.map(|action| (object.oid, action)));
         }
         Ok(actions)
     }
@@ -148,7 +150,7 @@ impl Server<'_> {
         }
         let mut request = Request::get(url, whose);
         let mut is_authorized = false;
-        for (name, value) in &action.header {
+        for (name, value) in action.header.iter().flatten() {
             is_authorized |= name.eq_ignore_ascii_case("authorization");
             request =
                 request.secret(name, value).map_err(|error| self.fault(&pointer, &error.to_string()))?;
