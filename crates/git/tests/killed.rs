@@ -140,7 +140,7 @@ async fn clones_and_large_files_of_a_killed_process_are_removed_and_half_of_one_
     let made = mirror.own_clone(&remote.url, &odd, commit(&id), bounds).await.expect("a clone");
     assert!(!clone.exists());
     let config = made.files().iter().find(|file| file.name == b"config").expect("a config");
-    let told = std::process::Command::new("git")
+    let told = Command::new("git")
         .args(["config", "--file"])
         .arg(&config.path)
         .args(["--get", "branch.a\"b#;c.merge"])

@@ -31,12 +31,11 @@ struct Answer {
 #[derive(Deserialize)]
 struct Object {
     oid: String,
-    #[serde(default)]
-    actions: Actions,
+    actions: Option<Actions>,
     error: Option<Refused>,
 }
 
-#[derive(Deserialize, Default)]
+#[derive(Deserialize)]
 struct Actions {
     download: Option<Action>,
 }
@@ -44,8 +43,7 @@ struct Actions {
 #[derive(Deserialize)]
 struct Action {
     href: String,
-    #[serde(default)]
-    header: BTreeMap<String, String>,
+    header: Option<BTreeMap<String, String>>,
 }
 
 #[derive(Deserialize)]
@@ -125,9 +123,13 @@ impl Server<'_> {
             let Some(pointer) = pointer else { continue };
             if let Some(refused) = object.error {
                 let message: String = refused.message.chars().filter(|c| !c.is_control()).take(200).collect();
-                return Err(self.fault(pointer, &format!("the server says {} {message}", refused.code)));
+                let fault = self.fault(pointer, &format!("the server says {} {message}", refused.code));
+                // As with HTTP: what the server cannot do now, and too many questions.
+                let passes = matches!(refused.code, 408 | 429 | 500..=599);
+                return Err(StepError::when(passes, fault));
             }
-            actions.extend(object.actions.download.map(|action| (object.oid, action)));
+            let download = object.actions.and_then(|actions| actions.download);
+            actions.extend(download.map(|action| (object.oid, action)));
         }
         Ok(actions)
     }
@@ -147,7 +149,7 @@ impl Server<'_> {
         }
         let mut request = Request::get(url, whose);
         let mut is_authorized = false;
-        for (name, value) in &action.header {
+        for (name, value) in action.header.iter().flatten() {
             is_authorized |= name.eq_ignore_ascii_case("authorization");
             request =
                 request.secret(name, value).map_err(|error| self.fault(&pointer, &error.to_string()))?;
