@@ -4,11 +4,11 @@ use std::io::Read as _;
 
 use anyhow::{Context as _, bail};
 use gristmill_db::forge_object::{self, ForgeObject, Kind};
-use gristmill_forge::api::{Api, ApiBase, Credential, NewHook};
+use gristmill_forge::api::{Api, ApiBase, Credential, NewHook, NewKey};
 use gristmill_forge::{Forge, Secret};
 use gristmill_model::{ProjectName, RepoPath};
 
-use super::{Context, read, runtime, transact};
+use super::{Context, clicks, key, read, runtime, transact};
 use crate::app::App;
 use crate::config::{Config, Prepared, Project, SecretSource, TokenFrom};
 use crate::forges::setup::{self, Made, Wanted};
@@ -75,7 +75,7 @@ pub(super) fn add(context: &Context, name: &ProjectName, prepared: Prepared) -> 
     let project = configured(&added.config, name)?;
     let (url, api) = (hook_url(&added.config, &added.hook_path)?, api_of(context, project)?);
     let app = runtime()?.block_on(App::open_beside(added.config.clone(), &context.around))?;
-    let made = make(context, &app, &api, project, &url)?;
+    let made = make(context, &app, &api, project, &url, None)?;
     let recorded = record(&app, &api, project, &made);
     let written = recorded.and_then(|objects| match prepared.write() {
         Ok(written) => Ok(written),
@@ -100,6 +100,7 @@ pub(super) fn add(context: &Context, name: &ProjectName, prepared: Prepared) -> 
     };
     println!("{} is added to {}", project.name(), written.file.display());
     told(&made, &url);
+    enter_key(context, &app, &written.config, &api, project, &url)?;
     println!("A running server takes the project up within seconds; `gristmill serve` starts one.");
     Ok(())
 }
@@ -121,14 +122,14 @@ pub(super) fn again(
     }
     let (url, api) = (hook_url(config, &format!("/hooks/{name}"))?, api_of(context, project)?);
     let app = runtime()?.block_on(App::open_beside(config.clone(), &context.around))?;
-    let made = make(context, &app, &api, project, &url)?;
+    let made = make(context, &app, &api, project, &url, None)?;
     if let Err(error) = record(&app, &api, project, &made) {
         setup::undo(&api, &made, &mut |call| app.forges.carry(call));
         return Err(error);
     }
     println!("{name} is configured already, in {}", project.place);
     told(&made, &url);
-    Ok(())
+    enter_key(context, &app, config, &api, project, &url)
 }
 
 fn configured<'c>(config: &'c Config, name: &ProjectName) -> anyhow::Result<&'c Project> {
@@ -136,12 +137,51 @@ fn configured<'c>(config: &'c Config, name: &ProjectName) -> anyhow::Result<&'c 
     found.with_context(|| format!("project `{name}` is not configured"))
 }
 
-fn make(context: &Context, app: &App, api: &Api, project: &Project, url: &str) -> anyhow::Result<Made> {
+/// Enters the ssh key that was made for the project, where it is reached over ssh. There is one only once the project
+/// is known to the server, so this comes last; to call the command again is to try it again.
+fn enter_key(
+    context: &Context,
+    app: &App,
+    config: &Config,
+    api: &Api,
+    project: &Project,
+    url: &str,
+) -> anyhow::Result<()> {
+    let name = &project.spec.name;
+    let Some(forge) = key::keeps_key(config, name)? else { return Ok(()) };
+    let found = key::first(context, config, name)?;
+    let found = found.with_context(|| {
+        format!("the server has not made the ssh key of `{name}` yet; once it runs with the new configuration, run this again")
+    })?;
+    let line = found.public_line.as_str();
+    let made = make(context, app, api, project, url, Some(line)).with_context(|| {
+        let by_hand = clicks::key_told(forge, line, &found.fingerprint);
+        format!("the project is added, but its ssh key is not entered; run this again, or enter it by hand:\n{by_hand}")
+    })?;
+    record(app, api, project, &made)?;
+    if let Some(key) = &made.key {
+        let how = if key.made { "entered" } else { "there already" };
+        println!("the ssh key of {name} is {how}: number {}, {}", key.id, found.fingerprint);
+    }
+    Ok(())
+}
+
+/// Sees to it that the webhook is there, and the ssh key where one is given.
+fn make(
+    context: &Context,
+    app: &App,
+    api: &Api,
+    project: &Project,
+    url: &str,
+    key: Option<&str>,
+) -> anyhow::Result<Made> {
     let source = project.secrets.first().with_context(|| {
         format!("project `{}` has no `secret`, so it takes no webhook; add one to it", project.name())
     })?;
     let secret = Secret::new(source.resolve(&*context.around.env)?)?;
-    let wanted = Wanted { hook: NewHook { url, secret: &secret }, key: None };
+    let title = format!("gristmill {}", project.name());
+    let key = key.map(|key| NewKey { title: &title, key });
+    let wanted = Wanted { hook: NewHook { url, secret: &secret }, key };
     Ok(setup::make(api, &wanted, &mut |call| app.forges.carry(call))?)
 }
 

@@ -198,20 +198,31 @@ fn finish(db: &Db, project: &projects::Project) -> anyhow::Result<()> {
 
 /// What `project add` says of the key of the project it added.
 pub(super) fn told_after_add(context: &Context, config: &Config, name: &ProjectName) -> anyhow::Result<()> {
-    let added = config.projects.iter().find(|project| project.spec.name == *name);
-    let Some(added) = added.filter(|project| keys::is_ssh(&project.spec) && project.ssh_key.is_none()) else {
-        return Ok(());
-    };
+    let Some(forge) = keeps_key(config, name)? else { return Ok(()) };
     println!();
-    let key = runtime()?.block_on(first_key(context, config, name))?;
-    let forge: Forge = added.spec.forge.parse()?;
-    match key {
+    match first(context, config, name)? {
         Some(key) => print!("{}", clicks::key_told(forge, &key.public_line, &key.fingerprint)),
         None => println!(
             "The server makes the project's ssh key when it takes the project up; `gristmill project key {name}` then says where to enter it."
         ),
     }
     Ok(())
+}
+
+/// The forge of a project that has an ssh key made for it; `None` for all others.
+pub(super) fn keeps_key(config: &Config, name: &ProjectName) -> anyhow::Result<Option<Forge>> {
+    let found = config.projects.iter().find(|project| project.spec.name == *name);
+    let found = found.filter(|project| keys::is_ssh(&project.spec) && project.ssh_key.is_none());
+    Ok(found.map(|project| project.spec.forge.parse::<Forge>()).transpose()?)
+}
+
+/// The key that was made for a project which has just been added.
+pub(super) fn first(
+    context: &Context,
+    config: &Config,
+    name: &ProjectName,
+) -> anyhow::Result<Option<StoredKey>> {
+    runtime()?.block_on(first_key(context, config, name))
 }
 
 /// The key that the server makes; where none runs, it is made here.

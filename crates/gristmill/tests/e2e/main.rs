@@ -13,6 +13,7 @@ mod crash;
 mod disk;
 mod fakes;
 mod forges;
+mod forges_ssh;
 mod formats;
 mod hooks;
 mod hostile;
