@@ -1,13 +1,15 @@
-//! Repositories over ssh at every forge: `project add --token` enters the key that was made for the project.
+//! Repositories over ssh at every forge: `project add --token` enters the key that was made for the project, and
+//! neither token nor keys are seen anywhere.
 
 use gristmill_testkit::FakeForge;
 use gristmill_testkit::forge::Family;
 use gristmill_testkit::repo::Changes;
 use gristmill_testkit::server::{PATIENCE, Server, wait_for};
 
+use crate::canary::{Canaries, Watch, assert_nowhere};
 use crate::world::{BINARY, KEY, MAIN, PROJECT, assert_equals_git};
 
-const TOKEN: &str = "canary-of-a-token";
+const TOKEN: &str = "canary.of-a~token_5b2f";
 
 #[test]
 fn over_ssh_a_token_enters_the_made_key_and_purge_takes_it_away() {
@@ -30,6 +32,13 @@ fn over_ssh_a_token_enters_the_made_key_and_purge_takes_it_away() {
         server.set_settings(&format!(
             "[server]\nlisten = \"127.0.0.1:0\"\npublic_url = \"http://{address}\"\nanonymous_read = true\n"
         ));
+        let server_key = std::fs::read_to_string(server.data().join("server.key")).expect("it was made");
+        let canaries = Canaries::new(&[
+            ("the token", TOKEN),
+            ("the server's key", server_key.trim()),
+            ("a private key", "OPENSSH PRIVATE KEY"),
+        ]);
+        let watch = Watch::start(server.pid(), canaries.clone());
         std::fs::write(server.folder().join("known_hosts"), ssh.known_host()).expect("written");
         let (git, api) = (forge.ssh_url(PROJECT), forge.api_url());
         let add = || {
@@ -77,6 +86,10 @@ fn over_ssh_a_token_enters_the_made_key_and_purge_takes_it_away() {
         let archive = wait_for(PATIENCE, public).unwrap_or_else(|| panic!("{family:?}: {}", server.log()));
         assert_equals_git(&repo, &commit, &archive);
         server.wait_until_idle();
+        let told = || (!forge.statuses(PROJECT).is_empty()).then_some(());
+        assert!(wait_for(PATIENCE, told).is_some(), "{family:?}: {}", server.log());
+        assert!(watch.finish() > 0, "git and ssh were seen");
+        assert_nowhere(&server, &canaries, PROJECT);
         server.stop();
         server.set_projects([]);
         let gone = server.cli_text(&["project", "purge", PROJECT, "--yes"]);
