@@ -10,6 +10,7 @@ mod maintain;
 
 mod output;
 mod project;
+mod project_add;
 mod run;
 mod serve;
 mod token;

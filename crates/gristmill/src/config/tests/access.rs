@@ -231,6 +231,26 @@ fn the_forges_api_and_its_statuses() {
 }
 
 #[test]
+fn our_own_calls_take_the_configured_proxy_or_the_environments() {
+    let config = load_with("[network]\nproxy = \"http://proxy.example.org:3128\"", &[], &[]).unwrap();
+    type Env = &'static [(&'static str, &'static str)];
+    let own = |network: &Network, env: Env| {
+        let found =
+            move |name: &str| env.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
+        network.own_proxy(&found).map(|proxy| proxy.map(|proxy| proxy.to_string())).map_err(|_| ())
+    };
+    let others: Env =
+        &[("https_proxy", "other.example.org:8080"), ("HTTPS_PROXY", "http://no.example.org:1")];
+    assert_eq!(own(&config.network, others), Ok(Some("proxy.example.org:3128".to_owned())));
+    let none = Network::default();
+    assert_eq!(own(&none, others), Ok(Some("other.example.org:8080".to_owned())));
+    let socks: Env = &[("https_proxy", ""), ("ALL_PROXY", "socks5h://h:1080")];
+    assert_eq!(own(&none, socks), Ok(Some("h:1080".to_owned())));
+    assert_eq!(own(&none, &[]), Ok(None));
+    assert_eq!(own(&none, &[("https_proxy", "nonsense://h")]), Err(()));
+}
+
+#[test]
 fn how_others_are_reached() {
     let load = |lines: &str| {
         load_with(&format!("[network]\n{lines}"), &[("PROXY", "socks5h://me:p%40ss@h:1080")], &[])
@@ -241,21 +261,6 @@ fn how_others_are_reached() {
     assert_eq!(network.no_proxy, ".example.org,10.0.0.0/8");
     let allow: Vec<String> = network.allow.iter().map(ToString::to_string).collect();
     assert_eq!(allow, ["10.1.0.0/16", "fd00::/8"]);
-    type Env = &'static [(&'static str, &'static str)];
-    let own = |network: &Network, env: Env| {
-        let found =
-            move |name: &str| env.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
-        network.own_proxy(&found).map(|proxy| proxy.map(|proxy| proxy.to_string())).map_err(|_| ())
-    };
-    let others: Env =
-        &[("https_proxy", "other.example.org:8080"), ("HTTPS_PROXY", "http://no.example.org:1")];
-    assert_eq!(own(network, others), Ok(Some("proxy.example.org:3128".to_owned())));
-    let none = Network::default();
-    assert_eq!(own(&none, others), Ok(Some("other.example.org:8080".to_owned())));
-    let socks: Env = &[("https_proxy", ""), ("ALL_PROXY", "socks5h://h:1080")];
-    assert_eq!(own(&none, socks), Ok(Some("h:1080".to_owned())));
-    assert_eq!(own(&none, &[]), Ok(None));
-    assert_eq!(own(&none, &[("https_proxy", "nonsense://h")]), Err(()));
     let network = load("proxy = { env = \"PROXY\" }").unwrap().network;
     assert_eq!(network.proxy, Some(ProxySource::Secret(SecretSource::Env("PROXY".to_owned()))));
     assert!(network.proxy(&|_| None).is_err());
