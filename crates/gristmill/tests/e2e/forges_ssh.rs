@@ -1,7 +1,9 @@
 //! Repositories over ssh at every forge: `project add --token` enters the key that was made for the project, and
 //! neither token nor keys are seen anywhere.
 
-use gristmill_testkit::FakeForge;
+use gristmill_testkit::{FakeForge, TestRepo};
+use std::sync::Arc;
+
 use gristmill_testkit::forge::Family;
 use gristmill_testkit::repo::Changes;
 use gristmill_testkit::server::{PATIENCE, Server, wait_for};
@@ -10,6 +12,32 @@ use crate::canary::{Canaries, Watch, assert_nowhere};
 use crate::world::{BINARY, KEY, MAIN, PROJECT, assert_equals_git};
 
 const TOKEN: &str = "canary.of-a~token_5b2f";
+
+/// A forge with a repository that only the token opens over https, and a running server without a project.
+struct Place {
+    forge: FakeForge,
+    repo: Arc<TestRepo>,
+    server: Server,
+}
+
+impl Place {
+    /// `None` where there is no sshd.
+    fn start(family: Family) -> Option<Place> {
+        let forge = FakeForge::start(family);
+        let known_host = forge.ssh("over_ssh_a_token_enters_the_made_key")?.known_host();
+        let repo = forge.create_bare(PROJECT);
+        forge.require_token(Some(TOKEN));
+        let mut server = Server::new(BINARY);
+        server.set_env("FORGE_TOKEN", TOKEN);
+        server.start();
+        let address = server.address().expect("it listens");
+        server.set_settings(&format!(
+            "[server]\nlisten = \"127.0.0.1:0\"\npublic_url = \"http://{address}\"\nanonymous_read = true\n"
+        ));
+        std::fs::write(server.folder().join("known_hosts"), known_host).expect("written");
+        Some(Place { forge, repo, server })
+    }
+}
 
 #[test]
 fn over_ssh_a_token_enters_the_made_key_and_purge_takes_it_away() {
@@ -21,17 +49,7 @@ fn over_ssh_a_token_enters_the_made_key_and_purge_takes_it_away() {
         Family::Bitbucket,
         Family::BitbucketServer,
     ] {
-        let forge = FakeForge::start(family);
-        let Some(ssh) = forge.ssh("over_ssh_a_token_enters_the_made_key") else { return };
-        let repo = forge.create_bare(PROJECT);
-        forge.require_token(Some(TOKEN));
-        let mut server = Server::new(BINARY);
-        server.set_env("FORGE_TOKEN", TOKEN);
-        server.start();
-        let address = server.address().expect("it listens");
-        server.set_settings(&format!(
-            "[server]\nlisten = \"127.0.0.1:0\"\npublic_url = \"http://{address}\"\nanonymous_read = true\n"
-        ));
+        let Some(Place { forge, repo, mut server }) = Place::start(family) else { return };
         let server_key = std::fs::read_to_string(server.data().join("server.key")).expect("it was made");
         let canaries = Canaries::new(&[
             ("the token", TOKEN),
@@ -39,7 +57,6 @@ fn over_ssh_a_token_enters_the_made_key_and_purge_takes_it_away() {
             ("a private key", "OPENSSH PRIVATE KEY"),
         ]);
         let watch = Watch::start(server.pid(), canaries.clone());
-        std::fs::write(server.folder().join("known_hosts"), ssh.known_host()).expect("written");
         let (git, api) = (forge.ssh_url(PROJECT), forge.api_url());
         let add = || {
             server.cli(&[
