@@ -2,17 +2,19 @@
 
 use std::path::PathBuf;
 
+use anyhow::Context as _;
 use clap::Args;
 use gristmill_forge::{Forge, TopicArn};
-use gristmill_model::ProjectName;
+use gristmill_model::{PatternName, ProjectName};
 
 use super::{Context, clicks, forge, key};
 use crate::config::{self, AddError, Config, NewProject};
 
 #[derive(Args)]
 pub(super) struct AddArgs {
-    /// Its name, usually owner/repository
-    name: ProjectName,
+    /// Its name, usually owner/repository; owner/* for all repositories of an owner
+    #[arg(value_parser = name)]
+    name: String,
     /// Where git fetches from
     #[arg(long, value_name = "URL")]
     git: String,
@@ -54,6 +56,16 @@ pub(super) struct AddArgs {
     api: Option<String>,
 }
 
+/// A project's name or a pattern.
+fn name(text: &str) -> Result<String, String> {
+    let parsed = if text.contains('*') {
+        text.parse::<PatternName>().map(drop).map_err(|error| error.to_string())
+    } else {
+        text.parse::<ProjectName>().map(drop).map_err(|error| error.to_string())
+    };
+    parsed.map(|()| text.to_owned())
+}
+
 pub(super) fn run(context: &Context, args: AddArgs) -> anyhow::Result<()> {
     let file = Config::file(context.file.as_deref(), &context.around);
     let new = NewProject {
@@ -72,11 +84,15 @@ pub(super) fn run(context: &Context, args: AddArgs) -> anyhow::Result<()> {
         username: args.username,
         api: args.api,
     };
+    let one: Option<ProjectName> = new.name.parse().ok();
     if new.token.is_some() {
+        let one = one.context(
+            "--token makes the webhook of one repository; add the pattern without it, and make the owner's webhook by hand",
+        )?;
         return match config::prepare_project(&file, &new, &context.around) {
-            Ok(prepared) => forge::add(context, &new.name, prepared),
+            Ok(prepared) => forge::add(context, &one, prepared),
             Err(AddError::Duplicate { .. }) => {
-                forge::again(context, &context.config()?, &new.name, &new.git, args.forge)
+                forge::again(context, &context.config()?, &one, &new.git, args.forge)
             }
             Err(error) => Err(error.into()),
         };
@@ -96,5 +112,5 @@ pub(super) fn run(context: &Context, args: AddArgs) -> anyhow::Result<()> {
         );
     }
     println!("A running server takes the project up within seconds; `gristmill serve` starts one.");
-    key::told_after_add(context, &added.config, &new.name)
+    one.map_or(Ok(()), |name| key::told_after_add(context, &added.config, &name))
 }

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use gristmill_model::{ProjectName, hex};
+use gristmill_model::hex;
 use toml_edit::{ArrayOfTables, DocumentMut, InlineTable, Item, Table, value};
 
 use super::files::Files;
@@ -13,7 +13,7 @@ use super::{Config, ConfigErrors, SecretSource, Surroundings};
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct NewProject {
     /// Its name.
-    pub name: ProjectName,
+    pub name: String,
     /// Where git fetches from.
     pub git: String,
     /// Which forge sends its webhooks.
@@ -89,7 +89,7 @@ pub enum AddError {
     #[error("project `{name}` is already configured in {place}; choose another name, or edit it there")]
     Duplicate {
         /// The name.
-        name: ProjectName,
+        name: String,
         /// Where it is.
         place: super::Place,
     },
@@ -166,7 +166,9 @@ pub fn prepare_project(path: &Path, new: &NewProject, around: &Surroundings) -> 
     let folder = path.parent().unwrap_or(Path::new("/")).to_owned();
     let (old, file_is_new) = read(&path)?;
     let before = check(&path, old.clone(), around).map_err(AddError::Before)?;
-    if let Some(same) = before.projects.iter().find(|project| project.spec.name == new.name) {
+    if let Some(same) =
+        before.projects.iter().chain(&before.patterns).find(|project| project.name() == new.name)
+    {
         return Err(AddError::Duplicate { name: new.name.clone(), place: same.place.clone() });
     }
     std::fs::create_dir_all(&folder).map_err(|error| file_error(&folder, "cannot be made", error))?;
@@ -249,7 +251,7 @@ fn text(path: &Path, old: &str, new: &NewProject, files: Paths) -> Result<String
     let shape = || AddError::Shape(path.to_owned());
     let mut document: DocumentMut = old.parse().map_err(|_| shape())?;
     let mut project = Table::new();
-    project["name"] = value(new.name.as_str());
+    project["name"] = value(&new.name);
     project["git"] = value(&new.git);
     project["forge"] = value(&new.forge);
     if let Some(repository) = &new.repository {
@@ -309,14 +311,14 @@ fn random_text() -> Result<String, AddError> {
 }
 
 /// Writes a secret to a file that only its owner can read. One that is there already is never overwritten.
-fn keep_secret(folder: &Path, name: &ProjectName, ending: &str, secret: &str) -> Result<PathBuf, AddError> {
+fn keep_secret(folder: &Path, name: &str, ending: &str, secret: &str) -> Result<PathBuf, AddError> {
     use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
     let secrets = folder.join("secrets");
     if !secrets.is_dir() {
         let made = std::fs::DirBuilder::new().mode(0o700).recursive(true).create(&secrets);
         made.map_err(|error| file_error(&secrets, "cannot be made", error))?;
     }
-    let path = secrets.join(format!("{}.{ending}", name.as_str().replace('/', "_")));
+    let path = secrets.join(format!("{}.{ending}", name.replace('/', "_").replace('*', "all")));
     let write = || {
         let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
         file.write_all(format!("{secret}\n").as_bytes())?;
