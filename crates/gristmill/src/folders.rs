@@ -6,7 +6,7 @@
 
 use std::fs::{DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Write as _};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 /// The data folder: others may pass through it and not list it.
@@ -19,6 +19,22 @@ const PRIVATE_FILE: u32 = 0o600;
 /// Makes the data folder where there is none. One that is there keeps its mode: somebody chose it.
 pub(crate) fn make_data(folder: &Path) -> io::Result<()> {
     make(folder, PASSABLE).map(drop)
+}
+
+/// The user whom the database, else the data folder, belongs to, where that is somebody else and we are root: what we
+/// made there nobody else could open.
+pub(crate) fn other_owner(database: &Path, data: &Path) -> Option<u32> {
+    let found = database.metadata().or_else(|_| data.metadata()).ok()?;
+    (rustix::process::geteuid().is_root() && found.uid() != 0).then(|| found.uid())
+}
+
+/// Gives a new file to the owner of its folder, where we are root and that is somebody else.
+pub(crate) fn leave_to_owner(file: &File, folder: &Path) -> io::Result<()> {
+    let found = folder.metadata()?;
+    if rustix::process::geteuid().is_root() && found.uid() != 0 {
+        std::os::unix::fs::fchown(file, Some(found.uid()), Some(found.gid()))?;
+    }
+    Ok(())
 }
 
 /// Makes a folder in which everything is for this user only, whether or not it is there.
@@ -78,6 +94,26 @@ fn make(folder: &Path, mode: u32) -> io::Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_root_makes_in_somebody_elses_folder_is_theirs() {
+        if !rustix::process::geteuid().is_root() {
+            println!("not tried: only root can give files away");
+            return;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let (data, database) = (folder.path().join("data"), folder.path().join("data/db"));
+        std::fs::create_dir(&data).unwrap();
+        assert_eq!(other_owner(&database, &data), None);
+        std::os::unix::fs::chown(&data, Some(12_345), Some(54_321)).unwrap();
+        assert_eq!(other_owner(&database, &data), Some(12_345));
+        let file = File::create(&database).unwrap();
+        assert_eq!(other_owner(&database, &data), None, "a server that runs as root has made it");
+        leave_to_owner(&file, &data).unwrap();
+        let found = file.metadata().unwrap();
+        assert_eq!((found.uid(), found.gid()), (12_345, 54_321));
+        assert_eq!(other_owner(&database, &data), Some(12_345));
+    }
     use crate::app::{App, lock_data};
     use crate::config::{Config, Surroundings};
 

@@ -4,14 +4,13 @@ use std::io::Read as _;
 
 use anyhow::{Context as _, bail};
 use gristmill_db::forge_object::{self, ForgeObject, Kind};
-use gristmill_forge::api::{Api, ApiBase, Credential, NewHook, NewKey};
+use gristmill_forge::api::{Api, ApiBase, Credential, Ensured, NewHook, NewKey, Repository};
 use gristmill_forge::{Forge, Secret};
 use gristmill_model::{ProjectName, RepoPath};
 
-use super::{Context, clicks, key, read, runtime, transact};
+use super::{Context, check_owner, clicks, key, read, runtime, transact};
 use crate::app::App;
 use crate::config::{Config, Prepared, Project, SecretSource, TokenFrom};
-use crate::forges::setup::{self, Made, Wanted};
 
 /// The longest token read from standard input, in bytes.
 const TOKEN_BYTES_MAX: u64 = 8_192;
@@ -69,38 +68,34 @@ fn hook_url(config: &Config, path: &str) -> anyhow::Result<String> {
     Ok(format!("{base}{path}"))
 }
 
+/// What is at the forge now.
+struct Made {
+    /// The repository, as the token sees it.
+    repository: Repository,
+    /// The webhook.
+    hook: Ensured,
+}
+
 /// Makes what a new project needs at its forge, and then adds it to the configuration: all of it or nothing.
 pub(super) fn add(context: &Context, name: &ProjectName, prepared: Prepared) -> anyhow::Result<()> {
     let added = prepared.added().clone();
+    check_owner(&added.config)?;
     let project = configured(&added.config, name)?;
     let (url, api) = (hook_url(&added.config, &added.hook_path)?, api_of(context, project)?);
     let app = runtime()?.block_on(App::open_beside(added.config.clone(), &context.around))?;
-    let made = make(context, &app, &api, project, &url, None)?;
+    let made = make(context, &app, &api, project, &url)?;
     let recorded = record(&app, &api, project, &made);
-    let written = recorded.and_then(|objects| match prepared.write() {
+    let written = recorded.and_then(|hook| match prepared.write() {
         Ok(written) => Ok(written),
         Err(error) => {
-            transact(&app.db, move |tx| {
-                Ok(objects.iter().try_for_each(|one| forge_object::remove(tx, one))?)
-            })?;
+            transact(&app.db, move |tx| Ok(forge_object::remove(tx, &hook)?))?;
             Err(error.into())
         }
     });
-    let written = match written {
-        Ok(written) => written,
-        Err(error) => {
-            let left = setup::undo(&api, &made, &mut |call| app.forges.carry(call));
-            return Err(match left.as_slice() {
-                [] => error,
-                left => {
-                    error.context(format!("{} stays at the forge; remove it by hand", left.join(" and ")))
-                }
-            });
-        }
-    };
+    let written = written.map_err(|error| undo(&app, &api, &made, error))?;
     println!("{} is added to {}", project.name(), written.file.display());
     told(&made, &url);
-    enter_key(context, &app, &written.config, &api, project, &url)?;
+    enter_key(context, &app, &written.config, &api, project)?;
     println!("A running server takes the project up within seconds; `gristmill serve` starts one.");
     Ok(())
 }
@@ -120,16 +115,14 @@ pub(super) fn again(
             project.place
         );
     }
+    check_owner(config)?;
     let (url, api) = (hook_url(config, &format!("/hooks/{name}"))?, api_of(context, project)?);
     let app = runtime()?.block_on(App::open_beside(config.clone(), &context.around))?;
-    let made = make(context, &app, &api, project, &url, None)?;
-    if let Err(error) = record(&app, &api, project, &made) {
-        setup::undo(&api, &made, &mut |call| app.forges.carry(call));
-        return Err(error);
-    }
+    let made = make(context, &app, &api, project, &url)?;
+    record(&app, &api, project, &made).map_err(|error| undo(&app, &api, &made, error))?;
     println!("{name} is configured already, in {}", project.place);
     told(&made, &url);
-    enter_key(context, &app, config, &api, project, &url)
+    enter_key(context, &app, config, &api, project)
 }
 
 fn configured<'c>(config: &'c Config, name: &ProjectName) -> anyhow::Result<&'c Project> {
@@ -145,7 +138,6 @@ fn enter_key(
     config: &Config,
     api: &Api,
     project: &Project,
-    url: &str,
 ) -> anyhow::Result<()> {
     let name = &project.spec.name;
     let Some(forge) = key::keeps_key(config, name)? else { return Ok(()) };
@@ -153,44 +145,51 @@ fn enter_key(
     let found = found.with_context(|| {
         format!("the server has not made the ssh key of `{name}` yet; once it runs with the new configuration, run this again")
     })?;
-    let line = found.public_line.as_str();
-    let made = make(context, app, api, project, url, Some(line)).with_context(|| {
-        let by_hand = clicks::key_told(forge, line, &found.fingerprint);
-        format!("the project is added, but its ssh key is not entered; run this again, or enter it by hand:\n{by_hand}")
-    })?;
-    record(app, api, project, &made)?;
-    if let Some(key) = &made.key {
-        let how = if key.made { "entered" } else { "there already" };
-        println!("the ssh key of {name} is {how}: number {}, {}", key.id, found.fingerprint);
-    }
+    let (title, line) = (format!("gristmill {name}"), found.public_line.as_str());
+    let wanted = NewKey { title: &title, key: line };
+    let entered = match api.ensure_key(&wanted, &mut |call| app.forges.carry(call)) {
+        Ok(entered) => entered,
+        Err(error) => {
+            print!("{}", clicks::key_told(forge, line, &found.fingerprint));
+            return Err(anyhow::Error::new(error).context(
+                "the project is added, but its ssh key could not be entered; run this again, or enter it by hand as above",
+            ));
+        }
+    };
+    let object = object(api, project, Kind::Key, &entered.id);
+    transact(&app.db, move |tx| Ok(forge_object::put(tx, &object)?))?;
+    let how = if entered.made { "entered" } else { "there already" };
+    println!("the ssh key of {name} is {how}: number {}, {}", entered.id, found.fingerprint);
     Ok(())
 }
 
-/// Sees to it that the webhook is there, and the ssh key where one is given.
-fn make(
-    context: &Context,
-    app: &App,
-    api: &Api,
-    project: &Project,
-    url: &str,
-    key: Option<&str>,
-) -> anyhow::Result<Made> {
+fn make(context: &Context, app: &App, api: &Api, project: &Project, url: &str) -> anyhow::Result<Made> {
     let source = project.secrets.first().with_context(|| {
         format!("project `{}` has no `secret`, so it takes no webhook; add one to it", project.name())
     })?;
     let secret = Secret::new(source.resolve(&*context.around.env)?)?;
-    let title = format!("gristmill {}", project.name());
-    let key = key.map(|key| NewKey { title: &title, key });
-    let wanted = Wanted { hook: NewHook { url, secret: &secret }, key };
-    Ok(setup::make(api, &wanted, &mut |call| app.forges.carry(call))?)
+    let mut carry = |call| app.forges.carry(call);
+    let repository = api.repository(&mut carry)?;
+    let hook = api.ensure_hook(&NewHook { url, secret: &secret }, &mut carry)?;
+    Ok(Made { repository, hook })
 }
 
-fn record(app: &App, api: &Api, project: &Project, made: &Made) -> anyhow::Result<Vec<ForgeObject>> {
+/// Takes a webhook away again that was made now, after this error.
+fn undo(app: &App, api: &Api, made: &Made, error: anyhow::Error) -> anyhow::Error {
+    let id = &made.hook.id;
+    if made.hook.made && api.delete_hook(id, &mut |call| app.forges.carry(call)).is_err() {
+        return error.context(format!("the webhook number {id} stays at the forge; remove it by hand"));
+    }
+    error
+}
+
+/// What is remembered of something that was made at the forge.
+fn object(api: &Api, project: &Project, kind: Kind, id: &str) -> ForgeObject {
     let place = |source: &SecretSource| match source {
         SecretSource::Env(name) => format!("env:{name}"),
         SecretSource::File(path) => format!("file:{}", path.display()),
     };
-    let object = |kind, id: &str| ForgeObject {
+    ForgeObject {
         project: project.name().to_owned(),
         kind,
         api: api.base().to_string(),
@@ -199,23 +198,22 @@ fn record(app: &App, api: &Api, project: &Project, made: &Made) -> anyhow::Resul
         repository: project.spec.repository.to_string(),
         token: project.git_token.as_ref().map(place),
         username: project.git_username.clone(),
-    };
-    let mut objects = vec![object(Kind::Hook, &made.hook.id)];
-    objects.extend(made.key.as_ref().map(|key| object(Kind::Key, &key.id)));
-    let new = objects.clone();
+    }
+}
+
+fn record(app: &App, api: &Api, project: &Project, made: &Made) -> anyhow::Result<ForgeObject> {
+    let hook = object(api, project, Kind::Hook, &made.hook.id);
+    let new = hook.clone();
     transact(&app.db, move |tx| {
-        for known in forge_object::made_for(tx, &new[0].project)? {
+        for known in forge_object::made_for(tx, &new.project)? {
             // A webhook that was made anew has another number.
-            let is_old = |one: &ForgeObject| {
-                one.kind == known.kind && one.api == known.api && one.remote_id != known.remote_id
-            };
-            if known.kind == Kind::Hook && new.iter().any(is_old) {
+            if known.kind == Kind::Hook && known.api == new.api && known.remote_id != new.remote_id {
                 forge_object::remove(tx, &known)?;
             }
         }
-        Ok(new.iter().try_for_each(|one| forge_object::put(tx, one))?)
+        Ok(forge_object::put(tx, &new)?)
     })?;
-    Ok(objects)
+    Ok(hook)
 }
 
 fn told(made: &Made, url: &str) {
@@ -241,7 +239,9 @@ pub(super) fn remove(
         };
         match remove_one(context, app, &object, given.as_ref()) {
             Ok(true) => println!("the {what} number {} of {} is gone", object.remote_id, object.repository),
-            Ok(false) => {}
+            Ok(false) => {
+                println!("the {what} number {} of {} was gone already", object.remote_id, object.repository);
+            }
             Err(error) => println!(
                 "the {what} number {} of {} ({}) is left; remove it by hand: {error:#}",
                 object.remote_id, object.repository, object.api

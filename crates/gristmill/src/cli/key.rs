@@ -11,7 +11,7 @@ use gristmill_git::DeployKey;
 use gristmill_model::{PatternName, ProjectName};
 use serde_json::{Value, json};
 
-use super::{Context, clicks, find_project, output, read, runtime, transact};
+use super::{Context, check_owner, clicks, find_project, output, read, runtime, transact};
 use crate::app::{App, lock_data};
 use crate::clock::rfc3339;
 use crate::config::{Config, SecretSource};
@@ -231,6 +231,9 @@ async fn first_key(
     config: &Config,
     name: &ProjectName,
 ) -> anyhow::Result<Option<StoredKey>> {
+    if check_owner(config).is_err() {
+        return Ok(None);
+    }
     let (app, _lock) = match lock_data(&config.data_dir)? {
         Some(lock) => {
             let around = crate::config::Surroundings { needs_secrets: true, ..context.around.clone() };

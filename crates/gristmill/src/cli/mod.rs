@@ -27,6 +27,7 @@ use gristmill_model::{ProjectName, Timestamp};
 
 use crate::clock::{SystemClock, system_random};
 use crate::config::{Config, DatabaseUrl, Surroundings};
+use crate::folders;
 use output::Format;
 
 /// Takes a git push to a published artifact.
@@ -126,6 +127,7 @@ impl Context {
     /// The database alone, for commands that work beside a running server.
     fn db(&self) -> anyhow::Result<Db> {
         let config = self.config()?;
+        check_owner(&config)?;
         let DatabaseUrl::Sqlite(path) = &config.database;
         if !path.exists() {
             anyhow::bail!(
@@ -136,6 +138,16 @@ impl Context {
         let db = Db::open(path, std::sync::Arc::new(SystemClock), system_random());
         db.with_context(|| format!("the database {} cannot be opened", path.display()))
     }
+}
+
+/// Refuses to make, as root, files that the server could not open.
+fn check_owner(config: &Config) -> anyhow::Result<()> {
+    let DatabaseUrl::Sqlite(path) = &config.database;
+    let Some(owner) = folders::other_owner(path, &config.data_dir) else { return Ok(()) };
+    anyhow::bail!(
+        "the data folder {} belongs to another user, number {owner}, who could not open what root makes there; run this as that user, such as by `sudo -u '#{owner}' gristmill …`",
+        config.data_dir.display()
+    )
 }
 
 /// The project of that name, or an error that says which there are.

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
 use gristmill_db::request::BuildRequest;
-use gristmill_db::{head, project as projects, run};
+use gristmill_db::{forge_object, head, project as projects, run};
 use gristmill_forge::parse_unverified;
 use gristmill_model::{
     CommitId, Event, EventKind, GitRef, KeyFields, KeyTemplate, PipelineKind, ProjectName, ProjectSpec,
@@ -310,7 +310,13 @@ fn purge(context: &Context, name: &ProjectName, yes: bool, token: Option<&str>) 
         bail!("project `{name}` is still configured; take it out of the configuration first");
     }
     let db = context.db()?;
-    let project = read(&db, |tx| find_project(tx, name))?;
+    let of = name.to_string();
+    // What was made at a forge is remembered also where no server has taken the project up.
+    let (project, is_made) =
+        read(&db, |tx| Ok((projects::by_name(tx, name)?, !forge_object::made_for(tx, &of)?.is_empty())))?;
+    if project.is_none() && !is_made {
+        read(&db, |tx| find_project(tx, name))?;
+    }
     if !yes {
         bail!(
             "this deletes all deliveries, runs and publications of `{name}`; --yes does it. Public keys stay readable until then"
@@ -318,6 +324,7 @@ fn purge(context: &Context, name: &ProjectName, yes: bool, token: Option<&str>) 
     }
     let app = runtime()?.block_on(open(context))?;
     forge::remove(context, &app, name, token)?;
+    let Some(project) = project else { return Ok(()) };
     let withdrawn = runtime()?.block_on(crate::runs::purge(&app, project.id))?;
     println!("`{name}` is gone, and {withdrawn} public keys with it");
     Ok(())

@@ -127,14 +127,14 @@ fn send(client: &Client, request: &Request, patience: Duration) -> anyhow::Resul
             Err(error) if error.is_transient() => (error.into(), None),
             Err(error) => return Err(error.into()),
         };
-        let pause = asked.unwrap_or(wait).min(WAIT_MAX);
+        let pause = asked.unwrap_or(wait).clamp(FIRST_WAIT, WAIT_MAX);
         if began.elapsed() + pause > patience {
             return Err(fault);
         }
         eprintln!("{fault:#}; trying again");
         #[expect(clippy::disallowed_methods, reason = "a command of one thread has nothing else to wait on")]
         std::thread::sleep(pause);
-        wait *= 2;
+        wait = (wait * 2).min(WAIT_MAX);
     }
 }
 

@@ -206,6 +206,6 @@ pub(super) fn unknown_host(url: &RemoteUrl) -> String {
     let host = url.host().map(|host| host.to_string().replace(['[', ']'], "")).unwrap_or_default();
     let port = url.port().filter(|port| *port != 22).map(|port| format!("-p {port} ")).unwrap_or_default();
     format!(
-        "`git` is reached by ssh, and it is not known which key the server {host} has; ask it (`ssh-keyscan {port}{host}`), compare the fingerprints of the answer (`ssh-keyscan {port}{host} | ssh-keygen -lf -`) with what the server's owner publishes, and only where they are the same write its lines into `host_keys = [\"…\"]`"
+        "`git` is reached by ssh, and it is not known which key the server {host} has; ask it (`ssh-keyscan {port}{host}`), compare the fingerprints of the answer (`ssh-keyscan {port}{host} | ssh-keygen -lf -`) with what the server's owner publishes, and only where they are the same write its lines into `host_keys = [\"…\"]` (or into a file, for `project add --host-keys FILE`)"
     )
 }

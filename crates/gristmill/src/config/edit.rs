@@ -8,6 +8,7 @@ use toml_edit::{ArrayOfTables, DocumentMut, InlineTable, Item, Table, value};
 
 use super::files::Files;
 use super::{Config, ConfigErrors, SecretSource, Surroundings};
+use crate::folders;
 
 /// A project to add.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -104,6 +105,9 @@ pub enum AddError {
     /// `project` is there, but not as a list of `[[project]]`.
     #[error("{}: `project` is not a list of [[project]] tables; write it so, then add the project again", .0.display())]
     Shape(PathBuf),
+    /// Somebody else changed the file.
+    #[error("{} was changed meanwhile, so nothing was added; run this again", .0.display())]
+    Changed(PathBuf),
     /// The file or the secret could not be read or written.
     #[error("{}: {what}: {error}", path.display())]
     File {
@@ -132,6 +136,8 @@ pub fn add_project(path: &Path, new: &NewProject, around: &Surroundings) -> Resu
 #[derive(Debug)]
 pub struct Prepared {
     added: Added,
+    /// The file as it was.
+    old: String,
     text: String,
     made: Vec<PathBuf>,
 }
@@ -145,6 +151,10 @@ impl Prepared {
     /// Adds it.
     pub fn write(mut self) -> Result<Added, AddError> {
         let path = &self.added.file;
+        // The forge may have taken its time, and somebody else may have edited the file.
+        if read(path)?.0 != self.old {
+            return Err(AddError::Changed(path.clone()));
+        }
         replace(path, &self.text).map_err(|error| file_error(path, "cannot be written", error))?;
         self.made.clear();
         Ok(self.added.clone())
@@ -187,7 +197,7 @@ pub fn prepare_project(path: &Path, new: &NewProject, around: &Surroundings) -> 
         config: before,
     };
     let made = secret_file.iter().filter(|_| secret_is_new).cloned().collect();
-    let mut prepared = Prepared { added, text: String::new(), made };
+    let mut prepared = Prepared { added, old: old.clone(), text: String::new(), made };
     prepared.added.token = match &new.token {
         None => None,
         Some(TokenFrom::Env(name)) => Some(SecretSource::Env(name.clone())),
@@ -322,6 +332,7 @@ fn keep_secret(folder: &Path, name: &str, ending: &str, secret: &str) -> Result<
     let write = || {
         let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
         file.write_all(format!("{secret}\n").as_bytes())?;
+        folders::leave_to_owner(&file, &secrets)?;
         file.sync_all()?;
         std::fs::File::open(&secrets)?.sync_all()
     };

@@ -46,11 +46,13 @@ pub(super) fn read(mut section: Section<'_>, folder: &Path, around: &Surrounding
     let hook = read_hook(&mut section, forge);
     let known =
         topic::repository(&mut section, hook.topic.as_ref(), git.as_ref().map(|(git, _)| git.as_str()));
+    // The path of a bare repository says where it lies on its server, and its hook calls it what we do.
+    let named = url.map(|url| path_of(url).filter(|_| forge != Some(Forge::Bare)));
     let repository = match (&pattern, known) {
         (Some(_), Some(known)) => known.parse().ok().map(Repository::AllOf),
         (None, Some(known)) => known.parse().ok().map(Repository::One),
-        (Some(name), None) => read_repositories(&mut section, name, url).map(Repository::AllOf),
-        (None, None) => read_repository(&mut section, name.as_ref(), url).map(Repository::One),
+        (Some(name), None) => read_repositories(&mut section, name, named).map(Repository::AllOf),
+        (None, None) => read_repository(&mut section, name.as_ref(), named).map(Repository::One),
     };
     let repository_id = section.get("repository_id").and_then(|field| {
         if pattern.is_some() {
@@ -276,15 +278,16 @@ fn path_of(url: &RemoteUrl) -> Option<&str> {
     Some(path.strip_suffix(".git").unwrap_or(path))
 }
 
+/// `path` is the URL's, where it tells; nothing more is said where the URL itself is wrong.
 fn read_repository(
     section: &mut Section<'_>,
     name: Option<&Name>,
-    url: Option<&RemoteUrl>,
+    path: Option<Option<&str>>,
 ) -> Option<RepoPath> {
     if let Some(field) = section.get("repository") {
         return field.parsed("the repository's name at its forge, such as \"acme/shop\"");
     }
-    let from_url = path_of(url?).and_then(|path| path.parse().ok());
+    let from_url = path?.and_then(|path| path.parse().ok());
     let repository =
         from_url.or_else(|| if let Name::One(name) = name? { name.as_str().parse().ok() } else { None });
     if repository.is_none() {
@@ -297,12 +300,12 @@ fn read_repository(
 fn read_repositories(
     section: &mut Section<'_>,
     name: &PatternName,
-    url: Option<&RemoteUrl>,
+    path: Option<Option<&str>>,
 ) -> Option<PatternName> {
     if let Some(field) = section.get("repository") {
         return field.parsed("the repositories' names at their forge, such as \"acme/*\"");
     }
-    let from_url = path_of(url?).and_then(|path| format!("{}/*", path.strip_suffix("/sample")?).parse().ok());
+    let from_url = path?.and_then(|path| format!("{}/*", path.strip_suffix("/sample")?).parse().ok());
     Some(from_url.unwrap_or_else(|| name.clone()))
 }
 

@@ -1,11 +1,10 @@
 //! The forges' APIs as the program uses them: whose is asked for a project, and who carries the calls over.
 //!
-//! [`setup`] makes webhook and deploy key, [`status`] tells what became of commits, [`missed`] finds deliveries that
+//! [`status`] tells what became of commits, [`missed`] finds deliveries that
 //! never came. What is said and what answers mean is `gristmill_forge::api`'s.
 
 pub mod carrier;
 pub mod missed;
-pub mod setup;
 pub mod status;
 
 use std::collections::HashMap;

@@ -232,6 +232,20 @@ fn purge_says_what_is_left_where_the_forge_does_not_answer() {
 }
 
 #[test]
+fn purge_takes_away_what_no_server_has_taken_up() {
+    let mut place = Place::new(Family::Gitea);
+    place.server.stop();
+    let added = place.add(&["--token", "env:FORGE_TOKEN"]);
+    assert!(added.status.success(), "{}", text(&added.stderr));
+    assert_eq!(place.forge.hooks(PROJECT).len(), 1);
+    place.server.set_projects([]);
+    let gone = place.server.cli_text(&["project", "purge", PROJECT, "--yes"]);
+    assert!(place.forge.hooks(PROJECT).is_empty(), "{gone}");
+    let nothing = place.server.cli(&["project", "purge", PROJECT, "--yes"]);
+    assert!(text(&nothing.stderr).contains("there is no project `acme/shop`"), "{}", text(&nothing.stderr));
+}
+
+#[test]
 fn a_forge_that_is_down_delays_statuses_and_nothing_else() {
     let place = Place::new(Family::Github);
     place.added();

@@ -190,7 +190,7 @@ fn what_would_be_wrong_is_not_written() {
     let ssh = refused(&NewProject { git: "git@git.example.org:a/b".to_owned(), ..new("a/b") });
     expect![[r#"
         the project was not added, because the configuration would be wrong (lines are those of the new file):
-        gristmill.toml:10: `git` is reached by ssh, and it is not known which key the server git.example.org has; ask it (`ssh-keyscan git.example.org`), compare the fingerprints of the answer (`ssh-keyscan git.example.org | ssh-keygen -lf -`) with what the server's owner publishes, and only where they are the same write its lines into `host_keys = ["…"]`"#]].assert_eq(&ssh);
+        gristmill.toml:10: `git` is reached by ssh, and it is not known which key the server git.example.org has; ask it (`ssh-keyscan git.example.org`), compare the fingerprints of the answer (`ssh-keyscan git.example.org | ssh-keygen -lf -`) with what the server's owner publishes, and only where they are the same write its lines into `host_keys = ["…"]` (or into a file, for `project add --host-keys FILE`)"#]].assert_eq(&ssh);
     let shared = refused(&NewProject { repository: Some("acme/shop".to_owned()), ..new("acme/tool") });
     expect![[r#"
         the project was not added, because the configuration would be wrong (lines are those of the new file):
@@ -303,6 +303,31 @@ fn a_token_is_written_as_the_place_where_it_is() {
             assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
         }
     }
+}
+
+#[test]
+fn what_somebody_else_writes_meanwhile_is_not_overwritten() {
+    let place = Place::new();
+    let path = place.write("gristmill.toml", "# mine\n");
+    let prepared = prepare_project(&path, &new("acme/shop"), &place.around()).unwrap();
+    fs::write(&path, "# theirs\n").unwrap();
+    let error = prepared.write().unwrap_err().to_string();
+    assert!(error.ends_with("was changed meanwhile, so nothing was added; run this again"), "{error}");
+    assert_eq!(fs::read_to_string(&path).unwrap(), "# theirs\n");
+    assert_eq!(fs::read_dir(path.parent().unwrap().join("secrets")).unwrap().count(), 0);
+}
+
+#[test]
+fn a_pattern_is_added_with_its_star() {
+    let place = Place::new();
+    let path = place.write("gristmill.toml", "");
+    let git = "https://github.com/acme/{repo}.git".to_owned();
+    let added = add_project(&path, &NewProject { git, ..new("acme/*") }, &place.around()).unwrap();
+    assert_eq!((added.config.patterns.len(), added.hook_path.as_str()), (1, "/hooks/acme/*"));
+    assert_eq!(added.config.patterns[0].name(), "acme/*");
+    assert!(added.secret_file.unwrap().ends_with("secrets/acme_all.secret"));
+    let again = add_project(&path, &new("acme/*"), &place.around()).unwrap_err().to_string();
+    assert!(again.starts_with("project `acme/*` is already configured"), "{again}");
 }
 
 #[test]

@@ -111,6 +111,16 @@ fn units_and_words_of_a_project() {
 }
 
 #[test]
+fn a_bare_repository_is_called_what_the_project_is_called() {
+    for git in ["ssh://git@github.com/srv/git/shop.git", "file:///srv/git/shop.git"] {
+        let text = format!(
+            "[[project]]\nname = \"acme/shop\"\ngit = \"{git}\"\nforge = \"bare\"\n[[project.pipeline]]\nkind = \"archive\"\n"
+        );
+        assert_eq!(load(&text).unwrap().projects[0].spec.repository.as_str(), "acme/shop", "{git}");
+    }
+}
+
+#[test]
 fn the_repository_comes_from_the_url_or_the_name() {
     for (git, name, repository) in [
         ("https://github.com/acme/shop.git", "x", "acme/shop"),

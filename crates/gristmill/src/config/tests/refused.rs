@@ -181,9 +181,9 @@ fn git_urls() {
     }
     expect![[r#"
         ssh://git@git.example.org:2222/acme/shop.git
-            gristmill.toml:3: `git` is reached by ssh, and it is not known which key the server git.example.org has; ask it (`ssh-keyscan -p 2222 git.example.org`), compare the fingerprints of the answer (`ssh-keyscan -p 2222 git.example.org | ssh-keygen -lf -`) with what the server's owner publishes, and only where they are the same write its lines into `host_keys = ["…"]`
+            gristmill.toml:3: `git` is reached by ssh, and it is not known which key the server git.example.org has; ask it (`ssh-keyscan -p 2222 git.example.org`), compare the fingerprints of the answer (`ssh-keyscan -p 2222 git.example.org | ssh-keygen -lf -`) with what the server's owner publishes, and only where they are the same write its lines into `host_keys = ["…"]` (or into a file, for `project add --host-keys FILE`)
         git@git.example.org:acme/shop.git
-            gristmill.toml:3: `git` is reached by ssh, and it is not known which key the server git.example.org has; ask it (`ssh-keyscan git.example.org`), compare the fingerprints of the answer (`ssh-keyscan git.example.org | ssh-keygen -lf -`) with what the server's owner publishes, and only where they are the same write its lines into `host_keys = ["…"]`
+            gristmill.toml:3: `git` is reached by ssh, and it is not known which key the server git.example.org has; ask it (`ssh-keyscan git.example.org`), compare the fingerprints of the answer (`ssh-keyscan git.example.org | ssh-keygen -lf -`) with what the server's owner publishes, and only where they are the same write its lines into `host_keys = ["…"]` (or into a file, for `project add --host-keys FILE`)
         ssh://git:hunter2@github.com/acme/shop.git
             gristmill.toml:3: `git`: the git address has a user or password in it; leave it out and configure the token by file or environment
         git@github.com:acme/$(whoami).git
