@@ -8,7 +8,7 @@ use gristmill_testkit::forge::{Delivery, Family};
 use gristmill_testkit::repo::Changes;
 use gristmill_testkit::server::{PATIENCE, Project, Server, wait_for};
 
-use crate::world::{MAIN, SECRET, assert_equals_git};
+use crate::world::{BINARY, MAIN, PROJECT, SECRET, assert_equals_git};
 
 const TOKEN: &str = "a-token-of-the-forge";
 
@@ -154,8 +154,6 @@ fn project(forge: &FakeForge, name: &str) -> Project {
         .pipeline("branches = [\"main\"]")
         .pipeline("tags = [\"v*\"]");
     match family {
-        // Access tokens have this user's name there.
-        Family::Bitbucket => project.with("username = \"x-token-auth\""),
         // The key of a project is in capitals, and no part of its addresses.
         Family::BitbucketServer | Family::AzureDevops => {
             project.with(&format!("repository = \"{}\"", repository(forge, name)))
@@ -216,4 +214,31 @@ fn a_push_at_every_family_becomes_an_archive_that_is_served() {
         assert!(wait_for(PATIENCE, || newest().then_some(())).is_some(), "{name}: {:#?}", versions());
     }
     server.wait_until_idle();
+}
+
+#[test]
+fn rule_8_the_poller_makes_up_for_hooks_that_were_lost_at_every_family() {
+    for family in Family::ALL {
+        let forge = FakeForge::start(family);
+        let repo = forge.create(PROJECT, SECRET);
+        forge.require_token(Some(TOKEN));
+        let mut server = Server::new(BINARY);
+        server.set_env("FORGE_TOKEN", TOKEN);
+        // Nothing but polls: what the forges' APIs tell of lost deliveries has tests of its own.
+        server.set_projects([project(&forge, PROJECT).poll("1s").with("statuses = false")]);
+        server.start();
+        let mut parent = Vec::new();
+        for content in ["one", "two"] {
+            let commit = repo.commit_unreferenced(&parent, &Changes::new().file("a", content));
+            // What the forge would send is lost.
+            drop(forge.push(PROJECT, MAIN, Some(&commit)));
+            let published = || {
+                let newest = server.store().versions().pop()?;
+                (newest.commit == commit && newest.state == "published").then_some(())
+            };
+            assert!(wait_for(PATIENCE, published).is_some(), "{family:?} {content}: {}", server.log());
+            parent = vec![commit];
+        }
+        server.stop();
+    }
 }
