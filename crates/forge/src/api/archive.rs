@@ -7,8 +7,9 @@
 
 use gristmill_model::CommitId;
 
-use super::call::{Call, Method};
-use super::family::Family;
+use super::call::{Answer, Call, Method};
+use super::error::ApiError;
+use super::family::{Family, Operation};
 use super::{Api, encoded};
 
 /// Where Bitbucket Cloud's archives are, beside its API.
@@ -40,5 +41,13 @@ impl Api {
         call.headers.retain(|header| header.name != "Accept");
         call.answer_bytes_max = bytes_max;
         call
+    }
+
+    /// What an answer to that call means that is no archive.
+    ///
+    /// # Errors
+    /// [`ApiError`] for every status but 2xx.
+    pub fn archive_refusal(&self, answer: Answer) -> Result<(), ApiError> {
+        self.accepted(Operation::Content, answer).map(drop)
     }
 }

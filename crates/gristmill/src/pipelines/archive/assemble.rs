@@ -7,7 +7,7 @@ use gristmill_git::{CloneLimits, GitError, Mirror, OwnClone, Remote};
 use gristmill_model::{ArchiveOptions, CommitId};
 use gristmill_outgoing::Whose;
 
-use super::fetch::{self, Fetched};
+use super::fetch::{self, Brought, Fetched};
 use super::outside::Outside;
 use super::source::{CommitText, Planned, Source, object_error};
 use super::submodules::Gathering;
@@ -42,9 +42,10 @@ pub(super) struct Part<'a> {
 pub(super) async fn assemble(
     step: &Step,
     subject: &Subject,
-    mirror: &Mirror,
+    brought: &Brought,
     fetched: &Fetched,
 ) -> Result<Assembly, StepError> {
+    let mirror = &brought.mirror;
     let options = super::options(&subject.pipeline);
     let decoration = recipe::decoration(&subject.run.git_ref);
     let (remote, outside) = if options.lfs || options.submodules {
@@ -59,7 +60,7 @@ pub(super) async fn assemble(
     let part = Part {
         mirror,
         remote: &remote,
-        commit: fetched.commit,
+        commit: brought.at,
         decoration,
         whose: Whose::Operators,
         outside,

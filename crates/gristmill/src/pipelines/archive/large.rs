@@ -6,7 +6,7 @@ use std::time::Duration;
 use gristmill_git::{LfsLimits, LfsObjects, LfsPointer, ObjectError, Objects, Protocol};
 
 use super::assemble::{Part, git_error};
-use super::download::Server;
+use super::lfs_http::Server;
 use super::fetch::LOCK_WAIT_MAX;
 use super::outside::Outside;
 use super::source::{At, Content, Member, Planned, object_error, shown};
