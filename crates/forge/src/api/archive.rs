@@ -35,6 +35,8 @@ impl Api {
         };
         let base = match self.base.as_str() {
             BITBUCKET_API => BITBUCKET,
+            // The pages lie beside the API where both have one host.
+            base if self.family == Family::Bitbucket => base.strip_suffix("/2.0").unwrap_or(base),
             base => base,
         };
         let mut call = self.call_to(Method::Get, format!("{base}{path}"));

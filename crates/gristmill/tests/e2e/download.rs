@@ -141,7 +141,7 @@ fn a_push_at_every_family_is_archived_without_git() {
         assert_equals_git(&place.repo, &tip, &place.public(KEY));
         assert_equals_git(&place.repo, &overtaken, &place.server.store().artifact(KEY, &overtaken));
         // An annotated tag has an id of its own, which the API does not tell.
-        let tag = place.repo.annotated_tag("v1", &first);
+        let tag = place.repo.annotated_tag("scratch", &first);
         let told = place.forge.push(PROJECT, "refs/tags/v1", Some(&tag));
         place.server.accept(PROJECT, &told);
         place.server.wait_until_idle();
