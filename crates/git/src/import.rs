@@ -174,7 +174,9 @@ impl ImportStream {
         let mut counted = Counted { out: &mut self.out, left: size };
         content(&mut counted)?;
         if counted.left > 0 {
-            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "a content is shorter than its size").into());
+            return Err(
+                io::Error::new(io::ErrorKind::UnexpectedEof, "a content is shorter than its size").into()
+            );
         }
         self.out.write_all(b"\n")?;
         Ok(())
@@ -256,8 +258,7 @@ mod tests {
     fn a_content_is_as_long_as_was_said() {
         let file = || tempfile::tempfile().expect("a file");
         for (content, fits) in [("ab", false), ("abc", true), ("abcd", false)] {
-            let mut stream =
-                ImportStream { out: BufWriter::new(file()), places: Vec::new(), blobs: 0 };
+            let mut stream = ImportStream { out: BufWriter::new(file()), places: Vec::new(), blobs: 0 };
             let written = stream.file("p".as_bytes(), false, 3, |out| out.write_all(content.as_bytes()));
             assert_eq!(written.is_ok(), fits, "{content}");
         }

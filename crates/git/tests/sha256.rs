@@ -89,7 +89,8 @@ async fn what_came_another_way_stands_in_for_its_commit() {
     for format in ["sha1", "sha256"] {
         let repo = TestRepo::with_format(format);
         let path = format!("b/\"q\\{}\n", "l".repeat(300));
-        let changes = Changes::new().file("a", "1").executable(&path, "2").symlink("l", "a").file("empty", "");
+        let changes =
+            Changes::new().file("a", "1").executable(&path, "2").symlink("l", "a").file("empty", "");
         let id = commit(&repo.commit("main", &changes));
         let tree = repo.resolve("main^{tree}").expect("a tree");
         let setup = Setup::new();
@@ -98,10 +99,8 @@ async fn what_came_another_way_stands_in_for_its_commit() {
         // The second time it is there already, and is replaced.
         for committed in [1_700_000_000_999, -5] {
             let import = mirror.import(limits()).await.expect("nobody else has it");
-            let busy = mirror.import(gristmill_git::FetchLimits {
-                lock_wait_max: std::time::Duration::ZERO,
-                ..limits()
-            });
+            let busy = mirror
+                .import(gristmill_git::FetchLimits { lock_wait_max: std::time::Duration::ZERO, ..limits() });
             assert!(matches!(busy.await, Err(GitError::Locked { .. })));
             let mut stream = import.stream().expect("a file");
             let mut file = |path: &[u8], executable, content: &[u8]| {

@@ -11,8 +11,7 @@ use super::server;
 /// The most bytes of one packed archive, where it is not said.
 const BYTES_MAX: u64 = 500 << 20;
 /// Whose API has refs, archives and a way to compare them.
-const FORGES: [Forge; 5] =
-    [Forge::Github, Forge::Gitlab, Forge::Gitea, Forge::Forgejo, Forge::Bitbucket];
+const FORGES: [Forge; 5] = [Forge::Github, Forge::Gitlab, Forge::Gitea, Forge::Forgejo, Forge::Bitbucket];
 
 /// What it is read for.
 pub(super) struct For<'a> {

@@ -159,8 +159,16 @@ impl Made {
         let Made { git, fetch, forge, repository_id, poll_seconds, jobs_max, pipelines } = self;
         match (name, repository) {
             (Name::Pattern(name), Repository::AllOf(repositories)) => {
-                let pattern =
-                    ProjectPattern { name, git, fetch, forge, repositories, poll_seconds, jobs_max, pipelines };
+                let pattern = ProjectPattern {
+                    name,
+                    git,
+                    fetch,
+                    forge,
+                    repositories,
+                    poll_seconds,
+                    jobs_max,
+                    pipelines,
+                };
                 Some((sample(&pattern), Some(pattern)))
             }
             (Name::One(name), Repository::One(repository)) => {

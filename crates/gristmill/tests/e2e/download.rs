@@ -45,7 +45,8 @@ impl Place {
             .with(&format!("api = \"{}\"", forge.api_url()))
             .with("fetch = \"download\"");
         // It tells no trees.
-        let project = if family == Family::Bitbucket { project.with("allow_filtered = true") } else { project };
+        let project =
+            if family == Family::Bitbucket { project.with("allow_filtered = true") } else { project };
         server.set_projects([shape(project)]);
         server.start();
         Place { server, forge, repo }
@@ -101,7 +102,8 @@ impl Place {
 
     /// The metadata of the newest version of a key.
     fn metadata(&self, key: &str) -> Value {
-        let newest = format!("SELECT metadata FROM publication WHERE key = '{key}' ORDER BY seq DESC LIMIT 1");
+        let newest =
+            format!("SELECT metadata FROM publication WHERE key = '{key}' ORDER BY seq DESC LIMIT 1");
         let found = self.server.store().query(&newest).pop().expect("a version");
         serde_json::from_str(&found).expect("JSON")
     }
@@ -113,13 +115,13 @@ fn everything() -> Changes {
         .file("README.md", "one\r\ntwo\n")
         .executable("bin/tool", "#!/bin/sh\n")
         .symlink("link", "bin/tool")
-        .symlink(&format!("far/{}", "l".repeat(90)), &"t/".repeat(100))
+        .symlink(format!("far/{}", "l".repeat(90)), "t/".repeat(100))
         .file(".github/x.yml", "a")
         .file(".gitignore", "x")
         .file("x.gitkeep", "")
         .file("a \"quoted\"\\name\ttab", "q")
         .file("ünïcode/Ä", "u")
-        .file(&format!("{}/{}", "d".repeat(120), "f".repeat(120)), "long")
+        .file(format!("{}/{}", "d".repeat(120), "f".repeat(120)), "long")
         .file("Case", "1")
         .file("case", "2")
 }
@@ -161,12 +163,16 @@ fn a_push_at_every_family_is_archived_without_git() {
 fn the_token_goes_to_the_api_and_not_to_the_host_of_the_downloads() {
     let place = Place::new(Family::Github, |project| {
         let second = "[[project.pipeline]]\nname = \"tar\"\nkind = \"archive\"\nformat = \"tar.gz\"";
-        project.pipeline(&format!("{second}\nkey = \"{{branch}}.tar.gz\""))
+        project.pipeline(&format!("{second}\nkey = \"{{branch}}-{{date}}.tar.gz\""))
     });
     let commit = place.commit(&[], &everything());
     place.push(MAIN, &commit);
     assert_equals_git(&place.repo, &commit, &place.public(KEY));
-    assert!(place.server.store().public("main.tar.gz").is_some(), "{}", place.server.log());
+    let committed =
+        String::from_utf8(place.repo.git(["log", "-1", "--format=%ct", &commit])).expect("a number");
+    let committed: i64 = committed.trim().parse().expect("seconds");
+    let date = gristmill::clock::date(gristmill_model::Timestamp(committed * 1000));
+    place.public(&format!("main-{date}.tar.gz"));
     let downloads = place.asked_at(Door::Downloads);
     assert_eq!(downloads.len(), 1, "one for both pipelines: {downloads:#?}");
     let all = format!("{downloads:?}");
@@ -186,7 +192,8 @@ fn mistake_14_an_archive_url_in_a_payload_is_not_asked_for_and_gets_no_token() {
         let mut payload: Value = serde_json::from_slice(&delivery.body).expect("JSON");
         for name in ["archive_url", "url", "downloads_url", "clone_url", "trees_url", "git_commits_url"] {
             assert!(payload["repository"][name].is_string(), "{name}");
-            payload["repository"][name] = format!("{}/stolen/{{archive_format}}{{/ref}}", other.api_url()).into();
+            payload["repository"][name] =
+                format!("{}/stolen/{{archive_format}}{{/ref}}", other.api_url()).into();
         }
         delivery.body = payload.to_string().into_bytes();
         delivery.signature = sign(SECRET, &delivery.body);
@@ -207,7 +214,8 @@ fn what_the_forge_leaves_out_is_refused_or_recorded() {
     let commit = place.commit(&[], &filtered());
     place.push(MAIN, &commit);
     place.assert_refused(&commit, "`export-ignore` in .gitattributes");
-    let with_module = place.commit(&[], &everything().file(".gitmodules", "").submodule("module", &"1".repeat(40)));
+    let with_module =
+        place.commit(&[], &everything().file(".gitmodules", "").submodule("module", &"1".repeat(40)));
     place.push(MAIN, &with_module);
     place.assert_refused(&with_module, "what filters it is probably submodules");
 

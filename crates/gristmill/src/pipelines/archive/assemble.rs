@@ -57,14 +57,8 @@ pub(super) async fn assemble(
         (Remote::open(subject.spec.git.parse().map_err(StepError::fail)?), None)
     };
     let outside = outside.as_ref();
-    let part = Part {
-        mirror,
-        remote: &remote,
-        commit: brought.at,
-        decoration,
-        whose: Whose::Operators,
-        outside,
-    };
+    let part =
+        Part { mirror, remote: &remote, commit: brought.at, decoration, whose: Whose::Operators, outside };
     let mut source = Source::default();
     let mut planned = members_of(step, options, &part, &mut source).await?;
     let mut gathering = Gathering { step, subject, options, own: &remote, outside, mirrors: Vec::new() };

@@ -177,7 +177,8 @@ pub(super) fn stand_ins(
     mirror: &Mirror,
     commits: &BTreeSet<CommitId>,
 ) -> Result<Vec<(CommitId, CommitId)>, StepError> {
-    let find = |commit: &CommitId| Ok((*commit, mirror.imported(*commit).map_err(git_error)?.unwrap_or(*commit)));
+    let find =
+        |commit: &CommitId| Ok((*commit, mirror.imported(*commit).map_err(git_error)?.unwrap_or(*commit)));
     commits.iter().map(find).collect()
 }
 

@@ -61,10 +61,8 @@ pub async fn run(step: &Step) -> Result<Ending, StepError> {
     let read = move || learn(&reader, at, &options);
     let learnt = tokio::task::spawn_blocking(read).await.map_err(StepError::retry)?;
     let (info, by_commit) = mend(mirror, learnt).await?;
-    step.log.line(&format!(
-        "commit {commit}, tree {}, {} of {}",
-        info.tree, brought.how, subject.run.git_ref
-    ));
+    step.log
+        .line(&format!("commit {commit}, tree {}, {} of {}", info.tree, brought.how, subject.run.git_ref));
     let untouched = paths::untouched(step, &subject, &brought, info.tree).await;
     if let Some(left_out) = mend(mirror, untouched).await? {
         return Ok(left_out);

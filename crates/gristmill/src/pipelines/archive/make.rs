@@ -127,7 +127,10 @@ async fn make(
     // The commit was fetched by the job before; here again only where the mirror had to be made anew.
     let brought = fetch::bring(step, subject).await?;
     if let Some(tree) = brought.tree.filter(|tree| *tree != fetched.tree) {
-        let reason = format!("the forge gave {} out with the tree {}, and now with {tree}", fetched.commit, fetched.tree);
+        let reason = format!(
+            "the forge gave {} out with the tree {}, and now with {tree}",
+            fetched.commit, fetched.tree
+        );
         return Err(StepError::fail(format!("{reason}; build it again")));
     }
     let mirror = &brought.mirror;

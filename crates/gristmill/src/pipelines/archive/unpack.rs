@@ -96,7 +96,8 @@ fn members(
             let fault = format!("{name}: its name or target has more than {} bytes", limits.path_bytes_max);
             return Err(UnpackError::Fault(fault));
         }
-        let Some(path) = names.take(entry.name(), kind == Kind::Directory).map_err(UnpackError::Fault)? else {
+        let Some(path) = names.take(entry.name(), kind == Kind::Directory).map_err(UnpackError::Fault)?
+        else {
             continue;
         };
         match kind {
