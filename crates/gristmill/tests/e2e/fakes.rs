@@ -173,7 +173,7 @@ fn a_push_at_every_family_becomes_an_archive_that_is_served() {
             (forge, name)
         })
         .collect();
-    let mut server = Server::new(crate::world::BINARY);
+    let mut server = Server::new(BINARY);
     server.set_env("FORGE_TOKEN", TOKEN);
     server.set_projects(forges.iter().map(|(forge, name)| project(forge, name)));
     server.start();
