@@ -5,6 +5,7 @@
 //! * [`RemoteUrl`] is an address that was checked at the edge; [`Remote`] adds what is needed to be let in.
 //! * [`DeployKey`] and [`HostKeys`] are for ssh, [`Credentials`] and [`CredentialHelper`] for https, [`Proxy`] for the way.
 //! * [`Mirror`] is a bare repository per project. It brings exact commits and keeps them.
+//! * [`Import`] puts content into a mirror that came another way than by git.
 //! * [`Objects`] reads commits, trees and blobs of a mirror without starting a process.
 //! * [`LfsPointer`] and [`Mirror::fetch_lfs`] are for large files, [`Mirror::submodules`] for other repositories.
 //!
@@ -34,6 +35,7 @@ mod error;
 mod fetch;
 mod helper;
 mod hostkeys;
+mod import;
 mod lfs;
 mod lfs_fetch;
 mod lfs_put;
@@ -62,6 +64,7 @@ pub use deploykey::{DeployKey, DeployKeyError};
 pub use error::{GitError, ObjectError};
 pub use helper::CredentialHelper;
 pub use hostkeys::{HostKeyError, HostKeys};
+pub use import::{Import, ImportStream};
 pub use lfs::{LfsOid, LfsPointer, PointerFault};
 pub use lfs_fetch::{LfsLimits, LfsObjects};
 pub use lfs_put::{Authorization, LfsIncoming};

@@ -83,3 +83,40 @@ async fn a_mistaken_hash_takes_no_mirror_along_but_a_changed_remote_does() {
     let mirror = setup.mirror().await;
     mirror.fetch(&remote(&new.url()), &by_id(&second), limits()).await.expect("fetched again");
 }
+
+#[tokio::test]
+async fn what_came_another_way_stands_in_for_its_commit() {
+    for format in ["sha1", "sha256"] {
+        let repo = TestRepo::with_format(format);
+        let path = format!("b/\"q\\{}\n", "l".repeat(300));
+        let changes =
+            Changes::new().file("a", "1").executable(&path, "2").symlink("l", "a").file("empty", "");
+        let id = commit(&repo.commit("main", &changes));
+        let tree = repo.resolve("main^{tree}").expect("a tree");
+        let setup = Setup::new();
+        let mirror = setup.mirror().await;
+        assert_eq!(mirror.imported(id).expect("an answer"), None);
+        // The second time it is there already, and is replaced.
+        for committed in [1_700_000_000_999, -5] {
+            let import = mirror.import(limits()).await.expect("nobody else has it");
+            let busy = mirror
+                .import(gristmill_git::FetchLimits { lock_wait_max: std::time::Duration::ZERO, ..limits() });
+            assert!(matches!(busy.await, Err(GitError::Locked { .. })));
+            let mut stream = import.stream().expect("a file");
+            let mut file = |path: &[u8], executable, content: &[u8]| {
+                let size = content.len() as u64;
+                stream.file(path, executable, size, |out| out.write_all(content)).expect("written");
+            };
+            file(b"empty", false, b"");
+            file(path.as_bytes(), true, b"2");
+            file(b"a", false, b"1");
+            stream.symlink(b"l", b"a").expect("written");
+            let at = gristmill_model::Timestamp(committed);
+            let stand_in = import.finish(stream, id, at, "who it is").await.expect("imported");
+            assert_eq!(mirror.imported(id).expect("an answer"), Some(stand_in));
+            let found = mirror.objects().expect("a reader").commit(stand_in).expect("a commit");
+            assert_eq!((found.tree.to_string(), found.summary.as_str()), (tree.clone(), "who it is"));
+            assert_eq!((found.committed.0, found.parents), (committed.max(0) / 1000 * 1000, Vec::new()));
+        }
+    }
+}

@@ -266,6 +266,12 @@ impl Look<'_> {
         cause: &Cause<'_>,
     ) -> Result<(), DbError> {
         let tip = self.seen.get(git_ref);
+        // Forges' APIs do not tell an annotated tag's own id, which may be what was told: it is taken for its tip's.
+        let is_by_api = !self.project.spec.fetch.is_git();
+        let after = after.and_then(|after| match git_ref.tag() {
+            Some(_) if is_by_api => tip.map(|tip| tip.commit),
+            _ => Some(after),
+        });
         let is_tip = |after: &CommitId| tip.is_some_and(|tip| tip.commit == *after || tip.object == after.0);
         let (commit, seq) = match (after, tip) {
             (Some(after), Some(tip)) if is_tip(&after) => (tip.commit, self.seq_of(git_ref)),

@@ -233,9 +233,14 @@ fn usual_user(project: &Project) -> &'static str {
 }
 
 fn api_access(project: &Project, around: &Surroundings) -> anyhow::Result<Option<ApiAccess>> {
-    let Some(source) = &project.git_token else { return Ok(None) };
-    let token = String::from_utf8(source.resolve(&*around.env)?).ok().unwrap_or_default();
-    let credential = Credential::new(&token, project.git_username.as_deref())?;
+    let credential = match &project.git_token {
+        Some(source) => {
+            let token = String::from_utf8(source.resolve(&*around.env)?).ok().unwrap_or_default();
+            Some(Credential::new(&token, project.git_username.as_deref())?)
+        }
+        None if project.spec.fetch.is_git() => return Ok(None),
+        None => None,
+    };
     let base = project.api.as_deref().map(ApiBase::given).transpose()?;
     Ok(Some(ApiAccess { base, credential, statuses: project.statuses }))
 }

@@ -1,4 +1,4 @@
-//! The step `look`: asks a project's remote where its refs are and has the intake act on it.
+//! The step `look`: asks a project's remote where its refs are, by git or by the forge's API, and has the intake act on it.
 //!
 //! One look answers all hooks that wait. Looks at one remote never overlap, and what a look saw counts
 //! only while its lease holds: an older observation can not be applied after a newer one.
@@ -13,9 +13,10 @@ use gristmill_db::project::{self, Project};
 use gristmill_db::{DbError, request};
 use gristmill_forge::{StoredDelivery, Verified};
 use gristmill_git::ListLimits;
-use gristmill_model::ProjectId;
+use gristmill_model::{CommitId, ProjectId};
 
 use crate::fail;
+use crate::forges::content;
 use crate::intake::{self, Applied, Seen, Tip, Understood};
 use crate::reach::Asks;
 use crate::worker::step::{Ending, Step, StepError, ending};
@@ -27,6 +28,8 @@ const BODIES_BYTES_MAX: i64 = 16 << 20;
 
 /// How long a remote may take to answer.
 const ANSWER_MAX: Duration = Duration::from_secs(30);
+/// The same for a forge's API, which tells in many answers what git tells in one: then no more is asked.
+const PAGES_MAX: Duration = Duration::from_secs(120);
 
 /// Runs the step.
 pub async fn run(step: &Step) -> Result<Ending, StepError> {
@@ -40,11 +43,11 @@ pub async fn run(step: &Step) -> Result<Ending, StepError> {
     }
     let seen = match ask(step, &project).await {
         Ok(seen) => seen,
-        Err(reason) => {
+        Err((reason, after)) => {
             note_failure(step, id, &reason).await?;
             // Nothing about a remote is for ever: settings are mended and networks come back. The
             // deliveries stay until a look succeeds.
-            return Err(StepError::retry(reason));
+            return Err(StepError::Retry { reason, after });
         }
     };
     fail::point("look.seen");
@@ -112,7 +115,22 @@ async fn settle(
     settled.await
 }
 
-async fn ask(step: &Step, project: &Project) -> Result<Seen, String> {
+/// Where the refs are; else why that is not known, and when to ask again at the earliest.
+async fn ask(step: &Step, project: &Project) -> Result<Seen, (String, Option<Duration>)> {
+    if project.spec.fetch.is_git() {
+        return ask_git(step, project).await.map_err(|reason| (reason, None));
+    }
+    let refs = content::refs(&step.app, &project.spec, PAGES_MAX).await.map_err(|error| {
+        let now = step.app.clock.now();
+        let after = error.not_before(now).map(|until| until.since(now));
+        (error.to_string(), after)
+    })?;
+    // Of an annotated tag only the commit is told.
+    let tip = |commit: CommitId| Tip { object: commit.0, commit };
+    Ok(refs.into_iter().map(|found| (found.git_ref, tip(found.commit))).collect())
+}
+
+async fn ask_git(step: &Step, project: &Project) -> Result<Seen, String> {
     let limits = ListLimits { time_max: ANSWER_MAX, ..ListLimits::default() };
     let git = &step.app.git;
     let listed = step.app.reach(project.id, &project.spec, Asks::Always, |remote| async move {

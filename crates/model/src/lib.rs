@@ -25,8 +25,8 @@ pub use pattern::{NamePattern, RefFilter};
 pub use plan::{EdgeKind, Plan, PlanError, PlannedEdge, PlannedJob};
 pub use repo::{RepoPath, RepoPathError, Repositories};
 pub use spec::{
-    ArchiveFormat, ArchiveOptions, ArchiveSpec, Attributes, FirstLook, Keep, PatternName, PatternNameError,
-    PipelineKind, PipelineSpec, ProjectName, ProjectPattern, ProjectSpec, REPO_PLACEHOLDER,
+    ArchiveFormat, ArchiveOptions, ArchiveSpec, Attributes, Download, FetchBy, FirstLook, Keep, PatternName,
+    PatternNameError, PipelineKind, PipelineSpec, ProjectName, ProjectPattern, ProjectSpec, REPO_PLACEHOLDER,
 };
 pub use state::{DeliveryState, JobState, PublicationState, RunState, StepState};
 pub use time::{Clock, ManualClock, Timestamp};

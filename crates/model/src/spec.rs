@@ -2,6 +2,7 @@
 //! database; runs are pinned to a revision of it.
 
 mod archive;
+mod fetch;
 mod pattern;
 
 use std::fmt;
@@ -10,6 +11,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 pub use archive::{ArchiveFormat, ArchiveOptions, ArchiveSpec, Attributes};
+pub use fetch::{Download, FetchBy};
 pub use pattern::{PatternName, PatternNameError, ProjectPattern, REPO_PLACEHOLDER};
 
 use crate::digest::Digest;
@@ -77,6 +79,9 @@ pub struct ProjectSpec {
     pub pattern: Option<PatternName>,
     /// Where git fetches from. Holds no credentials.
     pub git: String,
+    /// How it is brought from there.
+    #[serde(default, skip_serializing_if = "FetchBy::is_git")]
+    pub fetch: FetchBy,
     /// Which forge sends its webhooks.
     pub forge: String,
     /// The repository's name at the forge, which payloads must carry.

@@ -41,6 +41,10 @@ impl<'a> RawHeader<'a> {
         number(&self.block[124..136])
     }
 
+    pub(super) fn mtime(&self) -> Option<u64> {
+        number(&self.block[136..148])
+    }
+
     /// The name, of both fields. GNU's headers hold other things where POSIX's have the first one.
     pub(super) fn name(&self) -> Vec<u8> {
         let name = text(&self.block[..100]);

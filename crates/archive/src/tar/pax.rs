@@ -67,17 +67,24 @@ impl Extended {
 
 /// Headers for all members that follow: only such that change nothing.
 #[derive(Debug, Default)]
-pub(super) struct Globals(u32);
+pub(super) struct Globals {
+    count: u32,
+    /// What it says of itself.
+    pub(super) comment: Option<Vec<u8>>,
+}
 
 impl Globals {
     pub(super) fn records(&mut self, bytes: &[u8]) -> Result<(), TarFault> {
-        self.0 += 1;
-        if self.0 > GLOBAL_MAX {
+        self.count += 1;
+        if self.count > GLOBAL_MAX {
             return Err(TarFault::Extended("there is more than one for all members"));
         }
         for record in Records(bytes) {
             let (key, value) = record?;
             check_harmless(key, value)?;
+            if key == b"comment" {
+                self.comment = Some(value.to_vec());
+            }
         }
         Ok(())
     }

@@ -29,6 +29,7 @@ pub struct TarEntry {
     name: Box<[u8]>,
     kind: Kind,
     size: u64,
+    mtime: u64,
     target: Box<[u8]>,
 }
 
@@ -47,6 +48,12 @@ impl TarEntry {
     /// Length of a file's content in bytes; 0 for others.
     pub fn size(&self) -> u64 {
         self.size
+    }
+
+    /// The time in its header, in seconds since 1970; 0 where that is no number. `git archive` writes the
+    /// commit's there.
+    pub fn mtime(&self) -> u64 {
+        self.mtime
     }
 
     /// A symbolic link's target; empty for others.
@@ -86,6 +93,12 @@ impl<R: Read> TarReader<R> {
             is_at_end: false,
             piece: vec![0; PIECE_BYTES],
         })
+    }
+
+    /// The comment of the header that is for all members, once the first member was read. `git archive` writes the
+    /// commit's id there (`git get-tar-commit-id` reads it).
+    pub fn comment(&self) -> Option<&[u8]> {
+        self.globals.comment.as_deref()
     }
 
     /// The next member, or none at the end, when the whole file was read and found right. Content that was not
@@ -197,7 +210,8 @@ impl<R: Read> TarReader<R> {
         };
         self.name = name.clone().into();
         (self.left, self.padding) = (size, padding(size));
-        Ok(TarEntry { name: name.into(), kind, size, target: target.into() })
+        let mtime = header.mtime().unwrap_or_default();
+        Ok(TarEntry { name: name.into(), kind, size, mtime, target: target.into() })
     }
 
     /// One more member of this size is within the limits.

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use gristmill_archive::{Limits, Packing, Summary, extract_tar};
+use gristmill_archive::{Limits, Packing, Summary, TarReader, extract_tar};
 
 use crate::common::python;
 use crate::git::Repository;
@@ -46,6 +46,11 @@ fn git_archives_are_read() {
             assert!(out.join("top-1/module").is_dir());
         });
         assert_eq!(summary, Summary { files: 3, directories: 4, symlinks: 2, bytes: 8 });
+        let mut tar = TarReader::new(bytes.as_slice(), packing, &Limits::default()).unwrap();
+        assert_eq!(tar.comment(), None);
+        let first = tar.next_entry().unwrap().unwrap();
+        let commit = repository.git(&["rev-parse", "main"]);
+        assert_eq!((tar.comment(), first.mtime()), (Some(commit.trim_ascii()), 1_112_911_993));
     }
 }
 

@@ -73,6 +73,7 @@ pub fn spec(name: &str, jobs_max: i64) -> ProjectSpec {
         name: name.parse().unwrap(),
         pattern: None,
         git: "https://example.org/r".to_owned(),
+        fetch: gristmill_model::FetchBy::Git,
         forge: "github".to_owned(),
         repository: "acme/r".parse().unwrap(),
         repository_id: None,

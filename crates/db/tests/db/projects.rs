@@ -218,6 +218,7 @@ fn projects_made_from_a_pattern_follow_it_until_they_have_one_of_their_own() {
     let pattern = |jobs_max| ProjectPattern {
         name: "acme/*".parse().unwrap(),
         git: "https://github.com/acme/{repo}.git".to_owned(),
+        fetch: gristmill_model::FetchBy::Git,
         forge: "github".to_owned(),
         repositories: "acme/*".parse().unwrap(),
         poll_seconds: 0,

@@ -7,8 +7,9 @@
 
 use gristmill_model::CommitId;
 
-use super::call::{Call, Method};
-use super::family::Family;
+use super::call::{Answer, Call, Method};
+use super::error::ApiError;
+use super::family::{Family, Operation};
 use super::{Api, encoded};
 
 /// Where Bitbucket Cloud's archives are, beside its API.
@@ -34,11 +35,21 @@ impl Api {
         };
         let base = match self.base.as_str() {
             BITBUCKET_API => BITBUCKET,
+            // The pages lie beside the API where both have one host.
+            base if self.family == Family::Bitbucket => base.strip_suffix("/2.0").unwrap_or(base),
             base => base,
         };
         let mut call = self.call_to(Method::Get, format!("{base}{path}"));
         call.headers.retain(|header| header.name != "Accept");
         call.answer_bytes_max = bytes_max;
         call
+    }
+
+    /// What an answer to that call means that is no archive.
+    ///
+    /// # Errors
+    /// [`ApiError`] for every status but 2xx.
+    pub fn archive_refusal(&self, answer: Answer) -> Result<(), ApiError> {
+        self.accepted(Operation::Content, answer).map(drop)
     }
 }

@@ -300,6 +300,7 @@ mod tests {
             name: name.parse().unwrap(),
             pattern: None,
             git: "https://127.0.0.1/a.git".to_owned(),
+            fetch: gristmill_model::FetchBy::Git,
             forge: "github".to_owned(),
             repository: "acme/shop".parse().unwrap(),
             repository_id: None,

@@ -8,6 +8,7 @@ mod access;
 mod collision;
 mod edit;
 mod error;
+mod fetch;
 mod files;
 mod network;
 mod pipeline;

@@ -5,13 +5,14 @@ use std::path::Path;
 use gristmill_forge::Forge;
 use gristmill_git::{Protocol, RemoteUrl};
 use gristmill_model::{
-    PatternName, PipelineSpec, ProjectName, ProjectPattern, ProjectSpec, REPO_PLACEHOLDER, RepoPath,
+    FetchBy, PatternName, PipelineSpec, ProjectName, ProjectPattern, ProjectSpec, REPO_PLACEHOLDER, RepoPath,
 };
 use ipnet::IpNet;
 
 use super::Surroundings;
 use super::access::{self, Access};
 use super::error::Place;
+use super::fetch;
 use super::network::networks;
 use super::pipeline::{self, ParsedPipeline};
 use super::reader::{Field, Section, nearest, shown};
@@ -72,11 +73,21 @@ pub(super) fn read(mut section: Section<'_>, folder: &Path, around: &Surrounding
     });
     let jobs_max = section.get("jobs_max").map_or(Some(JOBS_MAX), |field| field.integer(1..=1000));
     let pipelines = read_pipelines(&mut section);
+    let has_helper = !access.credential_helper.is_empty();
+    let of = fetch::For { forge, url, has_helper, pipelines: &pipelines };
+    let fetch = fetch::read(&mut section, &of);
     section.finish();
     let (pipelines, places) = pipelines.into_iter().map(|parsed| (parsed.spec, parsed.place)).unzip();
     let (git, forge) = (git?.0, forge?.name().to_owned());
-    let made =
-        Made { git, forge, repository_id, poll_seconds: poll_seconds?, jobs_max: jobs_max?, pipelines };
+    let made = Made {
+        git,
+        fetch: fetch?,
+        forge,
+        repository_id,
+        poll_seconds: poll_seconds?,
+        jobs_max: jobs_max?,
+        pipelines,
+    };
     let (spec, pattern) = made.called(name?, repository?)?;
     let hooks = Hooks { secrets, allow_from: allow_from?, gitpull, hook };
     let project = project(spec, pattern, enabled, hooks, access, place);
@@ -133,6 +144,7 @@ fn project(
 /// What is the same for a project and for a pattern.
 struct Made {
     git: String,
+    fetch: FetchBy,
     forge: String,
     repository_id: Option<String>,
     poll_seconds: i64,
@@ -144,11 +156,19 @@ impl Made {
     /// The project, or the pattern and the project it makes of a sample. The repository was read as the name
     /// was, so that both are of one kind.
     fn called(self, name: Name, repository: Repository) -> Option<(ProjectSpec, Option<ProjectPattern>)> {
-        let Made { git, forge, repository_id, poll_seconds, jobs_max, pipelines } = self;
+        let Made { git, fetch, forge, repository_id, poll_seconds, jobs_max, pipelines } = self;
         match (name, repository) {
             (Name::Pattern(name), Repository::AllOf(repositories)) => {
-                let pattern =
-                    ProjectPattern { name, git, forge, repositories, poll_seconds, jobs_max, pipelines };
+                let pattern = ProjectPattern {
+                    name,
+                    git,
+                    fetch,
+                    forge,
+                    repositories,
+                    poll_seconds,
+                    jobs_max,
+                    pipelines,
+                };
                 Some((sample(&pattern), Some(pattern)))
             }
             (Name::One(name), Repository::One(repository)) => {
@@ -156,6 +176,7 @@ impl Made {
                     name,
                     pattern: None,
                     git,
+                    fetch,
                     forge,
                     repository,
                     repository_id,

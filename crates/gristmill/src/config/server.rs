@@ -185,7 +185,8 @@ fn read_worker(mut section: Section<'_>, folder: &Path, worker: &mut Worker) {
     section.finish();
 }
 
-fn size(field: &Field<'_>, min: u64, example: &str) -> Option<u64> {
+/// A size, in bytes.
+pub(super) fn size(field: &Field<'_>, min: u64, example: &str) -> Option<u64> {
     let expected = format!("a size of {min} bytes or more, such as \"{example}\" (KiB, MiB, GiB, TiB)");
     field.text_as(&expected, |text| units::bytes(text).filter(|bytes| *bytes >= min))
 }

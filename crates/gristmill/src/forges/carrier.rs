@@ -20,7 +20,7 @@ pub fn over(client: Client) -> Arc<Carry> {
     })
 }
 
-fn request(call: Call) -> Result<Request, CallError> {
+pub(super) fn request(call: Call) -> Result<Request, CallError> {
     let failed = |text: String| CallError::Carry { text, is_transient: false };
     let url: Url = call.url.parse().map_err(|error| failed(format!("the forge's API: {error}")))?;
     let method = match call.method {
@@ -46,7 +46,7 @@ fn request(call: Call) -> Result<Request, CallError> {
     })
 }
 
-fn answer(response: &Response) -> Answer {
+pub(super) fn answer(response: &Response) -> Answer {
     let headers = response.headers().iter();
     Answer {
         status: response.status(),

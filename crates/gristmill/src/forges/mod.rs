@@ -1,9 +1,10 @@
 //! The forges' APIs as the program uses them: whose is asked for a project, and who carries the calls over.
 //!
 //! [`setup`] makes webhook and deploy key, [`status`] tells what became of commits, [`missed`] finds deliveries that
-//! never came. What is said and what answers mean is `gristmill_forge::api`'s.
+//! never came, [`content`] brings what is not fetched by git. What is said and what answers mean is `gristmill_forge::api`'s.
 
 pub mod carrier;
+pub mod content;
 pub mod missed;
 pub mod setup;
 pub mod status;
@@ -45,7 +46,7 @@ impl CallError {
     }
 
     /// The earliest moment at which the forge wants to be asked again, where it says.
-    fn not_before(&self, now: Timestamp) -> Option<Timestamp> {
+    pub(crate) fn not_before(&self, now: Timestamp) -> Option<Timestamp> {
         if let CallError::Api(error) = self { error.not_before(now) } else { None }
     }
 }
@@ -58,8 +59,8 @@ pub type Carry = dyn Fn(Call) -> Result<Answer, CallError> + Send + Sync;
 pub struct ApiAccess {
     /// Where the API is, where it does not follow from where git fetches.
     pub base: Option<ApiBase>,
-    /// The token.
-    pub credential: Credential,
+    /// The token; without one only what everybody may see is seen.
+    pub credential: Option<Credential>,
     /// Whether commits get statuses.
     pub statuses: bool,
 }
@@ -78,7 +79,7 @@ impl ApiAccess {
             Some(base) => base.clone(),
             None => ApiBase::derived(forge, &spec.git, spec.repository.as_str())?,
         };
-        Api::new(forge, base, Some(self.credential.clone()), spec.repository.clone())
+        Api::new(forge, base, self.credential.clone(), spec.repository.clone())
     }
 }
 
@@ -142,6 +143,11 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// How the API of a project's forge is reached, where a token is given.
 fn access<'l>(live: &'l Live, spec: &ProjectSpec) -> Option<&'l ApiAccess> {
+    reading(live, spec).filter(|access| access.credential.is_some())
+}
+
+/// The same where there may be no token, as for public repositories that are not fetched by git.
+fn reading<'l>(live: &'l Live, spec: &ProjectSpec) -> Option<&'l ApiAccess> {
     live.apis.get(spec.pattern.as_ref().map_or(spec.name.as_str(), PatternName::as_str))
 }
 
@@ -187,8 +193,8 @@ mod tests {
         let spec = r#"{"name":"acme/shop","git":"https://git.acme.org/acme/shop.git","forge":"gitea",
             "repository":"acme/shop","poll_seconds":0,"jobs_max":1,"pipelines":[]}"#;
         let mut spec: ProjectSpec = serde_json::from_str(spec).unwrap();
-        let access =
-            |base| ApiAccess { base, credential: Credential::new("t", None).unwrap(), statuses: true };
+        let credential = Credential::new("t", None).ok();
+        let access = |base| ApiAccess { base, credential: credential.clone(), statuses: true };
         assert_eq!(access(None).api(&spec).unwrap().base().as_str(), "https://git.acme.org/api/v1");
         let given = ApiBase::given("https://api.acme.org").unwrap();
         assert_eq!(access(Some(given)).api(&spec).unwrap().base().as_str(), "https://api.acme.org");

@@ -47,7 +47,7 @@ impl Step {
         self.stopped.load(Ordering::Relaxed)
     }
 
-    pub(super) fn stop_flag(&self) -> Arc<AtomicBool> {
+    pub(crate) fn stop_flag(&self) -> Arc<AtomicBool> {
         self.stopped.clone()
     }
 

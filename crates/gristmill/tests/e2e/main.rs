@@ -11,6 +11,7 @@ mod content;
 mod control;
 mod crash;
 mod disk;
+mod download;
 mod fakes;
 mod forges;
 mod formats;

@@ -46,6 +46,7 @@ pub fn spec(index: usize, recipe: i64, is_record: bool) -> ProjectSpec {
         name: name.parse().expect("a name"),
         pattern: None,
         git: "https://example.org".to_owned(),
+        fetch: gristmill_model::FetchBy::Git,
         forge: "github".to_owned(),
         repository: name.parse().expect("a repository"),
         repository_id: None,

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::{PipelineSpec, ProjectName, ProjectSpec};
+use super::{FetchBy, PipelineSpec, ProjectName, ProjectSpec};
 use crate::repo::RepoPath;
 
 /// What a pattern's git URL has where the repository's name goes.
@@ -67,6 +67,8 @@ pub struct ProjectPattern {
     pub name: PatternName,
     /// Where git fetches from, with `{repo}` where the repository's name goes.
     pub git: String,
+    /// [`ProjectSpec::fetch`] of each.
+    pub fetch: FetchBy,
     /// Which forge sends its webhooks.
     pub forge: String,
     /// Which repositories it covers, as the forge names them.
@@ -88,6 +90,7 @@ impl ProjectPattern {
             name: format!("{}/{repo}", self.name.owner()).parse().ok()?,
             pattern: Some(self.name.clone()),
             git: self.git.replace(REPO_PLACEHOLDER, repo),
+            fetch: self.fetch,
             forge: self.forge.clone(),
             repository: repository.clone(),
             repository_id: None,

@@ -30,6 +30,7 @@ fn spec() -> ProjectSpec {
         name: "acme/shop".parse().unwrap(),
         pattern: None,
         git: "https://github.com/acme/shop.git".to_owned(),
+        fetch: FetchBy::Git,
         forge: "github".to_owned(),
         repository: "acme/shop".parse().unwrap(),
         repository_id: Some("7".to_owned()),
@@ -90,6 +91,7 @@ fn what_is_stored_comes_back_and_equal_settings_have_equal_digests() {
         lfs: true,
         submodules: true,
     };
+    other.fetch = FetchBy::Download(Download { bytes_max: 7, allow_filtered: true });
     let (text_of_other, digest_of_other) = other.to_stored();
     assert_eq!(serde_json::from_str::<ProjectSpec>(&text_of_other).unwrap(), other);
     assert_ne!(digest_of_other, digest);
@@ -99,6 +101,8 @@ fn what_is_stored_comes_back_and_equal_settings_have_equal_digests() {
         ),
         "{text_of_other}"
     );
+    let fetch = r#""fetch":{"download":{"bytes_max":7,"allow_filtered":true}}"#;
+    assert!(text_of_other.contains(fetch), "{text_of_other}");
     // Old rows are read by new programs: a change here needs a thought about them.
     expect![[r#"{"name":"acme/shop","git":"https://github.com/acme/shop.git","forge":"github","repository":"acme/shop","repository_id":"7","poll_seconds":300,"jobs_max":4,"pipelines":[{"name":"one","refs":{"branches":["main"],"tags":[]},"releases":false,"supersede":true,"delay_seconds":5,"schedule":"0 3 * * *","first_look":"record","keep":{"versions":3,"days":null},"kind":{"kind":"archive","key":"{repo}/{branch}.zip","tag_key":null,"release_key":null,"allow_shared_key":false}},{"name":"two","refs":{"branches":["release/*"],"tags":["v*"]},"releases":false,"supersede":true,"delay_seconds":5,"schedule":"0 3 * * *","first_look":"record","keep":{"versions":3,"days":null},"kind":{"kind":"archive","key":"{repo}/{branch}.zip","tag_key":null,"release_key":null,"allow_shared_key":false}}]}"#]].assert_eq(&text);
 }

@@ -54,6 +54,29 @@ impl Commit {
     }
 }
 
+/// What stands in the root of a commit, or of a tree.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct RootEntry {
+    /// Six digits.
+    pub(super) mode: String,
+    /// `blob`, `tree` or `commit`.
+    pub(super) kind: String,
+    pub(super) id: String,
+    pub(super) name: String,
+}
+
+/// The entries of a commit's root, in git's order.
+pub(super) fn root(repo: &TestRepo, commit: &str) -> Vec<RootEntry> {
+    let listed = String::from_utf8_lossy(&repo.git(["ls-tree", "-z", commit])).into_owned();
+    let entry = |line: &str| {
+        let (head, name) = line.split_once('\t')?;
+        let mut words = head.split(' ').map(str::to_owned);
+        let (mode, kind, id) = (words.next()?, words.next()?, words.next()?);
+        Some(RootEntry { mode, kind, id, name: name.to_owned() })
+    };
+    listed.split('\0').filter_map(entry).collect()
+}
+
 impl Files {
     pub(super) fn of(repo: &TestRepo, commit: &str) -> Files {
         let output = repo.git([

@@ -252,5 +252,5 @@ fn mistake_14_archives_are_at_the_configured_forge() {
     );
     let base = ApiBase::given("https://bb.invalid/2.0").expect("an address");
     let given = Api::new(Forge::Bitbucket, base, None, "acme/shop".parse().expect("a name")).expect("an API");
-    assert!(given.archive(commit, 1).url.starts_with("https://bb.invalid/2.0/acme/shop/get/"));
+    assert!(given.archive(commit, 1).url.starts_with("https://bb.invalid/acme/shop/get/"));
 }

@@ -3,6 +3,7 @@
 mod accepted;
 mod access;
 mod edits;
+mod fetch;
 mod hooks;
 mod options;
 mod projects;

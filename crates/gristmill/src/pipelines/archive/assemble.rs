@@ -7,7 +7,7 @@ use gristmill_git::{CloneLimits, GitError, Mirror, OwnClone, Remote};
 use gristmill_model::{ArchiveOptions, CommitId};
 use gristmill_outgoing::Whose;
 
-use super::fetch::{self, Fetched};
+use super::fetch::{self, Brought, Fetched};
 use super::outside::Outside;
 use super::source::{CommitText, Planned, Source, object_error};
 use super::submodules::Gathering;
@@ -42,9 +42,10 @@ pub(super) struct Part<'a> {
 pub(super) async fn assemble(
     step: &Step,
     subject: &Subject,
-    mirror: &Mirror,
+    brought: &Brought,
     fetched: &Fetched,
 ) -> Result<Assembly, StepError> {
+    let mirror = &brought.mirror;
     let options = super::options(&subject.pipeline);
     let decoration = recipe::decoration(&subject.run.git_ref);
     let (remote, outside) = if options.lfs || options.submodules {
@@ -56,14 +57,8 @@ pub(super) async fn assemble(
         (Remote::open(subject.spec.git.parse().map_err(StepError::fail)?), None)
     };
     let outside = outside.as_ref();
-    let part = Part {
-        mirror,
-        remote: &remote,
-        commit: fetched.commit,
-        decoration,
-        whose: Whose::Operators,
-        outside,
-    };
+    let part =
+        Part { mirror, remote: &remote, commit: brought.at, decoration, whose: Whose::Operators, outside };
     let mut source = Source::default();
     let mut planned = members_of(step, options, &part, &mut source).await?;
     let mut gathering = Gathering { step, subject, options, own: &remote, outside, mirrors: Vec::new() };

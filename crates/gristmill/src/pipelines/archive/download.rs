@@ -1,204 +1,232 @@
-//! Large files over http and https, asked for by ourselves: git-lfs's batch interface (docs/api/batch.md and
-//! docs/api/basic-transfers.md of git-lfs).
+//! The source of a project with `fetch = "download"`: the forge's own archive of a commit, put into the mirror.
 //!
-//! Not by git-lfs, because it goes round the gate where a server leads it to an address of this machine. What the
-//! project's own server is and what it gets is the operator's word; where its answers lead is a stranger's, unless
-//! that is the same server.
+//! A forge's archive need not be the commit's tree: `export-ignore` leaves files out, `export-subst` and line ends change
+//! them, submodules are empty folders. So the tree that the content makes is reckoned anew, by git, and compared with
+//! the one that the forge tells. Another one is refused, or, where the project allows it, archived for what it is:
+//! under its own tree's id, and marked.
 
-use std::collections::BTreeMap;
-use std::sync::atomic::AtomicBool;
-use std::time::Duration;
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{Seek as _, Write as _};
 
-use gristmill_git::{Authorization, LfsPointer, Mirror, Remote};
-use gristmill_outgoing::{Client, Error, Method, Request, Response, Url, Whose};
-use serde::Deserialize;
+use gristmill_archive::Limits;
+use gristmill_forge::api::Tree;
+use gristmill_git::{FetchLimits, GitError, ImportStream, Mirror};
+use gristmill_model::{CommitId, Download, Timestamp, TreeId};
+use serde::{Deserialize, Serialize};
 
-use crate::worker::step::{Step, StepError};
+use super::fetch::{self, Brought, git_error, object_error};
+use super::unpack::{self, Unpacked};
+use crate::forges::content::{self, DownloadLimits};
+use crate::worker::step::{Step, StepError, Subject};
 
-/// How many files are asked for at once; git-lfs's own number.
-const BATCH_OBJECTS: usize = 100;
-/// How many redirects of a download are followed.
-const REDIRECTS_MAX: u8 = 3;
-/// The media type of questions and answers.
-const MEDIA_TYPE: &str = "application/vnd.git-lfs+json";
+/// What is recorded where nothing tells the commit's own tree.
+const UNKNOWN: &str = "unknown";
 
-#[derive(Deserialize)]
-struct Answer {
-    transfer: Option<String>,
-    objects: Vec<Object>,
+/// What the message of the commit that stands in says.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Note {
+    /// In whose place it stands.
+    commit: CommitId,
+    /// The commit's tree, as the forge tells it.
+    tree: Option<TreeId>,
+    /// What in the content speaks for a filter.
+    suspects: BTreeSet<String>,
 }
 
-#[derive(Deserialize)]
-struct Object {
-    oid: String,
-    actions: Option<Actions>,
-    error: Option<Refused>,
+/// Brings the run's commit into the project's mirror; asks nobody where it is there.
+pub(super) async fn bring(step: &Step, subject: &Subject, download: Download) -> Result<Brought, StepError> {
+    let mirror = fetch::mirror(&step.app, subject.run.project).await?;
+    let commit = subject.run.commit;
+    if let Some(brought) = here(&mirror, commit, download)? {
+        return Ok(brought);
+    }
+    let limits = fetch::limits(step);
+    let import = match mirror.import(limits).await {
+        Ok(import) => import,
+        Err(GitError::Locked { .. }) => return Err(fetch::in_use()),
+        Err(error) => return Err(git_error(error)),
+    };
+    // Another job may have brought it while this one waited.
+    if let Some(brought) = here(&mirror, commit, download)? {
+        return Ok(brought);
+    }
+    let told = content::tree(&step.app, &subject.spec, commit).await;
+    let tree = match told.map_err(|error| error.into_step_error(&step.app))? {
+        Tree::Id(tree) => Some(tree),
+        Tree::NotTold => None,
+    };
+    let (packed, stream) = (import.file().map_err(git_error)?, import.stream().map_err(git_error)?);
+    let (this, spec) = (step.clone(), subject.spec.clone());
+    let work = move || {
+        let bounds = DownloadLimits { bytes_max: download.bytes_max, time_max: limits.time_max };
+        let (packed, bytes) = load(&this, packed, |file| {
+            content::download(&this.app, &spec, commit, bounds, file, &this.stop_flag())
+                .map_err(|error| error.into_step_error(&this.app))
+        })?;
+        read(&this, packed, stream, commit, limits).map(|(unpacked, stream)| (unpacked, stream, bytes))
+    };
+    let (unpacked, stream, bytes) = tokio::task::spawn_blocking(work).await.map_err(StepError::retry)??;
+    let Unpacked { committed_s, files, suspects } = unpacked;
+    step.log.line(&format!("the forge's archive of {commit}: {bytes} bytes, {files} files"));
+    let note = serde_json::to_string(&Note { commit, tree, suspects }).expect("plain data");
+    let committed = Timestamp(i64::try_from(committed_s).unwrap_or(0).saturating_mul(1000));
+    let stand_in = import.finish(stream, commit, committed, &note).await.map_err(git_error)?;
+    judged(&mirror, stand_in, commit, download)?
 }
 
-#[derive(Deserialize)]
-struct Actions {
-    download: Option<Action>,
+/// Has the file written, and goes back to its beginning.
+fn load(
+    step: &Step,
+    mut file: File,
+    write: impl FnOnce(&mut File) -> Result<u64, StepError>,
+) -> Result<(File, u64), StepError> {
+    let bytes = write(&mut file)?;
+    file.flush().and_then(|()| file.rewind()).map_err(StepError::retry)?;
+    if step.is_stopped() { Err(unpack::stopped()) } else { Ok((file, bytes)) }
 }
 
-#[derive(Deserialize)]
-struct Action {
-    href: String,
-    header: Option<BTreeMap<String, String>>,
+fn read(
+    step: &Step,
+    packed: File,
+    mut stream: ImportStream,
+    commit: CommitId,
+    limits: FetchLimits,
+) -> Result<(Unpacked, ImportStream), StepError> {
+    let limits = Limits {
+        bytes_total_max: limits.mirror_bytes_max,
+        file_bytes_max: step.app.live().config.worker.archive_bytes_max,
+        // The bytes are bounded as they are.
+        ratio_max: u64::MAX,
+        path_bytes_max: PATH_BYTES_MAX,
+        ..Limits::default()
+    };
+    let unpacked = unpack::unpack(packed, commit, &limits, &mut stream, &|| step.is_stopped())?;
+    Ok((unpacked, stream))
 }
 
-#[derive(Deserialize)]
-struct Refused {
-    code: i64,
-    #[serde(default)]
-    message: String,
+/// Linux takes no longer paths; git would.
+const PATH_BYTES_MAX: usize = 4096;
+
+/// The commit, where it is in the mirror and may be used. One that may not is brought again: what the forge gives
+/// may have changed since.
+fn here(mirror: &Mirror, commit: CommitId, download: Download) -> Result<Option<Brought>, StepError> {
+    let Some(stand_in) = mirror.imported(commit).map_err(git_error)? else { return Ok(None) };
+    match judged(mirror, stand_in, commit, download) {
+        Ok(Ok(brought)) => Ok(Some(brought)),
+        Ok(Err(_)) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
-/// Where large files are had, and what lets us in there.
-pub(super) struct Server<'a> {
-    pub(super) step: &'a Step,
-    pub(super) mirror: &'a Mirror,
-    pub(super) remote: &'a Remote,
-    pub(super) whose: Whose,
-    pub(super) authorization: Option<Authorization>,
-    /// How long each file may take.
-    pub(super) time_max: Duration,
+/// What was brought, or why it is refused. The outer error is the mirror's.
+fn judged(
+    mirror: &Mirror,
+    stand_in: CommitId,
+    commit: CommitId,
+    download: Download,
+) -> Result<Result<Brought, StepError>, StepError> {
+    let objects = mirror.objects().map_err(git_error)?;
+    let mut text = Vec::new();
+    objects.commit_text(stand_in, &mut text).map_err(|error| object_error(&error))?;
+    let tree = objects.commit(stand_in).map_err(|error| object_error(&error))?.tree;
+    let Some(note) = Note::read(&text).filter(|note| note.commit == commit) else {
+        return Ok(Err(StepError::retry("what the mirror has of the commit is of another version")));
+    };
+    Ok(note.judge(tree, download.allow_filtered).map(|filtered| Brought {
+        mirror: mirror.clone(),
+        commit,
+        at: stand_in,
+        tree: Some(tree),
+        how: match &filtered {
+            None => "downloaded, its tree compared".to_owned(),
+            Some(told) if told == UNKNOWN => "downloaded, not compared: its forge tells no tree".to_owned(),
+            Some(told) => format!("downloaded and filtered: the commit's own tree is {told}"),
+        },
+        filtered,
+    }))
 }
 
-impl Server<'_> {
-    /// Brings the files into the mirror. Blocks.
-    pub(super) fn bring(&self, missing: &[LfsPointer]) -> Result<(), StepError> {
-        let client = &self.step.app.outgoing;
-        let endpoint = self.endpoint()?;
-        for batch in missing.chunks(BATCH_OBJECTS) {
-            let mut actions = self.ask(client, &endpoint, batch)?;
-            for pointer in batch {
-                if self.step.is_stopped() {
-                    return Err(StepError::retry("the program stops, or the run was cancelled"));
+impl Note {
+    /// Out of a commit as git stores it.
+    fn read(text: &[u8]) -> Option<Note> {
+        let at = text.windows(2).position(|two| two == b"\n\n")?;
+        serde_json::from_slice(&text[at + 2..]).ok()
+    }
+
+    /// What the archive is marked with, where it is not known to hold the commit's tree.
+    fn judge(&self, found: TreeId, allow_filtered: bool) -> Result<Option<String>, StepError> {
+        let what = match self.tree {
+            Some(tree) if tree == found => return Ok(None),
+            Some(tree) if allow_filtered => return Ok(Some(tree.to_string())),
+            None if allow_filtered => return Ok(Some(UNKNOWN.to_owned())),
+            Some(tree) => format!("the forge's archive holds the tree {found}, and the commit's is {tree}"),
+            None => "the forge does not tell the commit's tree, so its archive cannot be compared".to_owned(),
+        };
+        let usual = "`export-ignore` or `export-subst` in .gitattributes, line ends, git-lfs, or submodules";
+        let suspects: Vec<&str> = self.suspects.iter().map(String::as_str).collect();
+        let why = if suspects.is_empty() { usual.to_owned() } else { suspects.join(", ") };
+        Err(StepError::fail(format!(
+            "{what}; what filters it is probably {why}. Fetch it by git, or set `allow_filtered = true` to take what the forge gives"
+        )))
+    }
+}
+
+/// The commits under which the mirror has these, each beside the one that is meant.
+pub(super) fn stand_ins(
+    mirror: &Mirror,
+    commits: &BTreeSet<CommitId>,
+) -> Result<Vec<(CommitId, CommitId)>, StepError> {
+    let find =
+        |commit: &CommitId| Ok((*commit, mirror.imported(*commit).map_err(git_error)?.unwrap_or(*commit)));
+    commits.iter().map(find).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use gristmill_model::ObjectId;
+
+    use super::*;
+
+    fn tree(byte: u8) -> TreeId {
+        TreeId(ObjectId::Sha1([byte; 20]))
+    }
+
+    #[test]
+    fn another_tree_than_the_one_that_is_told_is_refused_or_marked() {
+        let told = tree(1).to_string();
+        for (tells, found, allow, expected) in [
+            (Some(tree(1)), tree(1), false, Ok(None)),
+            (Some(tree(1)), tree(1), true, Ok(None)),
+            (Some(tree(1)), tree(2), true, Ok(Some(told.clone()))),
+            (None, tree(2), true, Ok(Some("unknown".to_owned()))),
+            (Some(tree(1)), tree(2), false, Err("and the commit's is 0101")),
+            (None, tree(2), false, Err("does not tell the commit's tree")),
+        ] {
+            let commit = CommitId(ObjectId::Sha1([9; 20]));
+            for suspects in [BTreeSet::new(), BTreeSet::from(["a suspect".to_owned()])] {
+                let is_named = !suspects.is_empty();
+                let note = Note { commit, tree: tells, suspects };
+                match (note.judge(found, allow), &expected) {
+                    (Ok(marked), Ok(expected)) => assert_eq!(marked, *expected),
+                    (Err(StepError::Fail { reason }), Err(expected)) => {
+                        assert!(reason.contains(expected), "{reason}");
+                        assert_eq!(reason.contains("probably a suspect."), is_named, "{reason}");
+                        assert_eq!(reason.contains("git-lfs, or submodules."), !is_named, "{reason}");
+                    }
+                    other => panic!("{other:?}"),
                 }
-                let action = actions.remove(&pointer.oid.to_string());
-                let action = action.ok_or_else(|| self.fault(pointer, "the server says nothing of it"))?;
-                self.download(client, &endpoint, *pointer, action)?;
             }
         }
-        Ok(())
     }
 
-    /// docs/api/server-discovery.md of git-lfs.
-    fn endpoint(&self) -> Result<Url, StepError> {
-        let url = self.remote.url.to_string();
-        let url = url.trim_end_matches('/');
-        let git = if url.ends_with(".git") { "" } else { ".git" };
-        format!("{url}{git}/info/lfs/objects/batch").parse().map_err(StepError::fail)
-    }
-
-    fn ask(
-        &self,
-        client: &Client,
-        endpoint: &Url,
-        batch: &[LfsPointer],
-    ) -> Result<BTreeMap<String, Action>, StepError> {
-        let objects: Vec<_> = batch
-            .iter()
-            .map(|pointer| serde_json::json!({ "oid": pointer.oid.to_string(), "size": pointer.size }))
-            .collect();
-        let question = serde_json::json!({ "operation": "download", "transfers": ["basic"], "objects": objects, "hash_algo": "sha256" });
-        let request = Request::new(Method::POST, endpoint.clone(), self.whose)
-            .header("accept", MEDIA_TYPE)
-            .and_then(|request| request.header("content-type", MEDIA_TYPE))
-            .map_err(StepError::fail)?
-            .body(question.to_string().into_bytes());
-        let request = self.authorized(request)?;
-        let response = client.call(&request).map_err(|error| self.failed(&error))?;
-        if !response.is_success() {
-            return Err(self.refused(&response, "the list of large files"));
-        }
-        let answer: Result<Answer, _> = serde_json::from_slice(response.body());
-        let answer = answer
-            .ok()
-            .filter(|answer| answer.transfer.as_deref().unwrap_or("basic") == "basic")
-            .ok_or_else(|| self.broken("its answer is none of git-lfs's batch interface"))?;
-        let mut actions = BTreeMap::new();
-        for object in answer.objects {
-            let pointer = batch.iter().find(|pointer| pointer.oid.to_string() == object.oid);
-            let Some(pointer) = pointer else { continue };
-            if let Some(refused) = object.error {
-                let message: String = refused.message.chars().filter(|c| !c.is_control()).take(200).collect();
-                let fault = self.fault(pointer, &format!("the server says {} {message}", refused.code));
-                // As with HTTP: what the server cannot do now, and too many questions.
-                let passes = matches!(refused.code, 408 | 429 | 500..=599);
-                return Err(StepError::when(passes, fault));
-            }
-            let download = object.actions.and_then(|actions| actions.download);
-            actions.extend(download.map(|action| (object.oid, action)));
-        }
-        Ok(actions)
-    }
-
-    fn download(
-        &self,
-        client: &Client,
-        endpoint: &Url,
-        pointer: LfsPointer,
-        action: Action,
-    ) -> Result<(), StepError> {
-        let url: Url = action.href.parse().map_err(|_| self.fault(&pointer, "its address is none"))?;
-        let is_same = url.origin() == endpoint.origin();
-        let whose = if is_same { self.whose } else { Whose::Strangers };
-        if endpoint.is_https() && !url.is_https() {
-            return Err(self.fault(&pointer, "the server leads from https to http"));
-        }
-        let mut request = Request::get(url, whose);
-        let mut is_authorized = false;
-        for (name, value) in action.header.iter().flatten() {
-            is_authorized |= name.eq_ignore_ascii_case("authorization");
-            request =
-                request.secret(name, value).map_err(|error| self.fault(&pointer, &error.to_string()))?;
-        }
-        if is_same && !is_authorized {
-            request = self.authorized(request)?;
-        }
-        let request = request.follow(REDIRECTS_MAX).total(self.time_max).body_bytes_max(pointer.size);
-        let mut incoming = self.mirror.put_lfs(pointer).map_err(StepError::retry)?;
-        let response = client
-            .download(&request, &mut incoming, &AtomicBool::new(false))
-            .map_err(|error| self.failed(&error))?;
-        if !response.is_success() {
-            return Err(self.refused(&response, &format!("the large file {}", pointer.oid)));
-        }
-        incoming.keep(self.remote).map_err(StepError::retry)
-    }
-
-    fn authorized(&self, request: Request) -> Result<Request, StepError> {
-        match &self.authorization {
-            Some(authorization) => {
-                request.secret("authorization", authorization.value()).map_err(StepError::fail)
-            }
-            None => Ok(request),
-        }
-    }
-
-    fn failed(&self, error: &Error) -> StepError {
-        let what = format!("large files of {} cannot be had: {error}", self.remote.url);
-        StepError::when(error.is_transient(), what)
-    }
-
-    fn refused(&self, response: &Response, what: &str) -> StepError {
-        let reason = format!(
-            "{} answers {} when asked for {what}; expected 200, so look whether the token may read it and git-lfs is on there",
-            self.remote.url,
-            response.status()
-        );
-        StepError::when(response.is_transient(), reason)
-    }
-
-    fn broken(&self, what: &str) -> StepError {
-        StepError::retry(format!("large files of {} cannot be had: {what}", self.remote.url))
-    }
-
-    fn fault(&self, pointer: &LfsPointer, what: &str) -> StepError {
-        StepError::fail(format!(
-            "the large file {} of {} cannot be had: {what}",
-            pointer.oid, self.remote.url
-        ))
+    #[test]
+    fn a_note_is_read_out_of_the_commit_that_holds_it() {
+        let commit = CommitId(ObjectId::Sha1([9; 20]));
+        let note = Note { commit, tree: Some(tree(1)), suspects: BTreeSet::from(["x".to_owned()]) };
+        let text = format!("tree 00\ncommitter G <> 1 +0000\n\n{}", serde_json::to_string(&note).unwrap());
+        assert_eq!(Note::read(text.as_bytes()), Some(note));
+        assert_eq!(Note::read(b"tree 00\n\nanother message\n"), None);
+        assert_eq!(Note::read(b"tree 00"), None);
     }
 }

@@ -7,7 +7,7 @@ use gristmill_git::{CommitInfo, FetchLimits, GitError, Mirror, ObjectError, Obje
 use gristmill_model::{ArchiveOptions, Attributes, CommitId, Timestamp, TreeId};
 use serde::{Deserialize, Serialize};
 
-use super::{members, paths};
+use super::{download, members, paths};
 use crate::app::App;
 use crate::fail;
 use crate::reach::{Asks, ReachError};
@@ -28,28 +28,47 @@ pub struct Fetched {
     /// Whether the archive follows from the commit and the ref, not from the tree alone.
     #[serde(default)]
     pub by_commit: bool,
+    /// What the forge says is the commit's tree, where it gave another one out; `unknown` where it does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filtered: Option<String>,
+}
+
+/// A commit that is in the project's mirror.
+pub(super) struct Brought {
+    /// The mirror.
+    pub(super) mirror: Mirror,
+    /// The commit; behind an annotated tag, the one it leads to.
+    pub(super) commit: CommitId,
+    /// The commit that the mirror has its content by: another one where it was downloaded.
+    pub(super) at: CommitId,
+    /// Its tree, where that does not follow from the commit's id.
+    pub(super) tree: Option<TreeId>,
+    /// [`Fetched::filtered`].
+    pub(super) filtered: Option<String>,
+    /// How it came, for the log.
+    pub(super) how: String,
 }
 
 /// Runs the step.
 pub async fn run(step: &Step) -> Result<Ending, StepError> {
     let subject = step.subject().await?;
-    let (mirror, fetched) = bring(step, &subject).await?;
+    let brought = bring(step, &subject).await?;
     fail::point("fetch.fetched");
-    let (commit, objects) = (fetched.commit, mirror.objects().map_err(git_error)?);
+    let (commit, at, mirror) = (brought.commit, brought.at, &brought.mirror);
+    let objects = mirror.objects().map_err(git_error)?;
     let options = super::options(&subject.pipeline).clone();
     let reader = objects.clone();
-    let read = move || learn(&reader, commit, &options);
+    let read = move || learn(&reader, at, &options);
     let learnt = tokio::task::spawn_blocking(read).await.map_err(StepError::retry)?;
-    let (info, by_commit) = mend(&mirror, learnt).await?;
-    step.log.line(&format!(
-        "commit {commit}, tree {}, {:?} of {}",
-        info.tree, fetched.reachability, subject.run.git_ref
-    ));
-    let untouched = paths::untouched(step, &subject, objects, info.tree).await;
-    if let Some(left_out) = mend(&mirror, untouched).await? {
+    let (info, by_commit) = mend(mirror, learnt).await?;
+    step.log
+        .line(&format!("commit {commit}, tree {}, {} of {}", info.tree, brought.how, subject.run.git_ref));
+    let untouched = paths::untouched(step, &subject, &brought, info.tree).await;
+    if let Some(left_out) = mend(mirror, untouched).await? {
         return Ok(left_out);
     }
-    let outcome = Fetched { commit, tree: info.tree, committed: info.committed, by_commit };
+    let filtered = brought.filtered.clone();
+    let outcome = Fetched { commit, tree: info.tree, committed: info.committed, by_commit, filtered };
     let outcome = serde_json::to_string(&outcome).expect("plain data");
     Ok(ending(Finish::Succeeded { outcome, cached: false, expand: None }))
 }
@@ -70,10 +89,14 @@ fn learn(
 }
 
 /// Brings the run's commit into the project's mirror, where it stays; asks nobody where it is there.
-pub(super) async fn bring(
-    step: &Step,
-    subject: &Subject,
-) -> Result<(Mirror, gristmill_git::Fetched), StepError> {
+pub(super) async fn bring(step: &Step, subject: &Subject) -> Result<Brought, StepError> {
+    match subject.spec.fetch.download() {
+        Some(download) => download::bring(step, subject, download).await,
+        None => by_git(step, subject).await,
+    }
+}
+
+async fn by_git(step: &Step, subject: &Subject) -> Result<Brought, StepError> {
     let mirror = mirror(&step.app, subject.run.project).await?;
     let wanted = Wanted { git_ref: Some(subject.run.git_ref.clone()), commit: subject.run.commit };
     let (into, wanted, limits) = (&mirror, &wanted, limits(step));
@@ -81,14 +104,19 @@ pub(super) async fn bring(
         into.fetch(&remote, wanted, limits).await
     });
     match fetched.await {
-        Ok(fetched) => Ok((mirror, fetched)),
-        // Waiting for it would hold a place that others can use.
-        Err(ReachError::Git(GitError::Locked { .. })) => {
-            Err(StepError::NotNow { reason: "the project's mirror is in use".to_owned() })
+        Ok(gristmill_git::Fetched { commit, reachability }) => {
+            let how = format!("{reachability:?}");
+            Ok(Brought { mirror, commit, at: commit, tree: None, filtered: None, how })
         }
+        Err(ReachError::Git(GitError::Locked { .. })) => Err(in_use()),
         Err(ReachError::Git(error)) => Err(git_error(error)),
         Err(error) => Err(reach_error(error)),
     }
+}
+
+/// Another job works on the mirror: waiting for it would hold a place that others can use.
+pub(super) fn in_use() -> StepError {
+    StepError::NotNow { reason: "the project's mirror is in use".to_owned() }
 }
 
 /// The bounds of one fetch.

@@ -6,8 +6,8 @@ use std::time::Duration;
 use gristmill_git::{LfsLimits, LfsObjects, LfsPointer, ObjectError, Objects, Protocol};
 
 use super::assemble::{Part, git_error};
-use super::download::Server;
 use super::fetch::LOCK_WAIT_MAX;
+use super::lfs_http::Server;
 use super::outside::Outside;
 use super::source::{At, Content, Member, Planned, object_error, shown};
 use crate::worker::step::{Step, StepError};

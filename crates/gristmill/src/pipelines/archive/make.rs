@@ -42,7 +42,10 @@ pub async fn run(step: &Step) -> Result<Ending, StepError> {
     let subject = step.subject().await?;
     let fetched = fetched(step).await?;
     let format = super::format(&subject.pipeline);
-    let recipe = super::recipe_of(&subject.pipeline);
+    let mut recipe = super::recipe_of(&subject.pipeline);
+    if fetched.filtered.is_some() {
+        recipe += "+filtered";
+    }
     let key = recipe::step_key(&subject, &fetched, &recipe);
     let (job, attempt, run) = (step.lease.job, step.lease.attempt, step.lease.run);
     let begun = step.app.db.transact(move |tx| {
@@ -122,9 +125,17 @@ async fn make(
         _ => None,
     };
     // The commit was fetched by the job before; here again only where the mirror had to be made anew.
-    let (mirror, _) = fetch::bring(step, subject).await?;
-    let assembled = assemble(step, subject, &mirror, fetched).await;
-    let assembly = fetch::mend(&mirror, assembled).await?;
+    let brought = fetch::bring(step, subject).await?;
+    if let Some(tree) = brought.tree.filter(|tree| *tree != fetched.tree) {
+        let reason = format!(
+            "the forge gave {} out with the tree {}, and now with {tree}",
+            fetched.commit, fetched.tree
+        );
+        return Err(StepError::fail(format!("{reason}; build it again")));
+    }
+    let mirror = &brought.mirror;
+    let assembled = assemble(step, subject, &brought, fetched).await;
+    let assembly = fetch::mend(mirror, assembled).await?;
     let staged = step.app.storage.stage().await.map_err(storage_error)?;
     let (this, mirrors) = (step.clone(), assembly.mirrors.clone());
     let bytes_max = step.app.live().config.worker.archive_bytes_max;
@@ -136,7 +147,7 @@ async fn make(
             _ => tar_tree(source, planned, format, staged, bytes_max, &is_stopped),
         }
     });
-    let mut written = fetch::mend(&mirror, zipping.await.map_err(StepError::retry)?).await;
+    let mut written = fetch::mend(mirror, zipping.await.map_err(StepError::retry)?).await;
     for mirror in &mirrors {
         written = fetch::mend(mirror, written).await;
     }

@@ -6,6 +6,8 @@
 //! tree, and ends the run where the pipeline's paths are not touched; `archive` makes the zip or tar, once per tree and
 //! recipe, a zip taking over the members of the archive before; `publish` records the artifact and moves the name.
 //!
+//! Where git is not reachable, `download` brings the forge's own archive instead, which `unpack` reads.
+//!
 //! An archive is put together (`assemble`) from the members of a tree (`members`), large files (`large`), submodules
 //! (`submodules`) and a clone; `source` reads their contents, and `recipe` says what all that follows from.
 
@@ -13,6 +15,7 @@ mod assemble;
 mod download;
 pub mod fetch;
 mod large;
+mod lfs_http;
 pub mod make;
 mod members;
 mod outside;
@@ -22,6 +25,7 @@ mod recipe;
 mod source;
 mod submodules;
 mod tar;
+mod unpack;
 mod zip;
 
 use std::time::Duration;

@@ -17,6 +17,8 @@ use gristmill_db::{DbError, Tx, delivery, project};
 use gristmill_git::{Entry, EntryMode, ObjectError, Objects, WalkLimits};
 use gristmill_model::{CommitId, ObjectId, PipelineSpec, TreeId};
 
+use super::download;
+use super::fetch::{self, Brought};
 use super::source::object_error;
 use crate::worker::step::{Ending, Step, StepError, Subject};
 
@@ -66,7 +68,7 @@ fn is_asked_for(tx: &mut Tx<'_>, run: &Run) -> Result<bool, DbError> {
 pub(super) async fn untouched(
     step: &Step,
     subject: &Subject,
-    objects: Objects,
+    brought: &Brought,
     tree: TreeId,
 ) -> Result<Option<Ending>, StepError> {
     let paths = &super::options(&subject.pipeline).paths;
@@ -83,7 +85,11 @@ pub(super) async fn untouched(
         }
         Base::Commits(commits) => commits,
     };
-    let commits = compared.clone();
+    let objects = brought.mirror.objects().map_err(fetch::git_error)?;
+    let commits = match subject.spec.fetch.download() {
+        Some(_) => download::stand_ins(&brought.mirror, &compared)?,
+        None => compared.iter().map(|commit| (*commit, *commit)).collect(),
+    };
     let compare = move || first_touched(&objects, tree, &commits, &filter);
     let touched = tokio::task::spawn_blocking(compare).await.map_err(StepError::retry)??;
     if let Some(commit) = touched {
@@ -109,17 +115,18 @@ fn left_out(subject: &Subject, compared: BTreeSet<CommitId>) -> Ending {
     })
 }
 
-/// The first of the commits that the tree differs from; one that is not in the mirror counts as different.
+/// The first of the commits that the tree differs from; one that is not in the mirror counts as different. Each has
+/// the one beside it that the mirror has its content by.
 fn first_touched(
     objects: &Objects,
     tree: TreeId,
-    commits: &BTreeSet<CommitId>,
+    commits: &[(CommitId, CommitId)],
     filter: &PathFilter,
 ) -> Result<Option<CommitId>, StepError> {
     let after = leaves(objects, tree).map_err(object_error)?;
     let mut seen = BTreeSet::from([tree]);
-    for commit in commits {
-        let before = objects.peel(commit.0).and_then(|commit| Ok(objects.commit(commit)?.tree));
+    for (commit, at) in commits {
+        let before = objects.peel(at.0).and_then(|commit| Ok(objects.commit(commit)?.tree));
         let before = match before {
             Ok(before) => before,
             // It was force-pushed away, or the mirror is a new one.

@@ -128,7 +128,7 @@ fn names_content(template: &KeyTemplate) -> bool {
 
 fn metadata(subject: &Subject, fetched: &Fetched, made: &Made) -> BTreeMap<String, String> {
     let run = &subject.run;
-    [
+    let mut metadata: BTreeMap<String, String> = [
         ("commit", fetched.commit.to_string()),
         ("tree", fetched.tree.to_string()),
         ("ref", run.git_ref.to_string()),
@@ -140,7 +140,9 @@ fn metadata(subject: &Subject, fetched: &Fetched, made: &Made) -> BTreeMap<Strin
         ("sha256", made.digest.to_hex()),
     ]
     .map(|(name, value)| (name.to_owned(), value))
-    .into()
+    .into();
+    metadata.extend(fetched.filtered.clone().map(|told| ("filtered".to_owned(), told)));
+    metadata
 }
 
 enum Committed {

@@ -5,13 +5,15 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::super::clock::rfc3339;
-use super::super::facts::{Change, Commit, RefLine, refs, short_ref};
+use super::super::facts::{Change, Commit, RefLine, refs, root, short_ref};
 use super::super::family::{About, Notice, Shape as _};
 use super::super::http::{Answer, Call, Page};
 use super::super::state::{DeployKey, Grant, Hook, Repository, public_key};
 use super::super::{Inner, archive};
 use super::{Gitea, payload, statuses};
 
+/// How many entries of a tree one answer has.
+const TREE_PAGE: usize = 5;
 pub(super) fn answer(of: &Gitea, forge: &Arc<Inner>, call: &Call) -> Answer {
     match call.route() {
         ("GET", parts) if parts == ["user"] => who(of, forge, call),
@@ -279,6 +281,24 @@ fn read(of: &Gitea, call: &Call, repository: &Repository, about: &About, parts: 
                 all.iter().filter(|line| line.name.starts_with(&prefix)).map(object).collect();
             if found.is_empty() { not_found(call) } else { Answer::json(200, &Value::from(found)) }
         }
+        ["git", "trees", name] => one(Commit::find(repo, name).map(|commit| {
+            // Gitea gives as many a page as it likes; a small number shows whether the next one is asked for.
+            let (all, page) = (root(repo, &commit.id), call.number("page", 1, usize::MAX));
+            let entries: Vec<Value> = all
+                .iter()
+                .skip((page - 1) * TREE_PAGE)
+                .take(TREE_PAGE)
+                .map(|one| json!({ "path": one.name, "mode": one.mode, "type": one.kind, "size": 0, "sha": one.id, "url": format!("{api}/git/blobs/{}", one.id) }))
+                .collect();
+            json!({
+                "sha": commit.id,
+                "url": format!("{api}/git/trees/{}", commit.id),
+                "tree": entries,
+                "truncated": page * TREE_PAGE < all.len(),
+                "page": page,
+                "total_count": all.len(),
+            })
+        })),
         ["git", "commits", name] | ["commits", name] => one(Commit::find(repo, name).map(|commit| json!({
             "sha": commit.id,
             "url": format!("{api}/git/commits/{}", commit.id),

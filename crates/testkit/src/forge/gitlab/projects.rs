@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::super::clock::{now_s, rfc3339};
-use super::super::facts::{Change, Commit, RefLine, refs, short_ref};
+use super::super::facts::{Change, Commit, RefLine, RootEntry, refs, root, short_ref};
 use super::super::family::{About, Notice};
 use super::super::http::{Answer, Call};
 use super::super::state::{CommitStatus, Hook, Repository};
@@ -48,6 +48,13 @@ pub(super) fn answer(
                 None if *kind == "tags" => failed(404, "404 Tag Not Found"),
                 None => failed(404, "404 Branch Not Found"),
             }
+        }
+        ("GET", ["repository", "tree"]) => {
+            let Some(commit) = Commit::find(repo, call.query("ref").unwrap_or("HEAD")) else {
+                return failed(404, "404 Tree Not Found");
+            };
+            let entry = |one: RootEntry| json!({ "id": one.id, "name": one.name, "type": one.kind, "path": one.name, "mode": one.mode });
+            paged(call, root(repo, &commit.id).into_iter().map(entry).collect())
         }
         ("GET", ["repository", file]) => match archive::split_format(file) {
             Some(("archive", format)) => download(call, repository, format),

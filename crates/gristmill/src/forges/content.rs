@@ -1,0 +1,101 @@
+//! Refs, trees and archives, of projects whose source is not fetched by git.
+
+use std::io::Write;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+
+use gristmill_forge::api::{Api, RefTip, Tree};
+use gristmill_model::{CommitId, ProjectSpec};
+
+use super::{ApiAccess, CallError, blocking, carrier, reading};
+use crate::app::App;
+use crate::worker::step::StepError;
+
+/// How many redirects of an archive's address are followed. GitHub's takes one, to the host of its downloads.
+const REDIRECTS_MAX: u8 = 3;
+
+impl CallError {
+    /// The end of a step that rests on the call: later, where that may help, and not before the forge wants it.
+    pub(crate) fn into_step_error(self, app: &App) -> StepError {
+        let now = app.clock.now();
+        match self.not_before(now) {
+            Some(until) => StepError::Retry { reason: self.to_string(), after: Some(until.since(now)) },
+            None => StepError::when(self.is_transient(), self),
+        }
+    }
+}
+
+/// The API of the project's repository.
+fn api(app: &App, spec: &ProjectSpec) -> Result<Api, CallError> {
+    let live = app.live();
+    let nothing = ApiAccess { base: None, credential: None, statuses: false };
+    Ok(reading(&live, spec).unwrap_or(&nothing).api(spec)?)
+}
+
+/// All branches and tags. No call begins after `time_max`.
+///
+/// # Errors
+/// [`CallError`].
+pub async fn refs(app: &App, spec: &ProjectSpec, time_max: Duration) -> Result<Vec<RefTip>, CallError> {
+    let api = api(app, spec)?;
+    let listed = blocking(app, move |carry| {
+        let begun = Instant::now();
+        api.refs(&mut |call| {
+            if begun.elapsed() < time_max {
+                return carry(call);
+            }
+            let text = format!("{} has not listed its refs within {} s", api.forge(), time_max.as_secs());
+            Err(CallError::Carry { text, is_transient: true })
+        })
+    });
+    listed.await
+}
+
+/// The tree of a commit, where the forge tells it.
+///
+/// # Errors
+/// [`CallError`].
+pub async fn tree(app: &App, spec: &ProjectSpec, commit: CommitId) -> Result<Tree, CallError> {
+    let api = api(app, spec)?;
+    blocking(app, move |mut carry| api.tree(commit, &mut carry)).await
+}
+
+/// Bounds of one download.
+#[derive(Clone, Copy, Debug)]
+pub struct DownloadLimits {
+    /// The most bytes.
+    pub bytes_max: u64,
+    /// How long it may take, with redirects.
+    pub time_max: Duration,
+}
+
+/// Writes the archive of a commit, a tar file in gzip, to `output`; how many bytes it has. The address is made of the
+/// configuration alone (mistake 14). Where the forge leads to another host, that is a stranger's address, and the token
+/// does not go there. Blocks.
+///
+/// # Errors
+/// [`CallError`]. Then `output` may have a part of it.
+pub fn download(
+    app: &App,
+    spec: &ProjectSpec,
+    commit: CommitId,
+    limits: DownloadLimits,
+    output: &mut dyn Write,
+    cancel: &AtomicBool,
+) -> Result<u64, CallError> {
+    let api = api(app, spec)?;
+    let call = api.archive(commit, usize::try_from(limits.bytes_max).unwrap_or(usize::MAX));
+    let request = carrier::request(call)?.follow(REDIRECTS_MAX).total(limits.time_max);
+    let response = app.outgoing.download(&request, output, cancel).map_err(|error| {
+        let hint = match &error {
+            gristmill_outgoing::Error::TooLarge { .. } => "; `download_max` says how large an archive may be",
+            _ => "",
+        };
+        CallError::Carry {
+            text: format!("the archive of {commit} cannot be had: {error}{hint}"),
+            is_transient: error.is_transient(),
+        }
+    })?;
+    api.archive_refusal(carrier::answer(&response))?;
+    Ok(response.body_bytes())
+}
