@@ -181,7 +181,7 @@ pub(crate) fn git_options(
 }
 
 /// What makes our own calls to other machines.
-fn outgoing(config: &Config, around: &Surroundings) -> anyhow::Result<Client> {
+pub(crate) fn outgoing(config: &Config, around: &Surroundings) -> anyhow::Result<Client> {
     let mut options = around.outgoing.clone();
     options.reach = Reach::strangers(config.network.allow.clone());
     if around.needs_secrets {

@@ -2,6 +2,7 @@
 //! Makes nothing and changes nothing, except that it brings an existing database up to date as a start
 //! of the program would.
 
+mod api;
 mod data;
 mod keys;
 mod remotes;

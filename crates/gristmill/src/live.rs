@@ -232,7 +232,8 @@ fn usual_user(project: &Project) -> &'static str {
     if project.spec.forge == Forge::Bitbucket.name() { "x-token-auth" } else { "x-access-token" }
 }
 
-fn api_access(project: &Project, around: &Surroundings) -> anyhow::Result<Option<ApiAccess>> {
+/// How the API of the project's forge is reached, where it may be asked.
+pub(crate) fn api_access(project: &Project, around: &Surroundings) -> anyhow::Result<Option<ApiAccess>> {
     let credential = match &project.git_token {
         Some(source) => {
             let token = String::from_utf8(source.resolve(&*around.env)?).ok().unwrap_or_default();

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use gristmill_git::{Git, GitError, ListLimits, Protocol, Remote, RemoteUrl, SshAccess, VERSION_MIN};
 
-use super::Check;
 use super::keys::Keys;
+use super::{Check, api};
 use crate::app::git_options;
 use crate::config::{Config, Project, Surroundings};
 use crate::live::Access;
@@ -35,6 +35,12 @@ pub(super) async fn examine(config: &Config, around: &Surroundings, keys: &Keys)
         let mut asking = tokio::task::JoinSet::new();
         let mut some: Vec<(&Project, Vec<Check>)> = Vec::new();
         for project in enabled.by_ref().take(AT_ONCE) {
+            if !project.spec.fetch.is_git() {
+                let (at, look) = (some.len(), api::Look::new(project, config, around));
+                asking.spawn(async move { (at, Some(look.ask(REMOTE_MAX).await)) });
+                some.push((project, Vec::new()));
+                continue;
+            }
             let ways = ways(project, around, keys).await;
             let git = git_works.then(|| git.clone());
             let (at, name) = (some.len(), title(project));
@@ -66,7 +72,7 @@ async fn version(git: &Git) -> Check {
     }
 }
 
-fn title(project: &Project) -> String {
+pub(super) fn title(project: &Project) -> String {
     format!("project {}", project.spec.name)
 }
 
@@ -115,23 +121,34 @@ async fn ask(git: Option<Git>, ways: Result<Vec<Way>, String>, name: String) -> 
             Err(error) => return Some(Check::error(name, error.to_string(), remedy(&error))),
             Ok(refs) => refs.refs.len(),
         };
-        let text = format!("{url} has {refs} branches and tags{by}");
-        return Some(match (refused, refs) {
-            (Some(error), _) => Check::warning(
+        let text = told(url, refs, &by);
+        return Some(match refused {
+            Some(error) => Check::warning(
                 name,
                 format!("{text}, and not by the newer one: {error}"),
                 "enter the newer key at the forge; `gristmill project key` says where",
             ),
-            (None, 0) => Check::warning(
-                name,
-                format!("{url} has no branches and no tags"),
-                "push a commit; until then there is nothing to make",
-            ),
-            (None, _) => Check::ok(name, text),
+            None => found(name, url, refs, &by),
         });
     }
     let error = refused?;
     Some(Check::error(name, error.to_string(), remedy(&error)))
+}
+
+fn told(url: &dyn std::fmt::Display, refs: usize, by: &str) -> String {
+    format!("{url} has {refs} branches and tags{by}")
+}
+
+/// What is said of a remote that answers.
+pub(super) fn found(name: String, url: &dyn std::fmt::Display, refs: usize, by: &str) -> Check {
+    match refs {
+        0 => Check::warning(
+            name,
+            format!("{url} has no branches and no tags"),
+            "push a commit; until then there is nothing to make",
+        ),
+        _ => Check::ok(name, told(url, refs, by)),
+    }
 }
 
 /// The errors of git say what to do themselves, but for the network's.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use gristmill_forge::api::{Api, RefTip, Tree};
 use gristmill_model::{CommitId, ProjectSpec};
 
-use super::{ApiAccess, CallError, blocking, carrier, reading};
+use super::{CallError, blocking, carrier, reading};
 use crate::app::App;
 use crate::worker::step::StepError;
 
@@ -28,8 +28,8 @@ impl CallError {
 /// The API of the project's repository.
 fn api(app: &App, spec: &ProjectSpec) -> Result<Api, CallError> {
     let live = app.live();
-    let nothing = ApiAccess { base: None, credential: None, statuses: false };
-    Ok(reading(&live, spec).unwrap_or(&nothing).api(spec)?)
+    let access = reading(&live, spec).cloned().unwrap_or_default();
+    Ok(access.api(spec)?)
 }
 
 /// All branches and tags. No call begins after `time_max`.

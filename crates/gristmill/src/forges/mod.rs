@@ -55,7 +55,7 @@ impl CallError {
 pub type Carry = dyn Fn(Call) -> Result<Answer, CallError> + Send + Sync;
 
 /// How the API of a project's forge is reached, beyond what its spec says.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct ApiAccess {
     /// Where the API is, where it does not follow from where git fetches.
     pub base: Option<ApiBase>,
