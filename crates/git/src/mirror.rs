@@ -3,7 +3,8 @@
 //! ```text
 //! <dir>/lock        flock, held while anything is written
 //! <dir>/repo.git/   the repository; refs/gristmill/<id> pins each commit that was asked for,
-//!                   refs/gristmill-tip/<digest of the name> is where a remote's ref was last seen
+//!                   refs/gristmill-tip/<digest of the name> is where a remote's ref was last seen,
+//!                   refs/gristmill-import/<id> stands in for a commit whose content came another way
 //! <dir>/lfs/        large files of git-lfs by their SHA-256; lfs.git is where they are fetched
 //! <dir>/damaged/    the last repository that turned out broken, for a look at it
 //! ```

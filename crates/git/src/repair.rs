@@ -193,11 +193,12 @@ pub(crate) fn count_packs(repo: &Path) -> Result<usize, GitError> {
 
 /// How many pins are files of their own.
 pub(crate) fn count_loose_pins(repo: &Path) -> Result<usize, GitError> {
-    match count(&repo.join("refs/gristmill"), "") {
+    let in_folder = |name: &str| match count(&repo.join(name), "") {
         // Packing refs removes folders that became empty.
         Err(GitError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(0),
         counted => counted,
-    }
+    };
+    Ok(in_folder("refs/gristmill")? + in_folder("refs/gristmill-import")?)
 }
 
 fn count(dir: &Path, ending: &str) -> Result<usize, GitError> {

@@ -91,9 +91,12 @@ pub fn download(
             gristmill_outgoing::Error::TooLarge { .. } => "; `download_max` says how large an archive may be",
             _ => "",
         };
+        // The program stops, or the disk is full: neither is the archive's fault.
+        let is_ours =
+            matches!(error, gristmill_outgoing::Error::Cancelled | gristmill_outgoing::Error::Output(_));
         CallError::Carry {
             text: format!("the archive of {commit} cannot be had: {error}{hint}"),
-            is_transient: error.is_transient(),
+            is_transient: is_ours || error.is_transient(),
         }
     })?;
     api.archive_refusal(carrier::answer(&response))?;

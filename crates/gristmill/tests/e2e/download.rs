@@ -277,6 +277,24 @@ fn an_archive_that_breaks_off_is_asked_for_again() {
 }
 
 #[test]
+fn a_stop_in_the_middle_of_a_download_loses_nothing() {
+    let mut place = Place::new(Family::Github, |project| project);
+    let commit = place.commit(&[], &everything());
+    place.forge.set_fault_of(Part::Downloads, Fault::Slow(50));
+    let deliveries = place.forge.push(PROJECT, MAIN, Some(&commit));
+    place.server.accept(PROJECT, &deliveries);
+    let begun = || (!place.asked_at(Door::Downloads).is_empty()).then_some(());
+    assert!(wait_for(PATIENCE, begun).is_some(), "{}", place.server.log());
+    place.server.stop();
+    assert!(place.server.store().public(KEY).is_none(), "it was in the middle");
+    place.forge.set_fault_of(Part::Downloads, Fault::None);
+    place.server.start();
+    place.server.wait_until_idle();
+    assert_equals_git(&place.repo, &commit, &place.public(KEY));
+    assert_eq!(place.run_of(&commit)["state"], "succeeded");
+}
+
+#[test]
 fn rule_8_a_push_without_a_hook_is_found_by_asking_the_api() {
     for family in [Family::Github, Family::Bitbucket] {
         // Nobody needs a token for what everybody may see.

@@ -15,7 +15,8 @@ use gristmill_git::{FetchLimits, GitError, ImportStream, Mirror};
 use gristmill_model::{CommitId, Download, Timestamp, TreeId};
 use serde::{Deserialize, Serialize};
 
-use super::fetch::{self, Brought, git_error, object_error};
+use super::assemble::git_error;
+use super::fetch::{self, Brought, object_error};
 use super::unpack::{self, Unpacked};
 use crate::forges::content::{self, DownloadLimits};
 use crate::worker::step::{Step, StepError, Subject};
@@ -34,11 +35,22 @@ struct Note {
     suspects: BTreeSet<String>,
 }
 
-/// Brings the run's commit into the project's mirror; asks nobody where it is there.
+/// Brings the run's commit into the project's mirror; asks nobody where it is there. A mirror that turns out damaged is
+/// made anew for the next attempt.
 pub(super) async fn bring(step: &Step, subject: &Subject, download: Download) -> Result<Brought, StepError> {
     let mirror = fetch::mirror(&step.app, subject.run.project).await?;
+    let brought = bring_into(&mirror, step, subject, download).await;
+    fetch::mend(&mirror, brought).await
+}
+
+async fn bring_into(
+    mirror: &Mirror,
+    step: &Step,
+    subject: &Subject,
+    download: Download,
+) -> Result<Brought, StepError> {
     let commit = subject.run.commit;
-    if let Some(brought) = here(&mirror, commit, download)? {
+    if let Some(brought) = here(mirror, commit, download)? {
         return Ok(brought);
     }
     let limits = fetch::limits(step);
@@ -48,7 +60,7 @@ pub(super) async fn bring(step: &Step, subject: &Subject, download: Download) ->
         Err(error) => return Err(git_error(error)),
     };
     // Another job may have brought it while this one waited.
-    if let Some(brought) = here(&mirror, commit, download)? {
+    if let Some(brought) = here(mirror, commit, download)? {
         return Ok(brought);
     }
     let told = content::tree(&step.app, &subject.spec, commit).await;
@@ -72,7 +84,7 @@ pub(super) async fn bring(step: &Step, subject: &Subject, download: Download) ->
     let note = serde_json::to_string(&Note { commit, tree, suspects }).expect("plain data");
     let committed = Timestamp(i64::try_from(committed_s).unwrap_or(0).saturating_mul(1000));
     let stand_in = import.finish(stream, commit, committed, &note).await.map_err(git_error)?;
-    judged(&mirror, stand_in, commit, download)?
+    judged(mirror, stand_in, commit, download)?
 }
 
 /// Has the file written, and goes back to its beginning.
