@@ -34,6 +34,7 @@ mod error;
 mod fetch;
 mod helper;
 mod hostkeys;
+mod leftovers;
 mod lfs;
 mod lfs_fetch;
 mod lfs_put;
