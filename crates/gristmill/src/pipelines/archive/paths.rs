@@ -57,7 +57,7 @@ pub fn base(tx: &mut Tx<'_>, run: &Run, pipeline: &PipelineSpec) -> Result<Base,
 fn is_asked_for(tx: &mut Tx<'_>, run: &Run) -> Result<bool, DbError> {
     match (run.cause.as_str(), run.cause_id.as_deref().map(str::parse)) {
         ("delivery", Some(Ok(id))) => Ok(delivery::by_id(tx, id)?.is_some_and(|one| one.replays > 0)),
-        ("delivery" | "poll", _) => Ok(false),
+        ("delivery" | "missed" | "poll", _) => Ok(false),
         _ => Ok(true),
     }
 }
