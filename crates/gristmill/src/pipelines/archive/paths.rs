@@ -15,7 +15,7 @@ use gristmill_db::job::Finish;
 use gristmill_db::run::Run;
 use gristmill_db::{DbError, Tx, delivery, project};
 use gristmill_git::{Entry, EntryMode, ObjectError, Objects, WalkLimits};
-use gristmill_model::{CommitId, ObjectId, PipelineSpec, TreeId};
+use gristmill_model::{CommitId, ObjectId, PipelineKind, PipelineSpec, TreeId};
 
 use super::source::object_error;
 use crate::worker::step::{Ending, Step, StepError, Subject};
@@ -36,6 +36,10 @@ pub enum Base {
 pub fn base(tx: &mut Tx<'_>, run: &Run, pipeline: &PipelineSpec) -> Result<Base, DbError> {
     if is_asked_for(tx, run)? {
         return Ok(Base::Builds("it was asked for"));
+    }
+    let PipelineKind::Archive(archive) = &pipeline.kind;
+    if archive.allow_shared_key {
+        return Ok(Base::Builds("others may have published under its key since, and the newest move wins"));
     }
     let Some(shown) = base::shown_before(tx, run)? else {
         return Ok(Base::Builds("nothing of this ref was published before"));
