@@ -3,7 +3,7 @@
 use gristmill_testkit::repo::Changes;
 use gristmill_testkit::server::{PATIENCE, Project, wait_for};
 
-use crate::world::{KEY, MAIN, PROJECT, World};
+use crate::world::{KEY, MAIN, PROJECT, SECRET, World};
 
 const PATHS: &str = "paths = [\"api/**\", \"!**/*.md\"]";
 
@@ -168,6 +168,34 @@ fn what_a_person_asks_for_and_what_other_settings_would_change_is_built() {
     world.push_and_wait(MAIN, &other);
     world.assert_built(&other, true, "under another key");
     world.assert_public("other/main.zip", &other);
+}
+
+#[test]
+fn another_repository_is_built_whatever_it_touches() {
+    let mut world = world();
+    let first = world.touch(None, "api/a", "1");
+    world.push_and_wait(MAIN, &first);
+    // By another name its keys are others. The payload has the old one still: the look finds the commit.
+    world.set(2, |project| project.pipeline(PATHS).with("repository = \"acme/store\""));
+    let renamed = world.touch(Some(&first), "web/a", "1");
+    world.push_and_wait(MAIN, &renamed);
+    world.assert_built(&renamed, true, "under another name");
+    world.assert_public("acme/store/main/acme_store.zip", &renamed);
+    // From another address, with the same at the paths.
+    let there = world.github.create("acme/mirror", SECRET);
+    let moved = there.commit_unreferenced(&[], &Changes::new().file("api/a", "1").file("web/b", "1"));
+    let project = Project::new(PROJECT, &world.github.clone_url("acme/mirror"), SECRET);
+    world.set(3, |_| project.pipeline(PATHS).with("repository = \"acme/store\""));
+    let hooks = world.github.push("acme/mirror", MAIN, Some(&moved));
+    world.server.accept(PROJECT, &hooks);
+    world.server.wait_until_idle();
+    world.assert_built(&moved, true, "from another address");
+    // And with the same settings it is left out again.
+    let beside = there.commit_unreferenced(&[moved], &Changes::new().file("web/b", "2"));
+    let hooks = world.github.push("acme/mirror", MAIN, Some(&beside));
+    world.server.accept(PROJECT, &hooks);
+    world.server.wait_until_idle();
+    world.assert_built(&beside, false, "beside the paths");
 }
 
 #[test]
