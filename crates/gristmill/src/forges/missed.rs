@@ -25,6 +25,9 @@ const FIRST: Duration = Duration::from_secs(7 * 24 * 3600);
 const OVERLAP: Duration = Duration::from_secs(3600);
 /// How many deliveries of a project one look takes, the newest first; the next ones take the rest.
 const DELIVERIES_MAX: usize = 100;
+/// For how long it is taken that there is no webhook of ours, once the forge was asked: those of a pattern's
+/// repositories may be one webhook of their organisation, which is no repository's.
+const NO_HOOK: Duration = Duration::from_secs(24 * 3600);
 /// How many builds one delivery may ask for.
 const REQUESTS_MAX: usize = 50;
 /// Projects read at once.
@@ -37,6 +40,8 @@ pub struct Looked {
     at: Option<Timestamp>,
     /// Which webhook is ours.
     hook: Option<String>,
+    /// The address that no webhook of the repository had, and until when the forge is not asked for it again.
+    no_hook: Option<(String, Timestamp)>,
     /// What went wrong last, so that it is said once.
     error: Option<String>,
 }
@@ -95,9 +100,10 @@ fn api_for(app: &App, project: &Project) -> Option<Api> {
 /// Whether all that the forge told of is found.
 async fn find(app: &App, project: &Project, api: &Api, looked: &mut Looked) -> Result<bool, CallError> {
     if looked.hook.is_none() {
-        looked.hook = our_hook(app, project, api).await?;
+        looked.hook = our_hook(app, project, api, looked).await?;
     }
-    let Some(hook) = looked.hook.clone() else { return Ok(true) };
+    // One that is found later may have missed something by then.
+    let Some(hook) = looked.hook.clone() else { return Ok(false) };
     let since = looked.at.map_or_else(|| app.clock.now().minus(FIRST), |at| at.minus(OVERLAP));
     let (listing, of_hook) = (api.clone(), hook.clone());
     let found =
@@ -130,7 +136,12 @@ async fn unknown(app: &App, project: &Project, found: Vec<Delivery>) -> Result<V
 }
 
 /// The number of the project's webhook at the forge: of the one that was made by us, else of the one with our address.
-async fn our_hook(app: &App, project: &Project, api: &Api) -> Result<Option<String>, CallError> {
+async fn our_hook(
+    app: &App,
+    project: &Project,
+    api: &Api,
+    looked: &mut Looked,
+) -> Result<Option<String>, CallError> {
     let name = project.spec.pattern.as_ref().map_or(project.name.to_string(), ToString::to_string);
     let of = name.clone();
     let made =
@@ -141,9 +152,15 @@ async fn our_hook(app: &App, project: &Project, api: &Api) -> Result<Option<Stri
     }
     let Some(url) = app.live().config.server.public_url.clone() else { return Ok(None) };
     let url = format!("{url}/hooks/{name}");
+    let now = app.clock.now();
+    if looked.no_hook.as_ref().is_some_and(|(of, until)| *of == url && now < *until) {
+        return Ok(None);
+    }
     let listing = api.clone();
     let hooks = blocking(app, move |mut carry| listing.hooks(&mut carry)).await?;
-    Ok(hooks.into_iter().find(|hook| hook.url == url).map(|hook| hook.id))
+    let ours = hooks.into_iter().find(|hook| hook.url == url).map(|hook| hook.id);
+    looked.no_hook = ours.is_none().then(|| (url, now.plus(NO_HOOK)));
+    Ok(ours)
 }
 
 async fn act(

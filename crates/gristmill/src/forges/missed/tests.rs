@@ -73,6 +73,8 @@ fn rule_5_rule_7_only_pushes_and_releases_of_this_repository_ask_for_anything() 
     assert_eq!(asked("ping", &format!(r#"{{"zen":"z",{ours}}}"#)), []);
 }
 
+/// The address that the forge posts to.
+const OURS: &str = "https://here.example/hooks/acme/shop";
 /// Noon of 2026-01-01, when all of a [`Place`] was missed; in milliseconds.
 const NOON: i64 = 1_767_268_800_000;
 
@@ -90,14 +92,17 @@ struct Place {
     _folder: tempfile::TempDir,
     app: App,
     clock: Arc<Turned>,
+    /// The address that the one webhook there has.
+    hook: Arc<Mutex<String>>,
     asked: Arc<Mutex<Vec<String>>>,
     /// How many deliveries were missed; 1 is the oldest.
     missed: Arc<AtomicUsize>,
 }
 
 impl Place {
-    /// Where GitHub has this webhook.
-    async fn new(hook: &'static str) -> Place {
+    /// Where GitHub has a webhook with this address.
+    async fn new(hook: &str) -> Place {
+        let hook = Arc::new(Mutex::new(hook.to_owned()));
         let folder = tempfile::tempdir().unwrap();
         let text = "[server]\npublic_url = \"https://here.example\"\n[[project]]\nname = \"acme/shop\"\n\
             git = \"https://github.com/acme/shop.git\"\ntoken = { env = \"TOKEN\" }\n\
@@ -109,11 +114,14 @@ impl Place {
         around.system_file = folder.path().join("none");
         let config = Config::load(None, &around).unwrap();
         let (asked, missed) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicUsize::new(0)));
-        let (seen, count) = (asked.clone(), missed.clone());
+        let (seen, count, url) = (asked.clone(), missed.clone(), hook.clone());
         let carry = move |call: Call| {
             let path = call.url.split_once("/repos/acme/shop").unwrap().1.to_owned();
             let body = match path.split('?').next().unwrap() {
-                "/hooks" => format!(r#"[{{"id":7,"active":true,"config":{{"url":"{hook}"}}}}]"#),
+                "/hooks" => {
+                    let url = url.lock().unwrap();
+                    format!(r#"[{{"id":7,"active":true,"config":{{"url":"{url}"}}}}]"#)
+                }
                 "/hooks/7/deliveries" => deliveries(count.load(Ordering::Relaxed)),
                 _ => r#"{"request":{"payload":{"zen":"z"}}}"#.to_owned(),
             };
@@ -125,7 +133,7 @@ impl Place {
             inner.forges = Forges::new(Arc::new(carry));
             inner.clock = clock.clone();
         });
-        Place { _folder: folder, app, clock, asked, missed }
+        Place { _folder: folder, app, clock, hook, asked, missed }
     }
 
     /// What a look asks, this long after noon: how often for webhooks, and which payloads.
@@ -150,7 +158,7 @@ fn deliveries(count: usize) -> String {
 
 #[tokio::test]
 async fn what_one_look_does_not_take_the_next_ones_do() {
-    let place = Place::new("https://here.example/hooks/acme/shop").await;
+    let place = Place::new(OURS).await;
     place.missed.store(2 * DELIVERIES_MAX + 1, Ordering::Relaxed);
     // Further apart than what is looked at again in any case.
     let apart = OVERLAP * 2;
@@ -161,4 +169,24 @@ async fn what_one_look_does_not_take_the_next_ones_do() {
     // All are found: what is as old as they are is not looked at any more.
     place.missed.store(2 * DELIVERIES_MAX + 2, Ordering::Relaxed);
     assert!(place.look(apart * 3).await.1.is_empty());
+}
+
+#[tokio::test]
+async fn that_there_is_no_webhook_of_ours_is_remembered_for_a_day() {
+    let place = Place::new("https://elsewhere.example/hooks/acme/shop").await;
+    place.missed.store(1, Ordering::Relaxed);
+    let asked = async |after: Duration| {
+        let (hooks, payloads) = place.look(after).await;
+        assert!(payloads.is_empty());
+        hooks
+    };
+    assert_eq!(asked(Duration::ZERO).await, 1);
+    assert_eq!(asked(Duration::from_secs(300)).await, 0);
+    assert_eq!(asked(NO_HOOK - Duration::from_millis(1)).await, 0);
+    assert_eq!(asked(NO_HOOK).await, 1);
+    assert_eq!(asked(NO_HOOK * 2 - Duration::from_millis(1)).await, 0);
+    // One that was made meanwhile is found, and so is what it missed.
+    place.hook.lock().unwrap().replace_range(.., OURS);
+    assert_eq!(place.look(NO_HOOK * 2).await, (1, vec![1]));
+    assert_eq!(place.look(NO_HOOK * 2 + OVERLAP).await, (0, vec![]));
 }
