@@ -5,18 +5,22 @@
 
 use std::fs;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use sha2::{Digest as _, Sha256};
 use tempfile::NamedTempFile;
 
 use crate::error::GitError;
+use crate::leftovers;
 use crate::lfs::LfsPointer;
 use crate::lfs_fetch::{LfsLimits, LfsObjects, checked, place, wanted};
 use crate::mirror::Mirror;
 use crate::program::Git;
 use crate::protocol::Protocol;
 use crate::remote::Remote;
+
+/// How a file that is coming is named.
+const UNFINISHED: &str = "incoming";
 
 /// What a server is shown in the header `Authorization`. Its `Debug` hides it.
 pub struct Authorization(String);
@@ -117,9 +121,9 @@ impl Mirror {
         let storage = self.lfs_dir()?;
         let place = place(&storage, pointer);
         let make = || {
-            remove_leftovers(&storage)?;
+            leftovers::remove(&storage, UNFINISHED)?;
             fs::create_dir_all(place.parent().unwrap_or(&storage))?;
-            tempfile::Builder::new().prefix(&prefix()).tempfile_in(&storage)
+            tempfile::Builder::new().prefix(&leftovers::prefix(UNFINISHED)).tempfile_in(&storage)
         };
         let file = make().map_err(|error| GitError::io("make a file in", &storage, error))?;
         Ok(LfsIncoming { file, place, pointer, hash: Sha256::new(), bytes: 0 })
@@ -131,21 +135,4 @@ impl Mirror {
         fs::create_dir_all(&storage).map_err(|error| GitError::io("make", &storage, error))?;
         Ok(storage)
     }
-}
-
-/// Of this process: others are dead, since a data folder belongs to one at a time.
-fn prefix() -> String {
-    format!("incoming-{}-", std::process::id())
-}
-
-/// Removes what a killed process left.
-fn remove_leftovers(storage: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(storage)? {
-        let entry = entry?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if name.starts_with("incoming-") && !name.starts_with(&prefix()) {
-            fs::remove_file(entry.path())?;
-        }
-    }
-    Ok(())
 }

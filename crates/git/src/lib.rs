@@ -36,6 +36,7 @@ mod fetch;
 mod helper;
 mod hostkeys;
 mod import;
+mod leftovers;
 mod lfs;
 mod lfs_fetch;
 mod lfs_put;

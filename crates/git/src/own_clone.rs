@@ -15,10 +15,14 @@ use tempfile::TempDir;
 use tokio::time::Instant;
 
 use crate::error::GitError;
+use crate::leftovers;
 use crate::mirror::Mirror;
 use crate::program::Call;
 use crate::repair;
 use crate::url::RemoteUrl;
+
+/// How a folder in which a clone is made is named.
+const UNFINISHED: &str = "clone";
 
 /// Bounds for a clone.
 #[derive(Clone, Copy, Debug)]
@@ -72,8 +76,11 @@ impl Mirror {
         let end = Instant::now() + limits.time_max;
         let io_error = |error| GitError::io("make a clone in", self.dir(), error);
         let dir = self.dir().canonicalize().map_err(io_error)?;
-        remove_leftovers(&dir).map_err(io_error)?;
-        let dir = tempfile::Builder::new().prefix(&prefix()).tempdir_in(&dir).map_err(io_error)?;
+        leftovers::remove(&dir, UNFINISHED).map_err(io_error)?;
+        let dir = tempfile::Builder::new()
+            .prefix(&leftovers::prefix(UNFINISHED))
+            .tempdir_in(&dir)
+            .map_err(io_error)?;
         let named = self.named_by(git_ref, commit)?;
         write_files(dir.path(), url, git_ref, commit, named).map_err(io_error)?;
         self.pack(dir.path(), commit, named, limits.bytes_max, end).await?;
@@ -130,23 +137,6 @@ fn wanted(text: &str) -> io::Result<File> {
     file.write_all(text.as_bytes())?;
     file.rewind()?;
     Ok(file)
-}
-
-/// Of this process: others are dead, since a data folder belongs to one at a time.
-fn prefix() -> String {
-    format!("clone-{}-", std::process::id())
-}
-
-/// Removes clones that a killed process left.
-fn remove_leftovers(dir: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(dir)? {
-        let entry = entry?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if name.starts_with("clone-") && !name.starts_with(&prefix()) {
-            repair::remove_tree(&entry.path())?;
-        }
-    }
-    Ok(())
 }
 
 /// Everything but the objects and the index. Refs are files of their own: folders without a file would get lost on the

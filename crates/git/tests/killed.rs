@@ -129,8 +129,9 @@ async fn clones_and_large_files_of_a_killed_process_are_removed_and_half_of_one_
     let remote = remote(&repo.url());
     mirror.fetch(&remote, &by_id(&id), limits()).await.expect("fetched");
     let dir = setup.mirror_dir();
-    // No process has this number.
-    let (clone, file) = (dir.join("clone-0-dead"), dir.join("lfs/incoming-0-dead"));
+    // In a container each start has the number of the one before.
+    let pid = std::process::id();
+    let (clone, file) = (dir.join(format!("clone-{pid}-dead")), dir.join(format!("lfs/incoming-{pid}-dead")));
     std::fs::create_dir_all(clone.join("objects")).expect("made");
     std::fs::create_dir_all(dir.join("lfs")).expect("made");
     std::fs::write(&file, "half").expect("written");
@@ -148,6 +149,11 @@ async fn clones_and_large_files_of_a_killed_process_are_removed_and_half_of_one_
         .expect("git");
     assert_eq!(String::from_utf8_lossy(&told.stdout), "refs/heads/a\"b#;c\n");
     let place = config.path.parent().expect("a folder").to_owned();
+    let other = mirror.own_clone(&remote.url, &odd, commit(&id), bounds).await.expect("another clone");
+    assert!(
+        config.path.is_file() && other.files()[0].path.is_file(),
+        "neither takes the other for a dead one's"
+    );
     drop(made);
     assert!(!place.exists(), "it goes with its value");
 
@@ -163,6 +169,7 @@ async fn clones_and_large_files_of_a_killed_process_are_removed_and_half_of_one_
         assert_eq!(missing().await, [pointer]);
     }
     let mut incoming = mirror.put_lfs(pointer).expect("a way in");
+    drop(mirror.put_lfs(pointer).expect("another way in"));
     incoming.write_all(b"whole").expect("written");
     incoming.keep(&remote).expect("kept");
     assert_eq!(missing().await, []);

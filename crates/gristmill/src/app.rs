@@ -92,6 +92,14 @@ impl App {
         Ok(App(Arc::new(Inner { db, storage, git, outgoing, logs, mirrors, clock, boot, forges, live })))
     }
 
+    /// With other parts, for tests. Nobody else has a clone yet.
+    #[cfg(test)]
+    pub(crate) fn with(self, change: impl FnOnce(&mut Inner)) -> App {
+        let mut inner = Arc::into_inner(self.0).expect("the only clone");
+        change(&mut inner);
+        App(Arc::new(inner))
+    }
+
     /// The configuration in force.
     pub fn live(&self) -> Arc<Live> {
         self.live.read().unwrap_or_else(PoisonError::into_inner).clone()

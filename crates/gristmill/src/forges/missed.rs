@@ -23,8 +23,11 @@ use crate::intake;
 const FIRST: Duration = Duration::from_secs(7 * 24 * 3600);
 /// How much of the time before the last look is looked at again: a delivery may still have been on its way.
 const OVERLAP: Duration = Duration::from_secs(3600);
-/// How many deliveries of a project one look takes; the rest is found by polling, as far as it still matters.
+/// How many deliveries of a project one look takes, the newest first; the next ones take the rest.
 const DELIVERIES_MAX: usize = 100;
+/// For how long it is taken that there is no webhook of ours, once the forge was asked: those of a pattern's
+/// repositories may be one webhook of their organisation, which is no repository's.
+const NO_HOOK: Duration = Duration::from_secs(24 * 3600);
 /// How many builds one delivery may ask for.
 const REQUESTS_MAX: usize = 50;
 /// Projects read at once.
@@ -33,10 +36,12 @@ const PAGE: i64 = 100;
 /// What is known of a project from looks before.
 #[derive(Clone, Debug, Default)]
 pub struct Looked {
-    /// When the last look that succeeded began.
+    /// When the last look that left nothing began.
     at: Option<Timestamp>,
     /// Which webhook is ours.
     hook: Option<String>,
+    /// The address that no webhook of the repository had, and until when the forge is not asked for it again.
+    no_hook: Option<(String, Timestamp)>,
     /// What went wrong last, so that it is said once.
     error: Option<String>,
 }
@@ -63,7 +68,12 @@ async fn look_at(app: &App, project: &Project) -> anyhow::Result<()> {
     }
     let mut looked = locked(&app.forges.missed).get(&project.id).cloned().unwrap_or_default();
     match find(app, project, &api, &mut looked).await {
-        Ok(()) => (looked.at, looked.error) = (Some(now), None),
+        Ok(is_all) => {
+            looked.error = None;
+            if is_all {
+                looked.at = Some(now);
+            }
+        }
         Err(error) => {
             if error.is_transient() {
                 app.forges.pause(api.base(), &error, now);
@@ -87,26 +97,51 @@ fn api_for(app: &App, project: &Project) -> Option<Api> {
     access(&live, &project.spec).filter(|_| keeps)?.api(&project.spec).ok()
 }
 
-async fn find(app: &App, project: &Project, api: &Api, looked: &mut Looked) -> Result<(), CallError> {
+/// Whether all that the forge told of is found.
+async fn find(app: &App, project: &Project, api: &Api, looked: &mut Looked) -> Result<bool, CallError> {
     if looked.hook.is_none() {
-        looked.hook = our_hook(app, project, api).await?;
+        looked.hook = our_hook(app, project, api, looked).await?;
     }
-    let Some(hook) = looked.hook.clone() else { return Ok(()) };
+    // One that is found later may have missed something by then.
+    let Some(hook) = looked.hook.clone() else { return Ok(false) };
     let since = looked.at.map_or_else(|| app.clock.now().minus(FIRST), |at| at.minus(OVERLAP));
     let (listing, of_hook) = (api.clone(), hook.clone());
     let found =
         blocking(app, move |mut carry| listing.missed_deliveries(&of_hook, since, &mut carry)).await?;
-    if found.more || found.deliveries.len() > DELIVERIES_MAX {
-        tracing::debug!(project.name = %project.name, "more deliveries were missed than one look takes");
+    if found.more {
+        tracing::debug!(project.name = %project.name, "older deliveries than one look reads may have been missed");
     }
-    for delivery in found.deliveries.into_iter().take(DELIVERIES_MAX) {
+    let mut unknown = unknown(app, project, found.deliveries).await.map_err(|error| database(&error))?;
+    let is_all = unknown.len() <= DELIVERIES_MAX;
+    unknown.truncate(DELIVERIES_MAX);
+    for delivery in unknown {
         act(app, project, api, &hook, delivery).await?;
     }
-    Ok(())
+    Ok(is_all)
+}
+
+/// Those that neither came nor were found before.
+async fn unknown(app: &App, project: &Project, found: Vec<Delivery>) -> Result<Vec<Delivery>, DbError> {
+    let id = project.id;
+    let read = app.db.read(move |tx| {
+        let mut unknown = Vec::new();
+        for delivery in found {
+            if !missed::is_known(tx, id, &delivery.guid)? {
+                unknown.push(delivery);
+            }
+        }
+        Ok(unknown)
+    });
+    read.await
 }
 
 /// The number of the project's webhook at the forge: of the one that was made by us, else of the one with our address.
-async fn our_hook(app: &App, project: &Project, api: &Api) -> Result<Option<String>, CallError> {
+async fn our_hook(
+    app: &App,
+    project: &Project,
+    api: &Api,
+    looked: &mut Looked,
+) -> Result<Option<String>, CallError> {
     let name = project.spec.pattern.as_ref().map_or(project.name.to_string(), ToString::to_string);
     let of = name.clone();
     let made =
@@ -117,9 +152,15 @@ async fn our_hook(app: &App, project: &Project, api: &Api) -> Result<Option<Stri
     }
     let Some(url) = app.live().config.server.public_url.clone() else { return Ok(None) };
     let url = format!("{url}/hooks/{name}");
+    let now = app.clock.now();
+    if looked.no_hook.as_ref().is_some_and(|(of, until)| *of == url && now < *until) {
+        return Ok(None);
+    }
     let listing = api.clone();
     let hooks = blocking(app, move |mut carry| listing.hooks(&mut carry)).await?;
-    Ok(hooks.into_iter().find(|hook| hook.url == url).map(|hook| hook.id))
+    let ours = hooks.into_iter().find(|hook| hook.url == url).map(|hook| hook.id);
+    looked.no_hook = ours.is_none().then(|| (url, now.plus(NO_HOOK)));
+    Ok(ours)
 }
 
 async fn act(
@@ -129,11 +170,6 @@ async fn act(
     hook: &str,
     delivery: Delivery,
 ) -> Result<(), CallError> {
-    let (id, guid) = (project.id, delivery.guid.clone());
-    let known = app.db.read(move |tx| missed::is_known(tx, id, &guid)).await;
-    if known.map_err(|error| database(&error))? {
-        return Ok(());
-    }
     let (asking, hook, one) = (api.clone(), hook.to_owned(), delivery.clone());
     let payload = match blocking(app, move |mut carry| asking.payload(&hook, &one, &mut carry)).await {
         Ok(payload) => payload,
@@ -142,7 +178,7 @@ async fn act(
         Err(error) => return Err(error),
     };
     let requests = payload.map(|payload| requests(project, &delivery, &payload)).unwrap_or_default();
-    let guid = delivery.guid;
+    let (id, guid) = (project.id, delivery.guid);
     tracing::info!(project.name = %project.name, delivery.remote_id = guid, builds = requests.len(), "a delivery that never came was found at the forge");
     let noted = app.db.transact(move |tx| {
         if missed::note(tx, id, &guid)? {
@@ -187,77 +223,4 @@ fn database(error: &DbError) -> CallError {
 }
 
 #[cfg(test)]
-mod tests {
-    use gristmill_forge::api::{Answer, ApiBase, Call};
-    use gristmill_model::ProjectId;
-
-    use super::*;
-
-    const COMMIT: &str = "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
-
-    fn project() -> Project {
-        let spec = r#"{"name":"acme/shop","git":"https://github.com/acme/shop.git","forge":"github",
-            "repository":"acme/shop","poll_seconds":0,"jobs_max":1,"pipelines":[]}"#;
-        Project {
-            id: ProjectId::new(Timestamp(1), 1),
-            name: "acme/shop".parse().unwrap(),
-            active: true,
-            rev: 1,
-            spec: serde_json::from_str(spec).unwrap(),
-            repository_id: Some("42".to_owned()),
-            looked: None,
-            look_error: None,
-        }
-    }
-
-    /// What a missed delivery of this event and payload asks for: ref, commit, whether it is a release.
-    fn asked(event: &str, payload: &str) -> Vec<(String, bool, bool)> {
-        let base = ApiBase::given("https://api.github.com").unwrap();
-        let api = Api::new(Forge::Github, base, None, "acme/shop".parse().unwrap()).unwrap();
-        let delivery = Delivery {
-            id: "1".to_owned(),
-            guid: "g".to_owned(),
-            event: event.to_owned(),
-            delivered_at: None,
-            status: None,
-            payload: None,
-        };
-        let body = format!(r#"{{"request":{{"payload":{payload}}}}}"#).into_bytes();
-        let mut carry =
-            |_: Call| Ok::<_, ApiError>(Answer { status: 200, headers: Vec::new(), body: body.clone() });
-        let payload = api.payload("7", &delivery, &mut carry).unwrap().unwrap();
-        let found = requests(&project(), &delivery, &payload);
-        let line = |one: BuildRequest| {
-            assert_eq!(
-                (one.cause.as_str(), one.cause_id.as_deref(), one.pipeline),
-                ("missed", Some("g"), None)
-            );
-            assert!(one.commit.is_none_or(|commit| commit.to_string() == COMMIT));
-            (one.git_ref.unwrap().to_string(), one.commit.is_some(), one.is_release)
-        };
-        found.into_iter().map(line).collect()
-    }
-
-    #[test]
-    fn rule_5_rule_7_only_pushes_and_releases_of_this_repository_ask_for_anything() {
-        let ours = r#""repository":{"id":42,"full_name":"acme/shop"}"#;
-        let theirs = r#""repository":{"id":43,"full_name":"acme/shop"}"#;
-        let push = |git_ref: &str, after: &str, of: &str| {
-            format!(r#"{{"ref":"{git_ref}","before":"{COMMIT}","after":"{after}",{of}}}"#)
-        };
-        let main = "refs/heads/main";
-        assert_eq!(asked("push", &push(main, COMMIT, ours)), [(main.to_owned(), true, false)]);
-        let tag = asked("push", &push("refs/tags/v1", COMMIT, ours));
-        assert_eq!(tag, [("refs/tags/v1".to_owned(), true, false)]);
-        assert_eq!(asked("push", &push(main, COMMIT, theirs)), []);
-        assert_eq!(asked("push", &push(main, &"0".repeat(40), ours)), []);
-        assert_eq!(asked("push", "{}"), []);
-        let release = |action: &str| {
-            asked("release", &format!(r#"{{"action":"{action}","release":{{"tag_name":"v1"}},{ours}}}"#))
-        };
-        assert_eq!(release("published"), [("refs/tags/v1".to_owned(), false, true)]);
-        assert_eq!(release("created"), []);
-        assert_eq!(asked("create", &format!(r#"{{"ref":"v1","ref_type":"tag",{ours}}}"#)), []);
-        assert_eq!(asked("ping", &format!(r#"{{"zen":"z",{ours}}}"#)), []);
-    }
-}
+mod tests;

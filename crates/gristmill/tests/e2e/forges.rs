@@ -89,6 +89,14 @@ impl Place {
         list(&self.server, &["run", "list"]).into_iter().find(|run| run["commit"] == commit)
     }
 
+    /// Waits until the run of a commit is over; its cause and its state.
+    fn ended(&self, commit: &str) -> (Value, Value) {
+        let over = || self.run_of(commit).filter(|run| run["finished"].is_string());
+        let run =
+            wait_for(PATIENCE, over).unwrap_or_else(|| panic!("it does not end\n{}", self.server.log()));
+        (run["cause"].clone(), run["state"].clone())
+    }
+
     fn secrets(&self) -> Vec<PathBuf> {
         let Ok(entries) = std::fs::read_dir(self.server.folder().join("secrets")) else { return Vec::new() };
         entries.map(|entry| entry.expect("an entry").path()).collect()
@@ -331,4 +339,29 @@ fn rule_8_a_release_that_was_missed_is_built_with_a_webhook_made_by_hand() {
     let key = "acme/shop/release/tags/v1/acme_shop_release.zip";
     assert!(place.server.store().public(key).is_some(), "{}", place.server.log());
     assert!(place.forge.statuses(PROJECT).is_empty(), "none are wanted");
+}
+
+#[test]
+fn what_was_missed_is_left_out_like_any_push_where_it_touches_none_of_the_paths() {
+    let mut place = Place::new(Family::Github);
+    let first = place.commit(&[], "one");
+    place.forge.push(PROJECT, MAIN, Some(&first));
+    let project =
+        gristmill_testkit::server::Project::new(PROJECT, &place.forge.clone_url(PROJECT), "a secret")
+            .poll("1s")
+            .with("token = { env = \"FORGE_TOKEN\" }")
+            .with(&format!("api = \"{}\"", place.forge.api_url()))
+            .with("statuses = false")
+            .pipeline("paths = [\"api/**\"]");
+    place.server.set_projects([project]);
+    place.forge.add_hook(PROJECT, &place.server.url("/hooks/acme/shop"), Some("a secret"));
+    assert_eq!(place.ended(&first).1, "succeeded", "the first of a ref is built");
+    place.server.stop();
+    // Nobody listens. Beside the paths are both; of the first only the webhook tells.
+    let overtaken = place.commit(std::slice::from_ref(&first), "two");
+    place.forge.push(PROJECT, MAIN, Some(&overtaken));
+    let tip = place.commit(std::slice::from_ref(&overtaken), "three");
+    place.forge.push(PROJECT, MAIN, Some(&tip));
+    place.server.start();
+    assert_eq!(place.ended(&overtaken), ("missed".into(), "skipped".into()), "{}", place.server.log());
 }

@@ -15,7 +15,7 @@ use gristmill_db::job::Finish;
 use gristmill_db::run::Run;
 use gristmill_db::{DbError, Tx, delivery, project};
 use gristmill_git::{Entry, EntryMode, ObjectError, Objects, WalkLimits};
-use gristmill_model::{CommitId, ObjectId, PipelineSpec, TreeId};
+use gristmill_model::{CommitId, ObjectId, PipelineKind, PipelineSpec, ProjectSpec, TreeId};
 
 use super::download;
 use super::fetch::{self, Brought};
@@ -39,13 +39,14 @@ pub fn base(tx: &mut Tx<'_>, run: &Run, pipeline: &PipelineSpec) -> Result<Base,
     if is_asked_for(tx, run)? {
         return Ok(Base::Builds("it was asked for"));
     }
+    let PipelineKind::Archive(archive) = &pipeline.kind;
+    if archive.allow_shared_key {
+        return Ok(Base::Builds("others may have published under its key since, and the newest move wins"));
+    }
     let Some(shown) = base::shown_before(tx, run)? else {
         return Ok(Base::Builds("nothing of this ref was published before"));
     };
-    let spec = project::spec_at(tx, run.project, shown.spec_rev)?;
-    if spec.as_ref().and_then(|spec| spec.pipeline(&run.pipeline)).map(|before| &before.kind)
-        != Some(&pipeline.kind)
-    {
+    if !is_made_alike(tx, run, shown.spec_rev)? {
         return Ok(Base::Builds("what was published before was made by other settings"));
     }
     let between = base::between(tx, run, &shown, COMPARED_MAX)?;
@@ -55,11 +56,23 @@ pub fn base(tx: &mut Tx<'_>, run: &Run, pipeline: &PipelineSpec) -> Result<Base,
     Ok(Base::Commits(between.into_iter().chain([shown.commit]).collect()))
 }
 
+/// Whether the settings of this revision say the same as the run's of what is made, from where, and under which key.
+fn is_made_alike(tx: &mut Tx<'_>, run: &Run, before: i64) -> Result<bool, DbError> {
+    let before = project::spec_at(tx, run.project, before)?;
+    let now = project::spec_at(tx, run.project, run.spec_rev)?;
+    let made = |spec: &ProjectSpec| {
+        let kind = spec.pipeline(&run.pipeline)?.kind.clone();
+        Some((spec.git.clone(), spec.repository.clone(), kind))
+    };
+    let (before, now) = (before.as_ref().and_then(made), now.as_ref().and_then(made));
+    Ok(before.is_some() && before == now)
+}
+
 /// Whether a person or a schedule wants the commit built whatever it touches.
 fn is_asked_for(tx: &mut Tx<'_>, run: &Run) -> Result<bool, DbError> {
     match (run.cause.as_str(), run.cause_id.as_deref().map(str::parse)) {
         ("delivery", Some(Ok(id))) => Ok(delivery::by_id(tx, id)?.is_some_and(|one| one.replays > 0)),
-        ("delivery" | "poll", _) => Ok(false),
+        ("delivery" | "missed" | "poll", _) => Ok(false),
         _ => Ok(true),
     }
 }

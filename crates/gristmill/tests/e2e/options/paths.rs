@@ -1,8 +1,9 @@
 //! `paths`: pushes that touch nothing that the pipeline is made from.
 
 use gristmill_testkit::repo::Changes;
+use gristmill_testkit::server::{PATIENCE, Project, wait_for};
 
-use crate::world::{KEY, MAIN, PROJECT, World};
+use crate::world::{KEY, MAIN, PROJECT, SECRET, World};
 
 const PATHS: &str = "paths = [\"api/**\", \"!**/*.md\"]";
 
@@ -13,6 +14,13 @@ fn world() -> World {
 impl World {
     fn touch(&self, parent: Option<&str>, path: &str, content: &str) -> String {
         self.commit(parent, &Changes::new().file(path, content))
+    }
+
+    /// Changes the project's settings, and waits until the server has taken up this revision of them.
+    fn set(&mut self, rev: i64, shape: impl FnOnce(Project) -> Project) {
+        self.server.set_projects([shape(crate::world::project(&self.github, PROJECT))]);
+        let rev_of_settings = || self.server.store().number("SELECT max(rev) FROM project_spec");
+        assert!(wait_for(PATIENCE, || (rev_of_settings() >= rev).then_some(())).is_some());
     }
 
     /// Asserts that a commit was built, or that its run was left out with the reason.
@@ -107,9 +115,7 @@ fn a_push_that_takes_back_what_is_not_published_yet_is_built() {
     let back = world.touch(Some(&touching), "api/a", "1");
     let runs = world.runs().len();
     world.push(MAIN, &touching);
-    let made = gristmill_testkit::server::wait_for(gristmill_testkit::server::PATIENCE, || {
-        (world.runs().len() > runs).then_some(())
-    });
+    let made = wait_for(PATIENCE, || (world.runs().len() > runs).then_some(()));
     assert!(made.is_some());
     world.push_and_wait(MAIN, &back);
     assert_eq!(world.shown().last(), Some(&back), "{:#?}", world.runs());
@@ -157,14 +163,52 @@ fn what_a_person_asks_for_and_what_other_settings_would_change_is_built() {
     world.server.wait_until_idle();
     world.assert_built(&again, true, "replayed");
     // Another key has nothing yet.
-    let project = crate::world::project(&world.github, PROJECT);
-    world.server.set_projects([project.pipeline(PATHS).pipeline("key = \"other/{branch}.zip\"")]);
+    world.set(2, |project| project.pipeline(PATHS).pipeline("key = \"other/{branch}.zip\""));
     let other = world.touch(Some(&again), "web/c", "1");
-    let taken = gristmill_testkit::server::wait_for(gristmill_testkit::server::PATIENCE, || {
-        (world.server.store().number("SELECT max(rev) FROM project_spec") > 1).then_some(())
-    });
-    assert!(taken.is_some());
     world.push_and_wait(MAIN, &other);
     world.assert_built(&other, true, "under another key");
     world.assert_public("other/main.zip", &other);
+}
+
+#[test]
+fn another_repository_is_built_whatever_it_touches() {
+    let mut world = world();
+    let first = world.touch(None, "api/a", "1");
+    world.push_and_wait(MAIN, &first);
+    // By another name its keys are others. The payload has the old one still: the look finds the commit.
+    world.set(2, |project| project.pipeline(PATHS).with("repository = \"acme/store\""));
+    let renamed = world.touch(Some(&first), "web/a", "1");
+    world.push_and_wait(MAIN, &renamed);
+    world.assert_built(&renamed, true, "under another name");
+    world.assert_public("acme/store/main/acme_store.zip", &renamed);
+    // From another address, with the same at the paths.
+    let there = world.github.create("acme/mirror", SECRET);
+    let moved = there.commit_unreferenced(&[], &Changes::new().file("api/a", "1").file("web/b", "1"));
+    let project = Project::new(PROJECT, &world.github.clone_url("acme/mirror"), SECRET);
+    world.set(3, |_| project.pipeline(PATHS).with("repository = \"acme/store\""));
+    let hooks = world.github.push("acme/mirror", MAIN, Some(&moved));
+    world.server.accept(PROJECT, &hooks);
+    world.server.wait_until_idle();
+    world.assert_built(&moved, true, "from another address");
+    // And with the same settings it is left out again.
+    let beside = there.commit_unreferenced(&[moved], &Changes::new().file("web/b", "2"));
+    let hooks = world.github.push("acme/mirror", MAIN, Some(&beside));
+    world.server.accept(PROJECT, &hooks);
+    world.server.wait_until_idle();
+    world.assert_built(&beside, false, "beside the paths");
+}
+
+#[test]
+fn the_newest_move_wins_a_shared_key_whatever_it_touches() {
+    let shared = "branches = [\"*\"]\nkey = \"shared.zip\"\nallow_shared_key = true";
+    let world = World::start(|project| project.pipeline(PATHS).pipeline(shared));
+    let first = world.touch(None, "api/a", "1");
+    world.push_and_wait(MAIN, &first);
+    let other = world.touch(Some(&first), "api/a", "2");
+    world.push_and_wait("refs/heads/dev", &other);
+    world.assert_public("shared.zip", &other);
+    let beside = world.touch(Some(&first), "web/a", "1");
+    world.push_and_wait(MAIN, &beside);
+    world.assert_built(&beside, true, "under a shared key");
+    world.assert_public("shared.zip", &beside);
 }
