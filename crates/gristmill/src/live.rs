@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 
 use crate::config::{Config, EnvLookup, HookSettings, Project, SecretSource, Surroundings};
 use crate::forges::ApiAccess;
+use crate::origin::Origin;
 use crate::seal::Keyring;
 
 /// The configuration in force, ready to be used.
@@ -36,6 +37,8 @@ pub struct Live {
 /// What lets us in at a project's repository.
 #[derive(Clone, Default)]
 pub struct Access {
+    /// The server that it was configured for, and that alone it is shown to. `None` where nothing is configured.
+    pub origin: Option<Origin>,
     /// The token, for https.
     pub credentials: Option<Credentials>,
     /// Who is asked for one.
@@ -200,12 +203,18 @@ impl Access {
                 .with_context(|| format!("the ssh key in {source}"))?;
         }
         Ok(Access {
+            origin: Some(origin(project)?),
             credentials: token(project, around)?,
             helper: helper(project, around)?,
             host_keys: project.host_keys.clone(),
             ssh_key: project.ssh_key.clone(),
         })
     }
+}
+
+/// Where the project is fetched from; of a pattern all are, for only the end of the path has the repository's name.
+fn origin(project: &Project) -> anyhow::Result<Origin> {
+    Ok(Origin::of(&project.spec.git.parse()?))
 }
 
 fn helper(project: &Project, around: &Surroundings) -> anyhow::Result<Option<CredentialHelper>> {
@@ -237,7 +246,7 @@ fn api_access(project: &Project, around: &Surroundings) -> anyhow::Result<Option
     let token = String::from_utf8(source.resolve(&*around.env)?).ok().unwrap_or_default();
     let credential = Credential::new(&token, project.git_username.as_deref())?;
     let base = project.api.as_deref().map(ApiBase::given).transpose()?;
-    Ok(Some(ApiAccess { base, credential, statuses: project.statuses }))
+    Ok(Some(ApiAccess { origin: origin(project)?, base, credential, statuses: project.statuses }))
 }
 
 fn secrets(project: &Project, forge: Forge, around: &Surroundings) -> anyhow::Result<Vec<Secret>> {

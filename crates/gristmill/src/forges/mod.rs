@@ -18,6 +18,7 @@ use gristmill_model::{PatternName, ProjectId, ProjectSpec, Timestamp};
 
 use crate::app::App;
 use crate::live::Live;
+use crate::origin::Origin;
 
 /// Why a call to a forge's API came to nothing.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +57,8 @@ pub type Carry = dyn Fn(Call) -> Result<Answer, CallError> + Send + Sync;
 /// How the API of a project's forge is reached, beyond what its spec says.
 #[derive(Clone, Debug)]
 pub struct ApiAccess {
+    /// Where the repositories lie that the token was configured for.
+    pub origin: Origin,
     /// Where the API is, where it does not follow from where git fetches.
     pub base: Option<ApiBase>,
     /// The token.
@@ -68,8 +71,13 @@ impl ApiAccess {
     /// The API of this project's repository.
     ///
     /// # Errors
-    /// [`ApiError`] where the forge has none, or nothing tells where it is.
+    /// [`ApiError`] where the forge has none, nothing tells where it is, or the repository lies on another server than
+    /// the token was configured for.
     pub fn api(&self, spec: &ProjectSpec) -> Result<Api, ApiError> {
+        if !self.origin.has(&spec.git) {
+            let problem = "the token is for another server than that of the project's repository".to_owned();
+            return Err(ApiError::Input { problem });
+        }
         let forge: Forge = spec
             .forge
             .parse()
@@ -187,11 +195,18 @@ mod tests {
         let spec = r#"{"name":"acme/shop","git":"https://git.acme.org/acme/shop.git","forge":"gitea",
             "repository":"acme/shop","poll_seconds":0,"jobs_max":1,"pipelines":[]}"#;
         let mut spec: ProjectSpec = serde_json::from_str(spec).unwrap();
+        let credential = Credential::new("t", None).unwrap();
+        let origin = Origin::of(&spec.git.parse().unwrap());
         let access =
-            |base| ApiAccess { base, credential: Credential::new("t", None).unwrap(), statuses: true };
+            |base| ApiAccess { origin: origin.clone(), base, credential: credential.clone(), statuses: true };
         assert_eq!(access(None).api(&spec).unwrap().base().as_str(), "https://git.acme.org/api/v1");
         let given = ApiBase::given("https://api.acme.org").unwrap();
         assert_eq!(access(Some(given)).api(&spec).unwrap().base().as_str(), "https://api.acme.org");
+        let moved = ProjectSpec { git: "https://git.other.org/acme/shop.git".to_owned(), ..spec.clone() };
+        for base in [None, Some(ApiBase::given("https://api.acme.org").unwrap())] {
+            let refused = access(base).api(&moved).unwrap_err();
+            assert!(refused.to_string().contains("for another server"), "{refused}");
+        }
         spec.forge = "generic".to_owned();
         assert_eq!(access(None).api(&spec).unwrap_err(), ApiError::NoApi { forge: Forge::Generic });
     }

@@ -64,6 +64,10 @@ async fn read_page(app: &App, after: Option<RunId>) -> Result<Page, DbError> {
 async fn tell_page(app: &App, page: Page) -> anyhow::Result<usize> {
     let (mut silent, mut by_api): (_, BTreeMap<String, Vec<(Api, Untold)>>) = (Vec::new(), BTreeMap::new());
     for (one, project) in page {
+        // Its new token is in force in a moment: neither is this one told, nor is it given up.
+        if project.as_ref().is_some_and(|project| is_between(app, project)) {
+            continue;
+        }
         let api = project.and_then(|project| api_for(app, &project)).filter(|_| !one.is_outdated);
         match api {
             Some(api) => by_api.entry(api.base().to_string()).or_default().push((api, one)),
@@ -92,6 +96,12 @@ fn api_for(app: &App, project: &Project) -> Option<Api> {
     let access = access(&live, &project.spec).filter(|access| access.statuses && project.active)?;
     // Forges without an API have no statuses.
     access.api(&project.spec).ok()
+}
+
+/// Whether the project is at another server since its settings were imported, and they are not in force yet.
+fn is_between(app: &App, project: &Project) -> bool {
+    let live = app.live();
+    project.active && access(&live, &project.spec).is_some_and(|access| !access.origin.has(&project.spec.git))
 }
 
 /// Tells one API, until it does not want to hear more.

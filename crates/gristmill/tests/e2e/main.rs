@@ -19,6 +19,7 @@ mod hooks;
 mod hostile;
 mod lists;
 mod mending;
+mod moved;
 mod options;
 mod post_receive;
 mod proxy;
