@@ -10,13 +10,14 @@ use std::time::Duration;
 use gristmill_db::project::{self, Project};
 use gristmill_db::run::Run;
 use gristmill_db::told::{self, Told, Untold};
-use gristmill_db::{DbError, run};
+use gristmill_db::{DbError, Tx, job, run};
 use gristmill_forge::api::{Api, CommitStatus, StatusState};
 use gristmill_model::retry::backoff;
-use gristmill_model::{ProjectId, RunId, RunState, Timestamp};
+use gristmill_model::{JobState, ProjectId, RunId, RunState, Timestamp};
 
 use super::{CallError, access, blocking};
 use crate::app::App;
+use crate::pipelines::archive;
 
 /// How many runs are told of at once.
 const RUNS_MAX: i64 = 100;
@@ -114,18 +115,19 @@ async fn tell_api(app: App, untold: Vec<(Api, Untold)>) -> anyhow::Result<usize>
         }
         // It may have gone on since it was read.
         let id = one.run.id;
-        let Some(run) = app.db.read(move |tx| run::by_id(tx, id)).await? else { continue };
+        let read = app.db.read(move |tx| Ok((run::by_id(tx, id)?, failed_step(tx, id)?)));
+        let (Some(run), failed) = read.await? else { continue };
         let (base, is_over) = (api.base().clone(), run.state.is_over());
         let link = link(&app, &run);
         let sent = blocking(&app, move |mut carry| {
             let context = format!("gristmill/{}", run.pipeline);
-            let (state, description) = said(&run);
+            let (state, description) = said(&run, failed.as_deref());
             let status = CommitStatus {
                 commit: run.commit,
                 git_ref: Some(&run.git_ref),
                 context: &context,
                 state,
-                description: &description,
+                description,
                 url: link.as_deref(),
             };
             api.set_status(&status, &mut carry)
@@ -177,19 +179,37 @@ fn link(app: &App, run: &Run) -> Option<String> {
     live.config.server.public_url.as_ref().map(|base| format!("{base}/runs/{}", run.id))
 }
 
-/// How a run is told: its state in the forges' terms, and a sentence.
-pub(crate) fn said(run: &Run) -> (StatusState, String) {
-    let reason = |otherwise: &str| run.reason.clone().unwrap_or_else(|| otherwise.to_owned());
+/// The most jobs of a run that are looked through.
+const JOBS_MAX: i64 = 100;
+
+/// The kind of the first job of the run that failed.
+fn failed_step(tx: &mut Tx<'_>, id: RunId) -> Result<Option<String>, DbError> {
+    let jobs = job::of_run(tx, id, JOBS_MAX)?;
+    let failed = jobs.into_iter().find(|job| matches!(job.state, JobState::Failed | JobState::Dead));
+    Ok(failed.map(|job| job.kind))
+}
+
+/// How a run is told: its state in the forges' terms, and a sentence. Who sees the repository sees it. So it is none
+/// of the run's own reasons, which may tell of addresses and folders here: these are where the link leads.
+fn said(run: &Run, failed_step: Option<&str>) -> (StatusState, &'static str) {
     match run.state {
-        RunState::Queued => (StatusState::Pending, "it waits to be made".to_owned()),
-        RunState::Running => (StatusState::Pending, "it is being made".to_owned()),
-        RunState::Succeeded if run.seq.is_some() => (StatusState::Success, "it is published".to_owned()),
+        RunState::Queued => (StatusState::Pending, "it waits to be made"),
+        RunState::Running => (StatusState::Pending, "it is being made"),
+        RunState::Succeeded if run.seq.is_some() => (StatusState::Success, "it is published"),
         // Its name stays with the tip.
-        RunState::Succeeded => (StatusState::Success, "it is made".to_owned()),
-        RunState::Skipped => (StatusState::Success, reason("there was nothing to make")),
-        RunState::Failed => (StatusState::Failure, reason("it could not be made")),
-        RunState::Cancelled => (StatusState::Cancelled, reason("it was cancelled")),
-        RunState::Superseded => (StatusState::Cancelled, reason("a later commit took its place")),
+        RunState::Succeeded => (StatusState::Success, "it is made"),
+        RunState::Skipped => (StatusState::Success, "there was nothing to make"),
+        RunState::Failed => (
+            StatusState::Failure,
+            match failed_step {
+                Some(archive::FETCH) => "fetching the commit failed",
+                Some(archive::ARCHIVE) => "making the archive failed",
+                Some(archive::PUBLISH) => "publishing failed",
+                _ => "it could not be made",
+            },
+        ),
+        RunState::Cancelled => (StatusState::Cancelled, "it was cancelled"),
+        RunState::Superseded => (StatusState::Cancelled, "a later commit took its place"),
     }
 }
 
@@ -220,22 +240,25 @@ mod tests {
     }
 
     #[test]
-    fn every_state_of_a_run_has_one_at_the_forge() {
+    fn every_state_of_a_run_has_one_at_the_forge_and_no_reason_is_told() {
         use StatusState::{Cancelled, Failure, Pending, Success};
-        for (state, reason, seq, told, sentence) in [
-            (RunState::Queued, None, Some(1), Pending, "it waits to be made"),
-            (RunState::Running, Some("a hitch"), Some(1), Pending, "it is being made"),
-            (RunState::Succeeded, Some("a hitch"), Some(1), Success, "it is published"),
+        let reason = Some("git.acme.org is 10.1.2.3; /srv/gristmill: no space left");
+        for (state, seq, failed, told, sentence) in [
+            (RunState::Queued, Some(1), None, Pending, "it waits to be made"),
+            (RunState::Running, Some(1), None, Pending, "it is being made"),
+            (RunState::Succeeded, Some(1), None, Success, "it is published"),
             (RunState::Succeeded, None, None, Success, "it is made"),
-            (RunState::Skipped, Some("no path was touched"), Some(1), Success, "no path was touched"),
-            (RunState::Skipped, None, Some(1), Success, "there was nothing to make"),
-            (RunState::Failed, Some("too large"), Some(1), Failure, "too large"),
-            (RunState::Failed, None, Some(1), Failure, "it could not be made"),
-            (RunState::Cancelled, Some("a person"), Some(1), Cancelled, "a person"),
-            (RunState::Cancelled, None, Some(1), Cancelled, "it was cancelled"),
-            (RunState::Superseded, None, Some(1), Cancelled, "a later commit took its place"),
+            (RunState::Skipped, Some(1), None, Success, "there was nothing to make"),
+            (RunState::Failed, Some(1), Some("fetch"), Failure, "fetching the commit failed"),
+            (RunState::Failed, Some(1), Some("archive"), Failure, "making the archive failed"),
+            (RunState::Failed, Some(1), Some("publish"), Failure, "publishing failed"),
+            (RunState::Failed, Some(1), Some("10.1.2.3"), Failure, "it could not be made"),
+            (RunState::Failed, Some(1), None, Failure, "it could not be made"),
+            (RunState::Cancelled, Some(1), None, Cancelled, "it was cancelled"),
+            (RunState::Superseded, None, None, Cancelled, "a later commit took its place"),
         ] {
-            assert_eq!(said(&run(state, reason, seq)), (told, sentence.to_owned()), "{state:?} {reason:?}");
+            let run = run(state, reason, seq);
+            assert_eq!(said(&run, failed), (told, sentence), "{state:?} {failed:?}");
         }
     }
 }
