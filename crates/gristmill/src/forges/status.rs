@@ -15,7 +15,7 @@ use gristmill_forge::api::{Api, CommitStatus, StatusState};
 use gristmill_model::retry::backoff;
 use gristmill_model::{JobState, ProjectId, RunId, RunState, Timestamp};
 
-use super::{CallError, access, blocking};
+use super::{CallError, Fault, access, blocking, configured};
 use crate::app::App;
 use crate::pipelines::archive;
 
@@ -63,15 +63,20 @@ async fn read_page(app: &App, after: Option<RunId>) -> Result<Page, DbError> {
 }
 
 async fn tell_page(app: &App, page: Page) -> anyhow::Result<usize> {
-    let (mut silent, mut by_api): (_, BTreeMap<String, Vec<(Api, Untold)>>) = (Vec::new(), BTreeMap::new());
+    let (mut silent, mut by_api): (_, BTreeMap<String, Vec<Due>>) = (Vec::new(), BTreeMap::new());
     for (one, project) in page {
         // Its new token is in force in a moment: neither is this one told, nor is it given up.
         if project.as_ref().is_some_and(|project| is_between(app, project)) {
             continue;
         }
-        let api = project.and_then(|project| api_for(app, &project)).filter(|_| !one.is_outdated);
-        match api {
-            Some(api) => by_api.entry(api.base().to_string()).or_default().push((api, one)),
+        let due = project.filter(|_| !one.is_outdated).and_then(|project| {
+            let name = configured(&project.spec).to_owned();
+            Some((api_for(app, &project)?, name))
+        });
+        match due {
+            Some((api, name)) => {
+                by_api.entry(api.base().to_string()).or_default().push(Due { api, name, one });
+            }
             None => silent.push(one.run.id),
         }
     }
@@ -105,59 +110,81 @@ fn is_between(app: &App, project: &Project) -> bool {
     project.active && access(&live, &project.spec).is_some_and(|access| !access.origin.has(&project.spec.git))
 }
 
+/// A run that an API is to be told of.
+struct Due {
+    api: Api,
+    /// Under which name its project is configured.
+    name: String,
+    one: Untold,
+}
+
 /// Tells one API, until it does not want to hear more.
-async fn tell_api(app: App, untold: Vec<(Api, Untold)>) -> anyhow::Result<usize> {
+async fn tell_api(app: App, all: Vec<Due>) -> anyhow::Result<usize> {
     let mut count = 0;
-    for (api, one) in untold {
-        let now = app.clock.now();
-        if app.forges.is_paused(api.base(), now) {
+    for Due { api, name, one } in all {
+        let (base, now) = (api.base().clone(), app.clock.now());
+        if app.forges.is_paused(&base, now) {
             break;
         }
-        // It may have gone on since it was read.
-        let id = one.run.id;
-        let read = app.db.read(move |tx| Ok((run::by_id(tx, id)?, failed_step(tx, id)?)));
-        let (Some(run), failed) = read.await? else { continue };
-        let (base, is_over) = (api.base().clone(), run.state.is_over());
-        let link = link(&app, &run);
-        let sent = blocking(&app, move |mut carry| {
-            let context = format!("gristmill/{}", run.pipeline);
-            let (state, description) = said(&run, failed.as_deref());
-            let status = CommitStatus {
-                commit: run.commit,
-                git_ref: Some(&run.git_ref),
-                context: &context,
-                state,
-                description,
-                url: link.as_deref(),
-            };
-            api.set_status(&status, &mut carry)
-        });
-        match sent.await {
-            Ok(()) => {
-                let told = if is_over { Told::Over } else { Told::Pending };
-                app.db
-                    .transact(move |tx| told::record(tx, id, told))
-                    .await
-                    .map_err(|error: DbError| error)?;
-                count += 1;
-            }
-            Err(error) if error.is_transient() => {
-                let until = app.forges.pause(&base, &error, app.clock.now());
-                put_off(&app, &one, &error, until).await?;
-                break;
-            }
-            Err(error) => give_up(&app, &one, &error).await?,
+        if let Some(until) = app.forges.is_paused_for(&base, &name, now) {
+            // Counted as tried, so that what nobody mends does not pile up in front of the others.
+            put_off(&app, &one, "nothing of the project is taken", until).await?;
+            continue;
         }
+        let Err(error) = tell_one(&app, api, one.run.id).await? else {
+            count += 1;
+            continue;
+        };
+        let now = app.clock.now();
+        let until = match error.fault() {
+            Fault::Call => {
+                give_up(&app, &one, &error.to_string()).await?;
+                continue;
+            }
+            Fault::Passing => app.forges.pause(&base, &error, now),
+            Fault::Lasting => {
+                tracing::warn!(project.name = name, %error, "the forge takes no statuses of the project; it is told later, for about an hour");
+                app.forges.pause_for(&base, &name, now)
+            }
+        };
+        put_off(&app, &one, &error.to_string(), until).await?;
     }
     Ok(count)
 }
 
-async fn put_off(app: &App, one: &Untold, error: &CallError, until: Timestamp) -> anyhow::Result<()> {
+/// Tells of one run, and records that.
+async fn tell_one(app: &App, api: Api, id: RunId) -> anyhow::Result<Result<(), CallError>> {
+    // It may have gone on since it was read.
+    let read = app.db.read(move |tx| Ok((run::by_id(tx, id)?, failed_step(tx, id)?)));
+    let (Some(run), failed) = read.await? else { return Ok(Ok(())) };
+    let (link, is_over) = (link(app, &run), run.state.is_over());
+    let sent = blocking(app, move |mut carry| {
+        let context = format!("gristmill/{}", run.pipeline);
+        let (state, description) = said(&run, failed.as_deref());
+        let status = CommitStatus {
+            commit: run.commit,
+            git_ref: Some(&run.git_ref),
+            context: &context,
+            state,
+            description,
+            url: link.as_deref(),
+        };
+        api.set_status(&status, &mut carry)
+    });
+    if let Err(error) = sent.await {
+        return Ok(Err(error));
+    }
+    let told = if is_over { Told::Over } else { Told::Pending };
+    app.db.transact(move |tx| told::record(tx, id, told)).await.map_err(|error: DbError| error)?;
+    Ok(Ok(()))
+}
+
+async fn put_off(app: &App, one: &Untold, error: &str, until: Timestamp) -> anyhow::Result<()> {
     if one.tries + 1 >= TRIES_MAX {
         return give_up(app, one, error).await;
     }
     let (id, tries) = (one.run.id, one.tries + 1);
-    tracing::debug!(run.id = %id, %error, tries, "the forge could not be told of a run; trying again");
+    tracing::debug!(run.id = %id, error, tries, "the forge could not be told of a run; trying again");
     let put_off = app.db.transact(move |tx| {
         let random = u64::try_from(tx.random() & u128::from(u64::MAX)).unwrap_or(0);
         let wait: Duration = backoff(tries, random);
@@ -167,9 +194,9 @@ async fn put_off(app: &App, one: &Untold, error: &CallError, until: Timestamp) -
     put_off.await.map_err(|error: DbError| error.into())
 }
 
-async fn give_up(app: &App, one: &Untold, error: &CallError) -> anyhow::Result<()> {
+async fn give_up(app: &App, one: &Untold, error: &str) -> anyhow::Result<()> {
     let id = one.run.id;
-    tracing::warn!(run.id = %id, %error, "the forge is not told of a run; `statuses = false` in its project ends this");
+    tracing::warn!(run.id = %id, error, "the forge is not told of a run; `statuses = false` in its project ends this");
     app.db.transact(move |tx| told::record(tx, id, Told::Never)).await.map_err(|error: DbError| error.into())
 }
 

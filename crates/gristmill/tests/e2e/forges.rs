@@ -248,6 +248,30 @@ fn a_forge_that_is_down_delays_statuses_and_nothing_else() {
 }
 
 #[test]
+fn a_token_that_is_refused_for_a_while_loses_no_status() {
+    for status in [401, 403] {
+        let mut place = Place::new(Family::Github);
+        place.added();
+        place.forge.send_by_itself(true);
+        place.forge.set_fault_of(Part::Api, Fault::Status(status));
+        let commit = place.commit(&[], "one");
+        place.forge.push(PROJECT, MAIN, Some(&commit));
+        let tried = || (place.server.store().query("SELECT tell_tries FROM run") == ["1"]).then_some(());
+        assert!(wait_for(PATIENCE, tried).is_some(), "{status}\n{}", place.server.log());
+        place.server.wait_until_idle();
+        place.server.wait_for_log("the forge takes no statuses of the project");
+        place.server.stop();
+        assert!(!place.server.log().contains("the forge is not told of a run"), "{}", place.server.log());
+        place.forge.set_fault_of(Part::Api, Fault::None);
+        // It waits for some minutes; they are over.
+        place.server.store().execute("UPDATE run SET tell_after_ms = 0");
+        place.server.start();
+        let told = || (place.states(&commit) == ["success"]).then_some(());
+        assert!(wait_for(PATIENCE, told).is_some(), "{:?}\n{}", place.states(&commit), place.server.log());
+    }
+}
+
+#[test]
 fn of_a_run_that_fails_the_forge_is_told_the_step_and_not_the_reason() {
     let mut place = Place::new(Family::Github);
     let project =
