@@ -1,6 +1,7 @@
 //! [`Live`]: the configuration in force, ready to be used.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -13,6 +14,7 @@ use zeroize::Zeroizing;
 
 use crate::config::{Config, EnvLookup, HookSettings, Project, SecretSource, Surroundings};
 use crate::forges::ApiAccess;
+use crate::http::peer::is_within;
 use crate::origin::Origin;
 use crate::seal::Keyring;
 
@@ -108,6 +110,11 @@ impl Hook {
     /// What its requests are checked against.
     pub fn check(&self, now: Timestamp) -> Check<'_> {
         self.how.check(Check::new(self.forge, &self.secrets, now))
+    }
+
+    /// Whether requests may come from there; an unknown address is on no list.
+    pub fn lets_in(&self, client: Option<IpAddr>) -> bool {
+        self.allow_from.is_empty() || client.is_some_and(|client| is_within(client, &self.allow_from))
     }
 
     /// The topic of SNS that it listens to, where it is one of CodeCommit.
