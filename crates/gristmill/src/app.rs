@@ -246,9 +246,8 @@ mod tests {
     async fn who_may_be_reached_is_decided_at_the_start_for_all() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("gristmill.toml");
-        let around = Surroundings::new(folder.path().to_owned(), |name| {
-            if name == "PATH" { std::env::var(name).ok() } else { None }
-        });
+        let path = |name: &str| (name == "PATH").then(|| "/usr/local/bin:/usr/bin:/bin".to_owned());
+        let around = Surroundings::new(folder.path().to_owned(), path);
         let config = |network: &str| {
             std::fs::write(&file, format!("data_dir = \"data\"\n[network]\n{network}\n")).unwrap();
             Config::load(Some(&file), &around).unwrap()
