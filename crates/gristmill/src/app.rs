@@ -9,7 +9,7 @@ use anyhow::{Context, bail};
 use gristmill_db::{Db, DbError, project};
 use gristmill_git::{Git, GitOptions, Protocol};
 use gristmill_model::{BootId, Clock, ProjectId, ProjectPattern, ProjectSpec};
-use gristmill_outgoing::{Client, Reach};
+use gristmill_outgoing::{Client, GateOptions, Reach};
 use gristmill_storage::{Storage, StorageUrl};
 
 use crate::clock::{SystemClock, system_random};
@@ -35,6 +35,8 @@ pub struct Inner {
     pub git: Git,
     /// Makes calls to other machines.
     pub outgoing: Client,
+    /// How git's gate to strangers' addresses is made. Like `outgoing` and `git` it has `[network]` as it was at the start.
+    pub gate: GateOptions,
     /// The logs of jobs.
     pub logs: Logs,
     /// Where mirrors are. A changed `data_dir` counts from the next start on, like the database's place.
@@ -83,13 +85,25 @@ impl App {
             .with_context(|| format!("the storage {} cannot be opened", config.storage.as_str()))?;
         let options = git_options(&config, around, data.join("git"))?;
         let git = Git::new(options).context("git cannot be used")?;
-        let outgoing = outgoing(&config, around)?;
+        let (outgoing, gate) = outgoing(&config, around)?;
         let logs = Logs::open(data.join("logs")).context("the folder of the logs cannot be made")?;
         let mirrors = data.join("mirrors");
         let keyring = own_keyring(&db, &config, around).await?;
         let live = RwLock::new(Arc::new(Live::new(config, &HashMap::new(), around, keyring)?));
         let forges = Forges::new(carrier::over(outgoing.clone()));
-        Ok(App(Arc::new(Inner { db, storage, git, outgoing, logs, mirrors, clock, boot, forges, live })))
+        Ok(App(Arc::new(Inner {
+            db,
+            storage,
+            git,
+            outgoing,
+            gate,
+            logs,
+            mirrors,
+            clock,
+            boot,
+            forges,
+            live,
+        })))
     }
 
     /// With other parts, for tests. Nobody else has a clone yet.
@@ -188,14 +202,15 @@ pub(crate) fn git_options(
     Ok(options)
 }
 
-/// What makes our own calls to other machines.
-pub(crate) fn outgoing(config: &Config, around: &Surroundings) -> anyhow::Result<Client> {
+/// What makes our own calls to other machines, and the gate for git's.
+pub(crate) fn outgoing(config: &Config, around: &Surroundings) -> anyhow::Result<(Client, GateOptions)> {
     let mut options = around.outgoing.clone();
     options.reach = Reach::strangers(config.network.allow.clone());
     if around.needs_secrets {
         options.proxy = config.network.own_proxy(&*around.env).context("the proxy")?;
     }
-    Ok(Client::new(options)?)
+    let gate = GateOptions { upstream: options.proxy.clone(), ..GateOptions::new(options.reach.clone()) };
+    Ok((Client::new(options)?, gate))
 }
 
 /// The data folder and what this program alone looks into.
@@ -228,5 +243,36 @@ pub fn lock_data(folder: &Path) -> anyhow::Result<Option<DataLock>> {
         Ok(()) => Ok(Some(DataLock { _file: file })),
         Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
         Err(error) => bail!("{} cannot be locked: {error}", path.display()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn who_may_be_reached_is_decided_at_the_start_for_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("gristmill.toml");
+        let path = |name: &str| (name == "PATH").then(|| "/usr/local/bin:/usr/bin:/bin".to_owned());
+        let around = Surroundings::new(folder.path().to_owned(), path);
+        let config = |network: &str| {
+            std::fs::write(&file, format!("data_dir = \"data\"\n[network]\n{network}\n")).unwrap();
+            Config::load(Some(&file), &around).unwrap()
+        };
+        let app = App::open(
+            config("allow = [\"10.1.0.0/16\"]\nproxy = \"http://proxy.example.org:3128\""),
+            &around,
+        );
+        let app = app.await.unwrap();
+        app.take_up(config("allow = [\"10.2.0.0/16\"]"), &around).await.unwrap();
+        let network = &app.live().config.network;
+        assert!(network.proxy.is_none() && network.allow == ["10.2.0.0/16".parse().unwrap()]);
+        // Git, our own calls and the gate agree.
+        let reaches = |text: &str| app.gate.reach.check(text.parse().unwrap()).is_ok();
+        assert_eq!((reaches("10.1.2.3"), reaches("10.2.2.3")), (true, false));
+        assert!(app.gate.upstream.is_some());
+        let client = format!("{:?}", app.outgoing);
+        assert!(client.contains("10.1.0.0/16") && !client.contains("10.2.0.0/16"), "{client}");
     }
 }

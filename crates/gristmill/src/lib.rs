@@ -17,6 +17,7 @@ pub mod keys;
 pub mod live;
 pub mod logs;
 pub mod look;
+pub mod origin;
 pub mod pipelines;
 pub mod reach;
 pub mod runs;

@@ -1,6 +1,7 @@
 //! [`Live`]: the configuration in force, ready to be used.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -13,6 +14,8 @@ use zeroize::Zeroizing;
 
 use crate::config::{Config, EnvLookup, HookSettings, Project, SecretSource, Surroundings};
 use crate::forges::ApiAccess;
+use crate::http::peer::is_within;
+use crate::origin::Origin;
 use crate::seal::Keyring;
 
 /// The configuration in force, ready to be used.
@@ -36,6 +39,8 @@ pub struct Live {
 /// What lets us in at a project's repository.
 #[derive(Clone, Default)]
 pub struct Access {
+    /// The server that it was configured for, and that alone it is shown to. `None` where nothing is configured.
+    pub origin: Option<Origin>,
     /// The token, for https.
     pub credentials: Option<Credentials>,
     /// Who is asked for one.
@@ -105,6 +110,11 @@ impl Hook {
     /// What its requests are checked against.
     pub fn check(&self, now: Timestamp) -> Check<'_> {
         self.how.check(Check::new(self.forge, &self.secrets, now))
+    }
+
+    /// Whether requests may come from there; an unknown address is on no list.
+    pub fn lets_in(&self, client: Option<IpAddr>) -> bool {
+        self.allow_from.is_empty() || client.is_some_and(|client| is_within(client, &self.allow_from))
     }
 
     /// The topic of SNS that it listens to, where it is one of CodeCommit.
@@ -200,12 +210,18 @@ impl Access {
                 .with_context(|| format!("the ssh key in {source}"))?;
         }
         Ok(Access {
+            origin: Some(origin(project)?),
             credentials: token(project, around)?,
             helper: helper(project, around)?,
             host_keys: project.host_keys.clone(),
             ssh_key: project.ssh_key.clone(),
         })
     }
+}
+
+/// Where the project is fetched from; of a pattern all are, for only the end of the path has the repository's name.
+fn origin(project: &Project) -> anyhow::Result<Origin> {
+    Ok(Origin::of(&project.spec.git.parse()?))
 }
 
 fn helper(project: &Project, around: &Surroundings) -> anyhow::Result<Option<CredentialHelper>> {
@@ -243,7 +259,7 @@ pub(crate) fn api_access(project: &Project, around: &Surroundings) -> anyhow::Re
         None => None,
     };
     let base = project.api.as_deref().map(ApiBase::given).transpose()?;
-    Ok(Some(ApiAccess { base, credential, statuses: project.statuses }))
+    Ok(Some(ApiAccess { origin: origin(project)?, base, credential, statuses: project.statuses }))
 }
 
 fn secrets(project: &Project, forge: Forge, around: &Surroundings) -> anyhow::Result<Vec<Secret>> {

@@ -12,6 +12,7 @@ use crate::app::App;
 use crate::config::SecretError;
 use crate::keys::{self, LostKey};
 use crate::live::Access;
+use crate::origin::Origin;
 
 /// What is remembered of a key is written again after this long, in milliseconds: each look would write else.
 const REMEMBERED_MS: i64 = 3_600_000;
@@ -58,6 +59,14 @@ pub enum ReachError {
         "the server's key is not read by this command, and without it the project's ssh key cannot be opened"
     )]
     NoServerKey,
+    /// What lets us in was configured for another server.
+    #[error("{}", elsewhere(.name, *.is_newest))]
+    Elsewhere {
+        /// The project.
+        name: String,
+        /// Whether the project was imported so, and its new settings are about to be in force.
+        is_newest: bool,
+    },
     /// The database.
     #[error(transparent)]
     Db(#[from] DbError),
@@ -70,8 +79,20 @@ impl ReachError {
             ReachError::Git(error) => error.is_transient(),
             ReachError::NotLetIn { error, .. } => error.is_transient(),
             ReachError::Db(_) | ReachError::Secret(_) => true,
+            ReachError::Elsewhere { is_newest, .. } => *is_newest,
             ReachError::Url(_) | ReachError::Key(_) | ReachError::Lost(_) | ReachError::NoServerKey => false,
         }
+    }
+}
+
+fn elsewhere(name: &str, is_newest: bool) -> String {
+    if is_newest {
+        "the settings of the project are being changed; what lets us in at its new server is not in force yet"
+            .to_owned()
+    } else {
+        format!(
+            "the project's repository is at another server since this was asked for, and what lets us in there is not shown to the one before; push again, or: gristmill project trigger {name}"
+        )
     }
 }
 
@@ -100,7 +121,7 @@ impl App {
         F: Fn(Remote) -> W,
         W: Future<Output = Result<T, GitError>>,
     {
-        let (remote, needs_key) = self.without_made_key(spec)?;
+        let (remote, needs_key) = self.without_made_key(id, spec).await?;
         let Some(host_keys) = needs_key else { return Ok(work(remote).await?) };
         let mut refused = None;
         for row in self.stored_keys(id, spec).await? {
@@ -138,7 +159,7 @@ impl App {
     ///
     /// Where there is no such key.
     pub async fn remote(&self, id: ProjectId, spec: &ProjectSpec) -> Result<Remote, ReachError> {
-        let (remote, needs_key) = self.without_made_key(spec)?;
+        let (remote, needs_key) = self.without_made_key(id, spec).await?;
         let Some(host_keys) = needs_key else { return Ok(remote) };
         let mut rows = self.stored_keys(id, spec).await?;
         let is_let_in = |row: &StoredKey| row.accepted > row.refused;
@@ -152,9 +173,15 @@ impl App {
 
     /// The remote with all that the configuration gives; and the servers' keys, where a key of the project is
     /// needed besides.
-    fn without_made_key(&self, spec: &ProjectSpec) -> Result<(Remote, Option<HostKeys>), ReachError> {
+    async fn without_made_key(
+        &self,
+        id: ProjectId,
+        spec: &ProjectSpec,
+    ) -> Result<(Remote, Option<HostKeys>), ReachError> {
         let url: RemoteUrl = spec.git.parse()?;
-        let Access { credentials, helper, host_keys, ssh_key } = self.access(spec);
+        let access = self.access(spec);
+        self.check_origin(id, spec, &url, &access).await?;
+        let Access { credentials, helper, host_keys, ssh_key, .. } = access;
         let mut remote = Remote { url, credentials, helper, ssh: None };
         if remote.url.protocol() != Protocol::Ssh {
             return Ok((remote, None));
@@ -163,6 +190,33 @@ impl App {
         let bytes = Zeroizing::new(source.resolve(&*self.live().env)?);
         remote.ssh = Some(SshAccess { key: DeployKey::from_openssh(&bytes)?, host_keys });
         Ok((remote, None))
+    }
+
+    /// What is configured is found by the project's name, and what is made by its id; the address may be of another
+    /// revision of its settings. Keys and tokens are for the server they were meant for.
+    async fn check_origin(
+        &self,
+        id: ProjectId,
+        spec: &ProjectSpec,
+        url: &RemoteUrl,
+        access: &Access,
+    ) -> Result<(), ReachError> {
+        let is_ssh = url.protocol() == Protocol::Ssh;
+        if access.credentials.is_none() && access.helper.is_none() && !is_ssh {
+            return Ok(());
+        }
+        let origin = Origin::of(url);
+        let configured = access.origin.as_ref().is_none_or(|configured| *configured == origin);
+        // Of a project that is disabled nothing is configured. Its made keys are for where it was last.
+        if configured && (access.origin.is_some() || !is_ssh) {
+            return Ok(());
+        }
+        let newest = self.db.read(move |tx| project::by_id(tx, id)).await?;
+        let is_newest = newest.is_some_and(|project| origin.has(&project.spec.git));
+        if configured && is_newest {
+            return Ok(());
+        }
+        Err(ReachError::Elsewhere { name: spec.name.to_string(), is_newest })
     }
 
     /// The project's keys, the newer first. One is made where there is none: the project may be one that a
@@ -200,3 +254,6 @@ impl App {
 fn is_refusal(error: &GitError) -> bool {
     matches!(error, GitError::Auth { .. } | GitError::NotFound { .. })
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,7 +14,7 @@ pub enum Error {
     Refused {
         /// The host as the URL has it.
         host: String,
-        /// Which address it is, and of which kind.
+        /// Of which kind the address is; which it is, only where the URL has it itself.
         why: String,
     },
     /// The name has no address, or nobody could say.

@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::error::Error;
-use crate::reach::Reach;
+use crate::reach::{NotPublic, Reach};
 use crate::url::Host;
 
 /// How many addresses of a name are looked at; further ones are not used.
@@ -58,6 +58,18 @@ impl Drop for Running {
     }
 }
 
+/// Which address a name has in our network is nothing for whom the error may reach; it is for the log.
+fn refused(host: &Host, why: &NotPublic) -> Error {
+    let text = match host {
+        Host::Address(_) => why.to_string(),
+        Host::Name(name) => {
+            tracing::info!(host = %name, address = %why.address, "a name has {}, which is not connected to", why.kind);
+            format!("it has {}", why.kind)
+        }
+    };
+    Error::Refused { host: host.to_string(), why: text }
+}
+
 impl Checked {
     pub(crate) fn new(resolve: Arc<dyn Resolve>, reach: Reach) -> Checked {
         Checked { resolve, reach, running: Arc::default() }
@@ -76,9 +88,7 @@ impl Checked {
             Host::Name(name) => self.lookup(name, port, within)?,
         };
         for address in &found {
-            self.reach
-                .check(address.ip())
-                .map_err(|why| Error::Refused { host: host.to_string(), why: why.to_string() })?;
+            self.reach.check(address.ip()).map_err(|why| refused(host, &why))?;
         }
         if found.is_empty() {
             return Err(Error::Lookup { host: host.to_string() });

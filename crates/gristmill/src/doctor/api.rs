@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use anyhow::Context as _;
 use gristmill_model::ProjectSpec;
 use gristmill_outgoing::Client;
 
@@ -20,8 +21,9 @@ pub(super) struct Look {
 
 impl Look {
     pub(super) fn new(project: &Project, config: &Config, around: &Surroundings) -> Look {
-        let access = live::api_access(project, around).map(Option::unwrap_or_default);
-        let with = access.and_then(|access| Ok((access, app::outgoing(config, around)?)));
+        let access = live::api_access(project, around);
+        let access = access.and_then(|access| access.context("the project is fetched by git"));
+        let with = access.and_then(|access| Ok((access, app::outgoing(config, around)?.0)));
         let with = with.map_err(|error| format!("{error:#}"));
         Look { spec: project.spec.clone(), name: remotes::title(project), with }
     }

@@ -87,7 +87,7 @@ struct Way {
 async fn ways(project: &Project, around: &Surroundings, keys: &Keys) -> Result<Vec<Way>, String> {
     let url: RemoteUrl =
         project.spec.git.parse().map_err(|error: gristmill_git::UrlError| error.to_string())?;
-    let Access { credentials, helper, host_keys, ssh_key } =
+    let Access { credentials, helper, host_keys, ssh_key, .. } =
         Access::of(project, around).map_err(|error| format!("{error:#}"))?;
     let is_ssh = url.protocol() == Protocol::Ssh;
     let remote = Remote { url, credentials, helper, ssh: None };

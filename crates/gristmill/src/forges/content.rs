@@ -28,7 +28,10 @@ impl CallError {
 /// The API of the project's repository.
 fn api(app: &App, spec: &ProjectSpec) -> Result<Api, CallError> {
     let live = app.live();
-    let access = reading(&live, spec).cloned().unwrap_or_default();
+    let access = reading(&live, spec).ok_or_else(|| CallError::Carry {
+        text: "the project is not configured here, so its forge is not asked".to_owned(),
+        is_transient: true,
+    })?;
     Ok(access.api(spec)?)
 }
 

@@ -18,6 +18,7 @@ use gristmill_model::{PatternName, ProjectId, ProjectSpec, Timestamp};
 
 use crate::app::App;
 use crate::live::Live;
+use crate::origin::Origin;
 
 /// Why a call to a forge's API came to nothing.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +45,20 @@ impl CallError {
         }
     }
 
+    fn fault(&self) -> Fault {
+        match self {
+            error if error.is_transient() => Fault::Passing,
+            CallError::Carry { .. }
+            | CallError::Api(
+                ApiError::Unauthorized { .. } | ApiError::Forbidden { .. } | ApiError::Moved { .. },
+            ) => Fault::Lasting,
+            CallError::Api(ApiError::Refused { status, .. }) if !matches!(status, 400 | 422) => {
+                Fault::Lasting
+            }
+            CallError::Api(_) => Fault::Call,
+        }
+    }
+
     /// The earliest moment at which the forge wants to be asked again, where it says.
     pub(crate) fn not_before(&self, now: Timestamp) -> Option<Timestamp> {
         if let CallError::Api(error) = self { error.not_before(now) } else { None }
@@ -54,8 +69,10 @@ impl CallError {
 pub type Carry = dyn Fn(Call) -> Result<Answer, CallError> + Send + Sync;
 
 /// How the API of a project's forge is reached, beyond what its spec says.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct ApiAccess {
+    /// Where the repositories lie that the token was configured for.
+    pub origin: Origin,
     /// Where the API is, where it does not follow from where git fetches.
     pub base: Option<ApiBase>,
     /// The token; without one only what everybody may see is seen.
@@ -68,8 +85,13 @@ impl ApiAccess {
     /// The API of this project's repository.
     ///
     /// # Errors
-    /// [`ApiError`] where the forge has none, or nothing tells where it is.
+    /// [`ApiError`] where the forge has none, nothing tells where it is, or the repository lies on another server than
+    /// the token was configured for.
     pub fn api(&self, spec: &ProjectSpec) -> Result<Api, ApiError> {
+        if !self.origin.has(&spec.git) {
+            let problem = "the token is for another server than that of the project's repository".to_owned();
+            return Err(ApiError::Input { problem });
+        }
         let forge: Forge = spec
             .forge
             .parse()
@@ -85,7 +107,7 @@ impl ApiAccess {
 /// What the program knows of the forges while it runs. None of it is needed after a start.
 pub struct Forges {
     carry: Arc<Carry>,
-    /// Until when an API is left alone, by its address.
+    /// Until when an API is left alone, by its address; or until when it is for one project, by the names of both.
     paused: Mutex<HashMap<String, Timestamp>>,
     /// What the last look for missed deliveries learnt, by project.
     missed: Mutex<HashMap<ProjectId, missed::Looked>>,
@@ -93,6 +115,20 @@ pub struct Forges {
 
 /// How long an API that is not well is left alone at least.
 const PAUSE_MIN: Duration = Duration::from_secs(5);
+/// How long it is where a person has to mend something.
+const PAUSE_FAULT: Duration = Duration::from_secs(180);
+
+/// Whose fault it is that a call came to nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Fault {
+    /// The API is not well, or wants to be left alone.
+    Passing,
+    /// No call of the project succeeds until somebody mends something: its token has ended, or may not do this, or its
+    /// repository has moved, or the API's certificate is not good.
+    Lasting,
+    /// This one thing was refused.
+    Call,
+}
 
 impl Forges {
     /// With this carrier.
@@ -134,6 +170,19 @@ impl Forges {
         locked(&self.paused).insert(base.as_str().to_owned(), until);
         until
     }
+
+    /// The same for the project or pattern of this name alone.
+    fn is_paused_for(&self, base: &ApiBase, name: &str, now: Timestamp) -> Option<Timestamp> {
+        locked(&self.paused).get(&format!("{base} {name}")).copied().filter(|until| *until > now)
+    }
+
+    /// Leaves the API alone for a while for the project or pattern of this name, whose fault others need not have;
+    /// until when.
+    fn pause_for(&self, base: &ApiBase, name: &str, now: Timestamp) -> Timestamp {
+        let until = now.plus(PAUSE_FAULT);
+        locked(&self.paused).insert(format!("{base} {name}"), until);
+        until
+    }
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -147,7 +196,12 @@ fn access<'l>(live: &'l Live, spec: &ProjectSpec) -> Option<&'l ApiAccess> {
 
 /// The same where there may be no token, as for public repositories that are not fetched by git.
 fn reading<'l>(live: &'l Live, spec: &ProjectSpec) -> Option<&'l ApiAccess> {
-    live.apis.get(spec.pattern.as_ref().map_or(spec.name.as_str(), PatternName::as_str))
+    live.apis.get(configured(spec))
+}
+
+/// Under which name the project is configured.
+fn configured(spec: &ProjectSpec) -> &str {
+    spec.pattern.as_ref().map_or(spec.name.as_str(), PatternName::as_str)
 }
 
 /// Runs a call, or several, beside the async threads.
@@ -188,15 +242,57 @@ mod tests {
     }
 
     #[test]
+    fn what_a_person_has_to_mend_is_waited_for_and_stops_no_other_project() {
+        let forges = Forges::new(Arc::new(|_| panic!("nobody asks")));
+        let base = ApiBase::given("https://a.org/api").unwrap();
+        let now = Timestamp(1_000_000);
+        let until = forges.pause_for(&base, "acme/shop", now);
+        assert_eq!(until, Timestamp(1_180_000));
+        let paused = |name: &str, at| forges.is_paused_for(&base, name, Timestamp(at));
+        assert_eq!((paused("acme/shop", 1_179_999), paused("acme/shop", 1_180_000)), (Some(until), None));
+        assert!(paused("acme/other", 1_000_000).is_none() && !forges.is_paused(&base, now));
+    }
+
+    #[test]
+    fn only_what_the_one_thing_is_refused_for_is_given_up_at_once() {
+        let (forge, what, needs, message) = (Forge::Github, "", "", String::new);
+        let refused = |status| ApiError::Refused { forge, what, status, message: message() };
+        for (error, expected) in [
+            (ApiError::Unauthorized { forge, message: message(), what, needs }, Fault::Lasting),
+            (ApiError::Forbidden { forge, message: message(), what, needs, has: None }, Fault::Lasting),
+            (ApiError::Moved { forge, repository: message(), status: 301 }, Fault::Lasting),
+            (refused(405), Fault::Lasting),
+            (refused(400), Fault::Call),
+            (refused(422), Fault::Call),
+            (ApiError::NotFound { forge, repository: message(), what, needs }, Fault::Call),
+            (ApiError::Unsupported { forge, why: "" }, Fault::Call),
+            (ApiError::Limited { forge, wait: Wait::For(Duration::from_secs(1)) }, Fault::Passing),
+            (ApiError::Unavailable { forge, status: 503, message: message(), wait: None }, Fault::Passing),
+        ] {
+            let text = error.to_string();
+            assert_eq!(CallError::Api(error).fault(), expected, "{text}");
+        }
+        let carried = |is_transient| CallError::Carry { text: "TLS".to_owned(), is_transient };
+        assert_eq!((carried(true).fault(), carried(false).fault()), (Fault::Passing, Fault::Lasting));
+    }
+
+    #[test]
     fn the_address_is_the_given_one_or_follows_from_git() {
         let spec = r#"{"name":"acme/shop","git":"https://git.acme.org/acme/shop.git","forge":"gitea",
             "repository":"acme/shop","poll_seconds":0,"jobs_max":1,"pipelines":[]}"#;
         let mut spec: ProjectSpec = serde_json::from_str(spec).unwrap();
         let credential = Credential::new("t", None).ok();
-        let access = |base| ApiAccess { base, credential: credential.clone(), statuses: true };
+        let origin = Origin::of(&spec.git.parse().unwrap());
+        let access =
+            |base| ApiAccess { origin: origin.clone(), base, credential: credential.clone(), statuses: true };
         assert_eq!(access(None).api(&spec).unwrap().base().as_str(), "https://git.acme.org/api/v1");
         let given = ApiBase::given("https://api.acme.org").unwrap();
         assert_eq!(access(Some(given)).api(&spec).unwrap().base().as_str(), "https://api.acme.org");
+        let moved = ProjectSpec { git: "https://git.other.org/acme/shop.git".to_owned(), ..spec.clone() };
+        for base in [None, Some(ApiBase::given("https://api.acme.org").unwrap())] {
+            let refused = access(base).api(&moved).unwrap_err();
+            assert!(refused.to_string().contains("for another server"), "{refused}");
+        }
         spec.forge = "generic".to_owned();
         assert_eq!(access(None).api(&spec).unwrap_err(), ApiError::NoApi { forge: Forge::Generic });
     }

@@ -10,13 +10,14 @@ use std::time::Duration;
 use gristmill_db::project::{self, Project};
 use gristmill_db::run::Run;
 use gristmill_db::told::{self, Told, Untold};
-use gristmill_db::{DbError, run};
+use gristmill_db::{DbError, Tx, job, run};
 use gristmill_forge::api::{Api, CommitStatus, StatusState};
 use gristmill_model::retry::backoff;
-use gristmill_model::{ProjectId, RunId, RunState, Timestamp};
+use gristmill_model::{JobState, ProjectId, RunId, RunState, Timestamp};
 
-use super::{CallError, access, blocking};
+use super::{CallError, Fault, access, blocking, configured};
 use crate::app::App;
+use crate::pipelines::archive;
 
 /// How many runs are told of at once.
 const RUNS_MAX: i64 = 100;
@@ -62,11 +63,20 @@ async fn read_page(app: &App, after: Option<RunId>) -> Result<Page, DbError> {
 }
 
 async fn tell_page(app: &App, page: Page) -> anyhow::Result<usize> {
-    let (mut silent, mut by_api): (_, BTreeMap<String, Vec<(Api, Untold)>>) = (Vec::new(), BTreeMap::new());
+    let (mut silent, mut by_api): (_, BTreeMap<String, Vec<Due>>) = (Vec::new(), BTreeMap::new());
     for (one, project) in page {
-        let api = project.and_then(|project| api_for(app, &project)).filter(|_| !one.is_outdated);
-        match api {
-            Some(api) => by_api.entry(api.base().to_string()).or_default().push((api, one)),
+        // Its new token is in force in a moment: neither is this one told, nor is it given up.
+        if project.as_ref().is_some_and(|project| is_between(app, project)) {
+            continue;
+        }
+        let due = project.filter(|_| !one.is_outdated).and_then(|project| {
+            let name = configured(&project.spec).to_owned();
+            Some((api_for(app, &project)?, name))
+        });
+        match due {
+            Some((api, name)) => {
+                by_api.entry(api.base().to_string()).or_default().push(Due { api, name, one });
+            }
             None => silent.push(one.run.id),
         }
     }
@@ -94,58 +104,87 @@ fn api_for(app: &App, project: &Project) -> Option<Api> {
     access.api(&project.spec).ok()
 }
 
+/// Whether the project is at another server since its settings were imported, and they are not in force yet.
+fn is_between(app: &App, project: &Project) -> bool {
+    let live = app.live();
+    project.active && access(&live, &project.spec).is_some_and(|access| !access.origin.has(&project.spec.git))
+}
+
+/// A run that an API is to be told of.
+struct Due {
+    api: Api,
+    /// Under which name its project is configured.
+    name: String,
+    one: Untold,
+}
+
 /// Tells one API, until it does not want to hear more.
-async fn tell_api(app: App, untold: Vec<(Api, Untold)>) -> anyhow::Result<usize> {
+async fn tell_api(app: App, all: Vec<Due>) -> anyhow::Result<usize> {
     let mut count = 0;
-    for (api, one) in untold {
-        let now = app.clock.now();
-        if app.forges.is_paused(api.base(), now) {
+    for Due { api, name, one } in all {
+        let (base, now) = (api.base().clone(), app.clock.now());
+        if app.forges.is_paused(&base, now) {
             break;
         }
-        // It may have gone on since it was read.
-        let id = one.run.id;
-        let Some(run) = app.db.read(move |tx| run::by_id(tx, id)).await? else { continue };
-        let (base, is_over) = (api.base().clone(), run.state.is_over());
-        let link = link(&app, &run);
-        let sent = blocking(&app, move |mut carry| {
-            let context = format!("gristmill/{}", run.pipeline);
-            let (state, description) = said(&run);
-            let status = CommitStatus {
-                commit: run.commit,
-                git_ref: Some(&run.git_ref),
-                context: &context,
-                state,
-                description: &description,
-                url: link.as_deref(),
-            };
-            api.set_status(&status, &mut carry)
-        });
-        match sent.await {
-            Ok(()) => {
-                let told = if is_over { Told::Over } else { Told::Pending };
-                app.db
-                    .transact(move |tx| told::record(tx, id, told))
-                    .await
-                    .map_err(|error: DbError| error)?;
-                count += 1;
-            }
-            Err(error) if error.is_transient() => {
-                let until = app.forges.pause(&base, &error, app.clock.now());
-                put_off(&app, &one, &error, until).await?;
-                break;
-            }
-            Err(error) => give_up(&app, &one, &error).await?,
+        if let Some(until) = app.forges.is_paused_for(&base, &name, now) {
+            // Counted as tried, so that what nobody mends does not pile up in front of the others.
+            put_off(&app, &one, "nothing of the project is taken", until).await?;
+            continue;
         }
+        let Err(error) = tell_one(&app, api, one.run.id).await? else {
+            count += 1;
+            continue;
+        };
+        let now = app.clock.now();
+        let until = match error.fault() {
+            Fault::Call => {
+                give_up(&app, &one, &error.to_string()).await?;
+                continue;
+            }
+            Fault::Passing => app.forges.pause(&base, &error, now),
+            Fault::Lasting => {
+                tracing::warn!(project.name = name, %error, "the forge takes no statuses of the project; it is told later, for about an hour");
+                app.forges.pause_for(&base, &name, now)
+            }
+        };
+        put_off(&app, &one, &error.to_string(), until).await?;
     }
     Ok(count)
 }
 
-async fn put_off(app: &App, one: &Untold, error: &CallError, until: Timestamp) -> anyhow::Result<()> {
+/// Tells of one run, and records that.
+async fn tell_one(app: &App, api: Api, id: RunId) -> anyhow::Result<Result<(), CallError>> {
+    // It may have gone on since it was read.
+    let read = app.db.read(move |tx| Ok((run::by_id(tx, id)?, failed_step(tx, id)?)));
+    let (Some(run), failed) = read.await? else { return Ok(Ok(())) };
+    let (link, is_over) = (link(app, &run), run.state.is_over());
+    let sent = blocking(app, move |mut carry| {
+        let context = format!("gristmill/{}", run.pipeline);
+        let (state, description) = said(&run, failed.as_deref());
+        let status = CommitStatus {
+            commit: run.commit,
+            git_ref: Some(&run.git_ref),
+            context: &context,
+            state,
+            description,
+            url: link.as_deref(),
+        };
+        api.set_status(&status, &mut carry)
+    });
+    if let Err(error) = sent.await {
+        return Ok(Err(error));
+    }
+    let told = if is_over { Told::Over } else { Told::Pending };
+    app.db.transact(move |tx| told::record(tx, id, told)).await.map_err(|error: DbError| error)?;
+    Ok(Ok(()))
+}
+
+async fn put_off(app: &App, one: &Untold, error: &str, until: Timestamp) -> anyhow::Result<()> {
     if one.tries + 1 >= TRIES_MAX {
         return give_up(app, one, error).await;
     }
     let (id, tries) = (one.run.id, one.tries + 1);
-    tracing::debug!(run.id = %id, %error, tries, "the forge could not be told of a run; trying again");
+    tracing::debug!(run.id = %id, error, tries, "the forge could not be told of a run; trying again");
     let put_off = app.db.transact(move |tx| {
         let random = u64::try_from(tx.random() & u128::from(u64::MAX)).unwrap_or(0);
         let wait: Duration = backoff(tries, random);
@@ -155,9 +194,9 @@ async fn put_off(app: &App, one: &Untold, error: &CallError, until: Timestamp) -
     put_off.await.map_err(|error: DbError| error.into())
 }
 
-async fn give_up(app: &App, one: &Untold, error: &CallError) -> anyhow::Result<()> {
+async fn give_up(app: &App, one: &Untold, error: &str) -> anyhow::Result<()> {
     let id = one.run.id;
-    tracing::warn!(run.id = %id, %error, "the forge is not told of a run; `statuses = false` in its project ends this");
+    tracing::warn!(run.id = %id, error, "the forge is not told of a run; `statuses = false` in its project ends this");
     app.db.transact(move |tx| told::record(tx, id, Told::Never)).await.map_err(|error: DbError| error.into())
 }
 
@@ -167,19 +206,37 @@ fn link(app: &App, run: &Run) -> Option<String> {
     live.config.server.public_url.as_ref().map(|base| format!("{base}/runs/{}", run.id))
 }
 
-/// How a run is told: its state in the forges' terms, and a sentence.
-pub(crate) fn said(run: &Run) -> (StatusState, String) {
-    let reason = |otherwise: &str| run.reason.clone().unwrap_or_else(|| otherwise.to_owned());
+/// The most jobs of a run that are looked through.
+const JOBS_MAX: i64 = 100;
+
+/// The kind of the first job of the run that failed.
+fn failed_step(tx: &mut Tx<'_>, id: RunId) -> Result<Option<String>, DbError> {
+    let jobs = job::of_run(tx, id, JOBS_MAX)?;
+    let failed = jobs.into_iter().find(|job| matches!(job.state, JobState::Failed | JobState::Dead));
+    Ok(failed.map(|job| job.kind))
+}
+
+/// How a run is told: its state in the forges' terms, and a sentence. Who sees the repository sees it. So it is none
+/// of the run's own reasons, which may tell of addresses and folders here: these are where the link leads.
+fn said(run: &Run, failed_step: Option<&str>) -> (StatusState, &'static str) {
     match run.state {
-        RunState::Queued => (StatusState::Pending, "it waits to be made".to_owned()),
-        RunState::Running => (StatusState::Pending, "it is being made".to_owned()),
-        RunState::Succeeded if run.seq.is_some() => (StatusState::Success, "it is published".to_owned()),
+        RunState::Queued => (StatusState::Pending, "it waits to be made"),
+        RunState::Running => (StatusState::Pending, "it is being made"),
+        RunState::Succeeded if run.seq.is_some() => (StatusState::Success, "it is published"),
         // Its name stays with the tip.
-        RunState::Succeeded => (StatusState::Success, "it is made".to_owned()),
-        RunState::Skipped => (StatusState::Success, reason("there was nothing to make")),
-        RunState::Failed => (StatusState::Failure, reason("it could not be made")),
-        RunState::Cancelled => (StatusState::Cancelled, reason("it was cancelled")),
-        RunState::Superseded => (StatusState::Cancelled, reason("a later commit took its place")),
+        RunState::Succeeded => (StatusState::Success, "it is made"),
+        RunState::Skipped => (StatusState::Success, "there was nothing to make"),
+        RunState::Failed => (
+            StatusState::Failure,
+            match failed_step {
+                Some(archive::FETCH) => "fetching the commit failed",
+                Some(archive::ARCHIVE) => "making the archive failed",
+                Some(archive::PUBLISH) => "publishing failed",
+                _ => "it could not be made",
+            },
+        ),
+        RunState::Cancelled => (StatusState::Cancelled, "it was cancelled"),
+        RunState::Superseded => (StatusState::Cancelled, "a later commit took its place"),
     }
 }
 
@@ -210,22 +267,25 @@ mod tests {
     }
 
     #[test]
-    fn every_state_of_a_run_has_one_at_the_forge() {
+    fn every_state_of_a_run_has_one_at_the_forge_and_no_reason_is_told() {
         use StatusState::{Cancelled, Failure, Pending, Success};
-        for (state, reason, seq, told, sentence) in [
-            (RunState::Queued, None, Some(1), Pending, "it waits to be made"),
-            (RunState::Running, Some("a hitch"), Some(1), Pending, "it is being made"),
-            (RunState::Succeeded, Some("a hitch"), Some(1), Success, "it is published"),
+        let reason = Some("git.acme.org is 10.1.2.3; /srv/gristmill: no space left");
+        for (state, seq, failed, told, sentence) in [
+            (RunState::Queued, Some(1), None, Pending, "it waits to be made"),
+            (RunState::Running, Some(1), None, Pending, "it is being made"),
+            (RunState::Succeeded, Some(1), None, Success, "it is published"),
             (RunState::Succeeded, None, None, Success, "it is made"),
-            (RunState::Skipped, Some("no path was touched"), Some(1), Success, "no path was touched"),
-            (RunState::Skipped, None, Some(1), Success, "there was nothing to make"),
-            (RunState::Failed, Some("too large"), Some(1), Failure, "too large"),
-            (RunState::Failed, None, Some(1), Failure, "it could not be made"),
-            (RunState::Cancelled, Some("a person"), Some(1), Cancelled, "a person"),
-            (RunState::Cancelled, None, Some(1), Cancelled, "it was cancelled"),
-            (RunState::Superseded, None, Some(1), Cancelled, "a later commit took its place"),
+            (RunState::Skipped, Some(1), None, Success, "there was nothing to make"),
+            (RunState::Failed, Some(1), Some("fetch"), Failure, "fetching the commit failed"),
+            (RunState::Failed, Some(1), Some("archive"), Failure, "making the archive failed"),
+            (RunState::Failed, Some(1), Some("publish"), Failure, "publishing failed"),
+            (RunState::Failed, Some(1), Some("10.1.2.3"), Failure, "it could not be made"),
+            (RunState::Failed, Some(1), None, Failure, "it could not be made"),
+            (RunState::Cancelled, Some(1), None, Cancelled, "it was cancelled"),
+            (RunState::Superseded, None, None, Cancelled, "a later commit took its place"),
         ] {
-            assert_eq!(said(&run(state, reason, seq)), (told, sentence.to_owned()), "{state:?} {reason:?}");
+            let run = run(state, reason, seq);
+            assert_eq!(said(&run, failed), (told, sentence), "{state:?} {failed:?}");
         }
     }
 }

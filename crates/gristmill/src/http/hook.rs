@@ -26,7 +26,6 @@ use super::sender::{self, Address, Refused, Sent, To};
 use super::sns::Sns;
 use crate::app::App;
 use crate::fail;
-use crate::live::Hook;
 
 /// How long a whole body may take.
 const BODY_MAX: Duration = Duration::from_secs(30);
@@ -164,7 +163,7 @@ async fn accept(hooks: &Arc<Hooks>, address: &Address, request: Request) -> Resu
     let peer = head.extensions.get::<Peer>();
     let client = peer.and_then(|peer| peer.client(&head.headers, &proxies.config.server.trusted_proxies));
     let body: Bytes = body.into();
-    let certificate = certificate(hooks, address, &head.headers, &body).await?;
+    let certificate = certificate(hooks, address, &head.headers, client, &body).await?;
     let sent = identify_sender(hooks, address, head.headers, client, body, certificate).await?;
     let (to, new) = match confirmed(hooks, sent).await? {
         Sent::Delivery(to, new) => (to, new),
@@ -180,16 +179,24 @@ async fn accept(hooks: &Arc<Hooks>, address: &Address, request: Request) -> Resu
 }
 
 /// The certificate that a message of SNS is to be verified with. The call is bounded, and made before the message is
-/// looked at further: meanwhile it holds nothing but its memory.
+/// looked at further: meanwhile it holds nothing but its memory. `None` leaves it unverified: nothing is fetched for who
+/// is not on the list, and nothing read of a body longer than any that SNS sends here, which is 256 KiB ("Publishing
+/// large messages" in its guide: larger ones go to no https address).
 async fn certificate(
     hooks: &Hooks,
     address: &Address,
     headers: &HeaderMap,
+    client: Option<IpAddr>,
     body: &[u8],
 ) -> Result<Option<Arc<[u8]>>, Refusal> {
     let Address::Named(name) = address else { return Ok(None) };
     let live = hooks.app.live();
-    let Some(topic) = live.hooks.get(name).and_then(Hook::topic) else { return Ok(None) };
+    let Some((hook, topic)) = live.hooks.get(name).and_then(|hook| Some((hook, hook.topic()?))) else {
+        return Ok(None);
+    };
+    if body.len() > HASH_HERE_MAX || !hook.lets_in(client) {
+        return Ok(None);
+    }
     let headers = Headers::new(headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())));
     let found = hooks.sns.certificate(topic, &headers, body, hooks.app.clock.now()).await;
     found.map_err(|_| Refusal::Busy("the certificate of the message cannot be fetched now"))

@@ -14,7 +14,6 @@ use gristmill_db::delivery::{Body, NewDelivery};
 use gristmill_forge::{Check, Forge, Headers, Outcome, Secret, Verified, VerifyError, sns_subscription_url};
 use gristmill_model::{ProjectId, ProjectPattern, ProjectSpec, RepoPath};
 
-use super::peer::is_within;
 use super::sns;
 use crate::app::App;
 use crate::live::{Hook, Live, Target};
@@ -144,8 +143,7 @@ impl Identify<'_> {
     /// A source list is an AND on top of the secret, and is looked at after it: who does not know the
     /// secret learns nothing of the list.
     fn check_address(&self, hook: &Hook) -> Result<(), Refused> {
-        let is_listed = |client: IpAddr| is_within(client, &hook.allow_from);
-        if hook.allow_from.is_empty() || self.request.client.is_some_and(is_listed) {
+        if hook.lets_in(self.request.client) {
             return Ok(());
         }
         let from = self.request.client.map_or("an unknown address".to_owned(), |client| client.to_string());

@@ -3,7 +3,8 @@
 //!
 //! Both are calls to addresses that a stranger's message names. So nothing is asked for but below the one host of
 //! SNS in the region of the project's topic, and only for messages that name that topic; answers and failures are
-//! kept, and few calls are made at a time and in a minute. A sender who is to come again later is told so: SNS
+//! kept, and few calls are made at a time, and in a minute for one topic: who knows one topic's name cannot keep the
+//! others from being heard. A sender who is to come again later is told so: SNS
 //! sends again after 5xx, and takes 4xx for an answer.
 
 use std::collections::{HashMap, VecDeque};
@@ -22,7 +23,7 @@ const CALLS_MAX: usize = 4;
 const TURN_MAX: Duration = Duration::from_secs(1);
 /// How long one call may take. A webhook with both calls is answered within ten seconds.
 const CALL_MAX: Duration = Duration::from_secs(4);
-/// New certificates asked for in a minute. SNS has one for a region, and changes it once in years.
+/// New certificates asked for in a minute for one topic. SNS has one for a region, and changes it once in years.
 const FETCHES_A_MINUTE_MAX: usize = 10;
 /// Certificates and failures kept.
 const KNOWN_MAX: usize = 64;
@@ -45,8 +46,8 @@ pub(super) struct Sns {
 #[derive(Default)]
 struct State {
     known: HashMap<String, Known>,
-    /// When new certificates were asked for in the last minute.
-    asked: VecDeque<Timestamp>,
+    /// When new certificates were asked for in the last minute, by topic.
+    asked: HashMap<String, VecDeque<Timestamp>>,
 }
 
 struct Known {
@@ -87,23 +88,22 @@ impl Sns {
             return known;
         }
         let turns = Arc::clone(&self.turns);
-        let _turn = tokio::time::timeout(TURN_MAX, turns.acquire()).await.map_err(|_| Later)?;
+        let Ok(_turn) = tokio::time::timeout(TURN_MAX, turns.acquire()).await else {
+            return self.state().old(&url);
+        };
         // Who waited for the same certificate has it now.
         if let Some(known) = self.known(&url, now) {
             return known;
         }
-        if !self.may_ask(now) {
-            tracing::warn!("messages of SNS name too many certificates; they are told to come again");
-            return Err(Later);
+        if !self.state().may_ask(topic.as_str(), now) {
+            tracing::warn!(
+                topic = topic.as_str(),
+                "messages of a topic of SNS name too many certificates; they are told to come again"
+            );
+            return self.state().old(&url);
         }
         let found = self.fetch(&url).await;
-        let kept = match &found {
-            Found::Certificate(_) => KEPT,
-            Found::None => MISSED,
-            Found::Failed => FAILED,
-        };
-        self.state().keep(url, Known { found: found.clone(), until: now.plus(kept) }, now);
-        answer(found)
+        answer(self.state().keep(url, found, now))
     }
 
     fn known(&self, url: &str, now: Timestamp) -> Option<Result<Option<Arc<[u8]>>, Later>> {
@@ -115,18 +115,6 @@ impl Sns {
     fn state(&self) -> MutexGuard<'_, State> {
         // What a panic elsewhere left behind is still a list.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn may_ask(&self, now: Timestamp) -> bool {
-        let asked = &mut self.state().asked;
-        while asked.front().is_some_and(|at| at.plus(Duration::from_secs(60)) <= now) {
-            asked.pop_front();
-        }
-        let may = asked.len() < FETCHES_A_MINUTE_MAX;
-        if may {
-            asked.push_back(now);
-        }
-        may
     }
 
     async fn fetch(&self, url: &str) -> Found {
@@ -189,18 +177,55 @@ impl Sns {
 }
 
 impl State {
-    fn keep(&mut self, url: String, known: Known, now: Timestamp) {
+    fn may_ask(&mut self, topic: &str, now: Timestamp) -> bool {
+        self.asked.retain(|_, asked| {
+            while asked.front().is_some_and(|at| at.plus(Duration::from_secs(60)) <= now) {
+                asked.pop_front();
+            }
+            !asked.is_empty()
+        });
+        let asked = self.asked.entry(topic.to_owned()).or_default();
+        let may = asked.len() < FETCHES_A_MINUTE_MAX;
+        if may {
+            asked.push_back(now);
+        }
+        may
+    }
+
+    /// A certificate that was to be asked for again and cannot be: it is still what it was, and whether it is valid is
+    /// looked at each time.
+    fn old(&self, url: &str) -> Result<Option<Arc<[u8]>>, Later> {
+        match self.known.get(url).map(|known| &known.found) {
+            Some(Found::Certificate(pem)) => Ok(Some(pem.clone())),
+            _ => Err(Later),
+        }
+    }
+
+    /// Keeps what was found; what counts now, which is the certificate from before where there was no answer.
+    fn keep(&mut self, url: String, found: Found, now: Timestamp) -> Found {
+        let kept = match &found {
+            Found::Certificate(_) => KEPT,
+            Found::None => MISSED,
+            Found::Failed => FAILED,
+        };
+        let before = self.old(&url).ok().flatten().filter(|_| matches!(found, Found::Failed));
+        let found = before.map_or(found, Found::Certificate);
+        let is_certificate = |known: &Known| matches!(known.found, Found::Certificate(_));
         if self.known.len() >= KNOWN_MAX {
-            self.known.retain(|_, known| now < known.until);
+            self.known.retain(|_, known| now < known.until || is_certificate(known));
         }
         // Full of what still counts: the one that would go first goes, and that is a failure before a certificate.
         if self.known.len() >= KNOWN_MAX
-            && let Some(first) =
-                self.known.iter().min_by_key(|(_, known)| known.until).map(|(url, _)| url.clone())
+            && let Some(first) = self
+                .known
+                .iter()
+                .min_by_key(|(_, known)| (is_certificate(known), known.until))
+                .map(|(url, _)| url.clone())
         {
             self.known.remove(&first);
         }
-        self.known.insert(url, known);
+        self.known.insert(url, Known { found: found.clone(), until: now.plus(kept) });
+        found
     }
 }
 
@@ -245,20 +270,57 @@ mod tests {
         }
     }
 
+    fn pem() -> Found {
+        Found::Certificate(Arc::from(&b"pem"[..]))
+    }
+
     #[test]
     fn what_is_kept_is_bounded_and_certificates_outlive_failures() {
         let mut state = State::default();
         let now = Timestamp(1_000_000);
-        let known = |found: Found, after: Duration| Known { found, until: now.plus(after) };
-        let certificate = Found::Certificate(Arc::from(&b"pem"[..]));
-        state.keep("good".to_owned(), known(certificate, KEPT), now);
+        state.keep("good".to_owned(), pem(), now);
+        // Its time is over, and those of the failures are not.
+        let later = now.plus(KEPT);
         for number in 0..2 * KNOWN_MAX {
-            state.keep(number.to_string(), known(Found::None, MISSED), now);
+            state.keep(number.to_string(), Found::None, later);
         }
         assert_eq!((state.known.len(), state.known.contains_key("good")), (KNOWN_MAX, true));
         // Later all the others have had their time.
-        let later = now.plus(MISSED);
-        state.keep("last".to_owned(), Known { found: Found::Failed, until: later.plus(FAILED) }, later);
+        state.keep("last".to_owned(), Found::Failed, later.plus(MISSED));
         assert_eq!(state.known.len(), 2);
+        for number in 0..2 * KNOWN_MAX {
+            state.keep(number.to_string(), pem(), later);
+        }
+        assert_eq!(state.known.len(), KNOWN_MAX);
+    }
+
+    #[test]
+    fn a_certificate_serves_on_where_it_cannot_be_fetched_again() {
+        let mut state = State::default();
+        let now = Timestamp(1_000_000);
+        let url = || "url".to_owned();
+        assert!(state.old("url").is_err());
+        assert!(matches!(state.keep(url(), Found::Failed, now), Found::Failed));
+        assert!(state.old("url").is_err());
+        state.keep(url(), pem(), now);
+        assert!(matches!(state.keep(url(), Found::Failed, now.plus(KEPT)), Found::Certificate(_)));
+        assert!(state.old("url").is_ok());
+        assert_eq!(state.known["url"].until, now.plus(KEPT).plus(FAILED), "and is soon asked for again");
+        // SNS says that there is none any more.
+        assert!(matches!(state.keep(url(), Found::None, now.plus(KEPT)), Found::None));
+        assert!(state.old("url").is_err());
+    }
+
+    #[test]
+    fn each_topic_has_its_own_number_of_fetches() {
+        let mut state = State::default();
+        let now = Timestamp(1_000_000);
+        for _ in 0..FETCHES_A_MINUTE_MAX {
+            assert!(state.may_ask("one", now));
+        }
+        assert!(!state.may_ask("one", now) && state.may_ask("other", now));
+        let almost = Timestamp(now.0 + 59_999);
+        assert!(!state.may_ask("one", almost) && state.may_ask("one", Timestamp(almost.0 + 1)));
+        assert_eq!(state.asked.len(), 1, "who asked for nothing in the last minute is forgotten");
     }
 }

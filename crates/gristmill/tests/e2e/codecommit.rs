@@ -17,6 +17,9 @@ use gristmill_testkit::{FakeSns, TestRepo, wire};
 /// The topic of a pattern.
 const MANY: &str = "arn:aws:sns:eu-west-1:123456789012:many";
 
+/// The topic of a project with a list of senders.
+const LISTED: &str = "arn:aws:sns:eu-west-1:123456789012:listed";
+
 /// A folder, a repository, SNS, and the program.
 struct World {
     sns: Arc<FakeSns>,
@@ -54,8 +57,11 @@ impl World {
                 repo.url()
             )
         };
+        let listed = "forge = \"codecommit\"\nallow_from = [\"192.0.2.1\"]";
+        let listed =
+            project("acme/listed", LISTED, "123456789012/listed").replace("forge = \"codecommit\"", listed);
         let text = format!(
-            "[server]\nlisten = \"127.0.0.1:0\"\n[network]\nallow = [\"127.0.0.0/8\"]\n{}{}",
+            "[server]\nlisten = \"127.0.0.1:0\"\n[network]\nallow = [\"127.0.0.0/8\"]\n{}{}{listed}",
             project("acme/shop", TOPIC, "123456789012/shop"),
             project("acme/beijing", "arn:aws-cn:sns:cn-north-1:123456789012:pushes", "123456789012/beijing"),
         );
@@ -229,8 +235,30 @@ async fn what_is_not_surely_of_the_topic_is_refused_and_little_is_fetched() {
     assert_eq!(statuses, [401, 401, 401, 401, 401, 401, 401, 503, 503]);
     assert_eq!(world.sns.requests().len(), 10);
     assert_eq!(world.deliveries().await.len(), 0);
+    // Another topic is heard all the same.
+    let of_many = push().with("TopicArn", MANY).with("SigningCertURL", &expired.replace("expired", "other"));
+    let of_many = of_many.sign(Signature::Two).expect("this can be signed");
+    assert_eq!((world.post("many/*", of_many).await, world.sns.requests().len()), (unknown, 11));
     // Who is known is not kept out by that.
     assert_eq!(world.send(push()).await.0, 202);
+    world.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_fetched_for_who_is_not_listed_nor_for_what_sns_does_not_send() {
+    let world = World::start().await;
+    let push = || world.sns.push("shop", &[("refs/heads/main", "1111111111111111111111111111111111111111")]);
+    let unlisted = push().with("TopicArn", LISTED).sign(Signature::Two).expect("this can be signed");
+    let unknown = world.post("acme/unknown", unlisted.clone()).await;
+    assert_eq!(world.post("acme/listed", unlisted).await, unknown);
+    let long = |bytes: usize| {
+        let mut body = push().sign(Signature::Two).expect("this can be signed");
+        body.resize(bytes, b' ');
+        body
+    };
+    assert_eq!(world.post("acme/shop", long((1 << 20) + 1)).await, unknown);
+    assert_eq!(world.sns.requests().len(), 0);
+    assert_eq!(world.post("acme/shop", long(1 << 20)).await.0, 202);
     world.server.stop().await;
 }
 

@@ -270,6 +270,53 @@ fn a_forge_that_is_down_delays_statuses_and_nothing_else() {
 }
 
 #[test]
+fn a_token_that_is_refused_for_a_while_loses_no_status() {
+    for status in [401, 403] {
+        let mut place = Place::new(Family::Github);
+        place.added();
+        place.forge.send_by_itself(true);
+        place.forge.set_fault_of(Part::Api, Fault::Status(status));
+        let commit = place.commit(&[], "one");
+        place.forge.push(PROJECT, MAIN, Some(&commit));
+        let tried = || (place.server.store().query("SELECT tell_tries FROM run") == ["1"]).then_some(());
+        assert!(wait_for(PATIENCE, tried).is_some(), "{status}\n{}", place.server.log());
+        place.server.wait_until_idle();
+        place.server.wait_for_log("the forge takes no statuses of the project");
+        place.server.stop();
+        assert!(!place.server.log().contains("the forge is not told of a run"), "{}", place.server.log());
+        place.forge.set_fault_of(Part::Api, Fault::None);
+        // It waits for some minutes; they are over.
+        place.server.store().execute("UPDATE run SET tell_after_ms = 0");
+        place.server.start();
+        let told = || (place.states(&commit) == ["success"]).then_some(());
+        assert!(wait_for(PATIENCE, told).is_some(), "{:?}\n{}", place.states(&commit), place.server.log());
+    }
+}
+
+#[test]
+fn of_a_run_that_fails_the_forge_is_told_the_step_and_not_the_reason() {
+    let mut place = Place::new(Family::Github);
+    let project =
+        gristmill_testkit::server::Project::new(PROJECT, &place.forge.clone_url(PROJECT), "a secret")
+            .poll("1s")
+            .with("token = { env = \"FORGE_TOKEN\" }")
+            .with(&format!("api = \"{}\"", place.forge.api_url()))
+            .pipeline("submodules = true");
+    place.server.set_projects([project]);
+    let modules = "[submodule \"lib\"]\n\tpath = lib\n\turl = http://127.0.0.1:1/lib.git\n";
+    let changes = Changes::new().file(".gitmodules", modules).submodule("lib", &"1".repeat(40));
+    let commit = place.repo.commit_unreferenced(&[], &changes);
+    place.forge.push(PROJECT, MAIN, Some(&commit));
+    let told = || (place.states(&commit).last()? == "failure").then_some(());
+    assert!(wait_for(PATIENCE, told).is_some(), "{}", place.server.log());
+    let reason = place.run_of(&commit).expect("a run")["reason"].to_string();
+    assert!(reason.contains("http://127.0.0.1:1"), "{reason}");
+    let last = place.forge.statuses(PROJECT).pop().expect("a status");
+    assert_eq!(last.description, "making the archive failed");
+    assert!(last.url.contains("/runs/"), "{}", last.url);
+}
+
+#[test]
 fn sync_finds_and_tells_without_a_server() {
     let mut place = Place::new(Family::Github);
     place.added();

@@ -20,6 +20,7 @@ mod hooks;
 mod hostile;
 mod lists;
 mod mending;
+mod moved;
 mod options;
 mod post_receive;
 mod proxy;

@@ -60,7 +60,7 @@ fn an_allowed_network_is_reached_and_what_is_beside_it_is_not() {
     let error = client(names(), &["127.0.0.2/31", "::1/128"]).call(&request).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "a.test is not connected to: 127.0.0.1 is a loopback address, and addresses found in repositories and answers must be public or lie in [network] allow"
+        "a.test is not connected to: it has a loopback address, and addresses found in repositories and answers must be public or lie in [network] allow"
     );
     assert_eq!(server.connections(), 1);
 }

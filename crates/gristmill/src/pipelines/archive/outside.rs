@@ -2,7 +2,7 @@
 //! addresses only, whatever name servers say of them. For git that is a gate; our own calls are checked by who makes them.
 
 use gristmill_git::{Git, Protocol, Proxy, RemoteUrl};
-use gristmill_outgoing::{Gate, GateOptions, Pass, Reach, Url};
+use gristmill_outgoing::{Gate, Pass, Url};
 
 use crate::worker::step::{Step, StepError};
 
@@ -17,12 +17,7 @@ impl Outside {
     /// Opens a gate for one piece of work. The project's own server may be reached wherever it is.
     pub(super) async fn open(step: &Step, own: &RemoteUrl) -> Result<Outside, StepError> {
         let failed = |what: &dyn std::fmt::Display| StepError::retry(format!("the gate for git: {what}"));
-        let live = step.app.live();
-        let network = &live.config.network;
-        let upstream = network.own_proxy(&*live.env).map_err(StepError::fail)?;
-        let reach = Reach::strangers(network.allow.clone());
-        let options = GateOptions { upstream, ..GateOptions::new(reach) };
-        let gate = Gate::start(options).await.map_err(|error| match error.kind() {
+        let gate = Gate::start(step.app.gate.clone()).await.map_err(|error| match error.kind() {
             // A proxy of another kind than http:// stays what it is.
             std::io::ErrorKind::Unsupported => StepError::fail(error),
             _ => failed(&error),
