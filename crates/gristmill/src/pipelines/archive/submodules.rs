@@ -6,8 +6,8 @@
 //!   the project's token or key, and may be in a private network.
 //! * Everything else is reached by https alone (by http where the project itself is), without credentials, and only
 //!   on public addresses.
-//! * A mirror that was fetched with a project's credentials is that project's: what it may read, others may not.
-//!   All others are shared by their address.
+//! * A mirror that was fetched as the operator's is that project's: what it may read, by its credentials or because
+//!   its server lies in a private network, others may not. Strangers' are shared by their address.
 //!
 //! The tree pins each submodule's commit, so the step's key needs nothing of them.
 
@@ -160,7 +160,7 @@ impl Gathering<'_> {
                 (&outside.git, Remote::open(module.url.clone()))
             }
         };
-        let mirror = Mirror::open_or_create(git, self.folder(&remote)).await.map_err(git_error)?;
+        let mirror = Mirror::open_or_create(git, self.folder(whose, &remote.url)).await.map_err(git_error)?;
         let wanted = Wanted { git_ref: None, commit: module.commit };
         let fetched = mirror.fetch(&remote, &wanted, fetch::limits(self.step)).await;
         let commit =
@@ -186,14 +186,13 @@ impl Gathering<'_> {
     }
 
     /// The folder of a submodule's mirror.
-    fn folder(&self, remote: &Remote) -> PathBuf {
-        let has_credentials = remote.credentials.is_some() || remote.helper.is_some() || remote.ssh.is_some();
+    fn folder(&self, whose: Whose, url: &RemoteUrl) -> PathBuf {
         let app = &self.step.app;
-        let above = match has_credentials {
-            true => app.mirror_folder(self.subject.run.project),
-            false => app.mirrors.clone(),
+        let above = match whose {
+            Whose::Operators => app.mirror_folder(self.subject.run.project),
+            Whose::Strangers => app.mirrors.clone(),
         };
-        above.join(super::SUBMODULES).join(Digest::of(remote.url.to_string().as_bytes()).to_hex())
+        above.join(super::SUBMODULES).join(Digest::of(url.to_string().as_bytes()).to_hex())
     }
 }
 

@@ -156,6 +156,31 @@ fn mistake_08_the_token_goes_to_the_projects_own_server_alone_and_what_it_reads_
 }
 
 #[test]
+fn what_a_projects_own_server_gives_to_anybody_is_not_for_projects_of_other_servers() {
+    let mut world = World::prepare(|project| project);
+    let elsewhere = FakeGithub::start();
+    let copy = elsewhere.create("acme/other", SECRET);
+    let projects = [project(&world.github, PROJECT), project(&elsewhere, "acme/other")];
+    world.server.set_projects(projects.map(|project| project.pipeline("submodules = true")));
+    let lib = world.github.create("acme/lib", SECRET).commit("main", &Changes::new().file("lib", "1"));
+    // Both name the same address, which lies where strangers' words may not lead to.
+    let url = world.github.clone_url("acme/lib");
+    let changes = Changes::new().file(".gitmodules", modules(&[("lib", &url)])).submodule("lib", &lib);
+    world.server.start();
+    let first = world.commit(None, &changes);
+    world.push_and_wait(MAIN, &first);
+    let bytes = world.server.store().public(KEY).unwrap_or_else(|| panic!("{:#?}", world.runs()));
+    assert_eq!(members(Format::Zip, &bytes)["lib/lib"].1, b"1");
+    let stolen = copy.commit_unreferenced(&[], &changes.file("another", "tree"));
+    world.server.accept("acme/other", &elsewhere.push("acme/other", MAIN, Some(&stolen)));
+    world.server.wait_until_idle();
+    let run = world.run_of(&stolen);
+    assert_eq!(run["state"], "failed", "{run:#}");
+    assert!(run["reason"].as_str().is_some_and(|why| why.contains("a loopback address")), "{run:#}");
+    assert!(world.server.store().public("acme/other/main/acme_other.zip").is_none());
+}
+
+#[test]
 fn submodules_that_lead_elsewhere_or_nowhere_fail_with_the_reason() {
     let world = World::start(|project| project.pipeline("submodules = true"));
     let pinned = "1111111111111111111111111111111111111111";
