@@ -37,7 +37,9 @@ fn judge(own: &RemoteUrl, module: &RemoteUrl) -> Result<Whose, &'static str> {
             .then_some(Whose::Operators)
             .ok_or("only repositories in the folder of the project's own one are taken from this machine");
     }
-    let server = |url: &RemoteUrl| (url.protocol(), url.host().cloned(), port(url));
+    // Another user of ssh is let in to other things, if by the same key.
+    let user = |url: &RemoteUrl| url.user().unwrap_or("git").to_owned();
+    let server = |url: &RemoteUrl| (url.protocol(), user(url), url.host().cloned(), port(url));
     if server(own) == server(module) {
         return Ok(Whose::Operators);
     }
@@ -238,6 +240,9 @@ mod tests {
             ("http://git.acme.org/a/b", "http://elsewhere.example/c", Ok(Whose::Strangers)),
             ("ssh://git@git.acme.org/a/b", "git@git.acme.org:c/d", Ok(Whose::Operators)),
             ("ssh://git@git.acme.org/a/b", "ssh://git@git.acme.org:2222/c/d", Err("the")),
+            ("ssh://git@git.acme.org/a/b", "ssh://git.acme.org/c/d", Ok(Whose::Operators)),
+            ("ssh://git@git.acme.org/a/b", "ssh://root@git.acme.org/c/d", Err("the")),
+            ("root@git.acme.org:a/b", "ssh://git.acme.org/c/d", Err("the")),
             ("git@git.acme.org:a/b", "https://git.acme.org/c/d", Ok(Whose::Strangers)),
             ("file:///srv/git/shop.git", "file:///srv/git/lib.git", Ok(Whose::Operators)),
             ("file:///srv/git/shop.git", "file:///srv/git/deep/lib.git", Ok(Whose::Operators)),
