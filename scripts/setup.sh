@@ -60,7 +60,6 @@ need_for_build() {
 }
 
 need_for_git_tests() {
-    have git-lfs || want git-lfs "the tests fetch large files with it"
     have ssh || want openssh-client "the tests fetch over ssh"
     if ! have sshd && [ ! -x /usr/sbin/sshd ]; then
         # Its package starts a server for everybody, which nobody asked for.

@@ -6,7 +6,7 @@
 //! * [`DeployKey`] and [`HostKeys`] are for ssh, [`Credentials`] and [`CredentialHelper`] for https, [`Proxy`] for the way.
 //! * [`Mirror`] is a bare repository per project. It brings exact commits and keeps them.
 //! * [`Objects`] reads commits, trees and blobs of a mirror without starting a process.
-//! * [`LfsPointer`] and [`Mirror::fetch_lfs`] are for large files, [`Mirror::submodules`] for other repositories.
+//! * [`LfsPointer`], [`Git::lfs_authenticate`] and [`Mirror::put_lfs`] are for large files, [`Mirror::submodules`] for other repositories.
 //!
 //! # What keeps a stranger's repository from running anything here
 //!
@@ -35,8 +35,9 @@ mod fetch;
 mod helper;
 mod hostkeys;
 mod lfs;
-mod lfs_fetch;
+mod lfs_held;
 mod lfs_put;
+mod lfs_ssh;
 mod lock;
 mod mirror;
 mod objects;
@@ -63,8 +64,9 @@ pub use error::{GitError, ObjectError};
 pub use helper::CredentialHelper;
 pub use hostkeys::{HostKeyError, HostKeys};
 pub use lfs::{LfsOid, LfsPointer, PointerFault};
-pub use lfs_fetch::{LfsLimits, LfsObjects};
+pub use lfs_held::{LfsLimits, LfsObjects};
 pub use lfs_put::{Authorization, LfsIncoming};
+pub use lfs_ssh::LfsAnswer;
 pub use mirror::{FetchLimits, Fetched, Maintained, Mirror, Reachability, Wanted};
 pub use objects::{CommitInfo, Objects};
 pub use own_clone::{CloneFile, CloneLimits, OwnClone};

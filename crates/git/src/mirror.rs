@@ -4,7 +4,7 @@
 //! <dir>/lock        flock, held while anything is written
 //! <dir>/repo.git/   the repository; refs/gristmill/<id> pins each commit that was asked for,
 //!                   refs/gristmill-tip/<digest of the name> is where a remote's ref was last seen
-//! <dir>/lfs/        large files of git-lfs by their SHA-256; lfs.git is where they are fetched
+//! <dir>/lfs/        large files of git-lfs by their SHA-256
 //! <dir>/damaged/    the last repository that turned out broken, for a look at it
 //! ```
 //!
@@ -304,12 +304,6 @@ impl Mirror {
             lock,
             ..Call::new(args.iter().map(OsString::from).collect(), time_max, 64 * 1024)
         }
-    }
-
-    /// The same mirror, worked on by another git.
-    #[must_use]
-    pub fn with_git(&self, git: &Git) -> Mirror {
-        Mirror { git: git.clone(), ..self.clone() }
     }
 
     /// The folder that the mirror lives in.

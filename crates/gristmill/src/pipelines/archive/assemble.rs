@@ -34,8 +34,6 @@ pub(super) struct Part<'a> {
     pub(super) decoration: String,
     /// Who says where that is.
     pub(super) whose: Whose,
-    /// The way to other servers.
-    pub(super) outside: Option<&'a Outside>,
 }
 
 /// Puts it together.
@@ -47,23 +45,17 @@ pub(super) async fn assemble(
 ) -> Result<Assembly, StepError> {
     let options = super::options(&subject.pipeline);
     let decoration = recipe::decoration(&subject.run.git_ref);
-    let (remote, outside) = if options.lfs || options.submodules {
-        let remote = fetch::remote(step, subject).await?;
-        let outside = Outside::open(step, &remote.url).await?;
-        (remote, Some(outside))
-    } else {
+    let remote = match options.lfs || options.submodules {
+        true => fetch::remote(step, subject).await?,
         // Nothing more is fetched, so no key need be opened.
-        (Remote::open(subject.spec.git.parse().map_err(StepError::fail)?), None)
+        false => Remote::open(subject.spec.git.parse().map_err(StepError::fail)?),
+    };
+    let outside = match options.submodules {
+        true => Some(Outside::open(step).await?),
+        false => None,
     };
     let outside = outside.as_ref();
-    let part = Part {
-        mirror,
-        remote: &remote,
-        commit: fetched.commit,
-        decoration,
-        whose: Whose::Operators,
-        outside,
-    };
+    let part = Part { mirror, remote: &remote, commit: fetched.commit, decoration, whose: Whose::Operators };
     let mut source = Source::default();
     let mut planned = members_of(step, options, &part, &mut source).await?;
     let mut gathering = Gathering { step, subject, options, own: &remote, outside, mirrors: Vec::new() };

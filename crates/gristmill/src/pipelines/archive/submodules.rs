@@ -173,7 +173,6 @@ impl Gathering<'_> {
             commit: commit.commit,
             decoration: "HEAD".to_owned(),
             whose,
-            outside: self.outside,
         };
         let mut members =
             fetch::mend(&mirror, members_of(self.step, self.options, &part, source).await).await?;

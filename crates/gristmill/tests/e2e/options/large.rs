@@ -1,4 +1,4 @@
-//! `lfs`: large files by the real git-lfs, from a forge that has them.
+//! `lfs`: large files, from a forge that has them.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -14,7 +14,7 @@ use super::members;
 use crate::world::{KEY, MAIN, PROJECT, SECRET, World};
 
 /// What git-lfs puts into a tree for a content.
-fn pointer(content: &[u8]) -> String {
+pub(super) fn pointer(content: &[u8]) -> String {
     let (oid, size) = (sha256(content), content.len());
     format!("version https://git-lfs.github.com/spec/v1\noid sha256:{oid}\nsize {size}\n")
 }
