@@ -6,12 +6,31 @@ use gristmill_git::{Host, LfsAnswer, RemoteUrl};
 use gristmill_outgoing::{Url, Whose};
 use serde::Deserialize;
 
+/// The most headers of an action.
+const HEADERS_MAX: usize = 32;
+/// The longest header, its name and its value, in bytes.
+const HEADER_BYTES_MAX: usize = 16 << 10;
+
 /// What an answer of git-lfs's says of an address.
 #[derive(Deserialize)]
 pub(super) struct Action {
     #[serde(default)]
     pub(super) href: String,
     pub(super) header: Option<BTreeMap<String, String>>,
+}
+
+impl Action {
+    /// The headers that go there, which an honest server has one or two of.
+    pub(super) fn headers(&mut self) -> Result<Vec<(String, String)>, &'static str> {
+        let headers = self.header.take().unwrap_or_default();
+        if headers.len() > HEADERS_MAX {
+            return Err("the server wants more than 32 headers");
+        }
+        if headers.iter().any(|(name, value)| name.len() + value.len() > HEADER_BYTES_MAX) {
+            return Err("the server wants a header of more than 16 KiB");
+        }
+        Ok(headers.into_iter().collect())
+    }
 }
 
 /// Where the list of files is asked for.
@@ -41,7 +60,7 @@ impl Door {
     }
 
     fn answered(remote: &RemoteUrl, answer: &[u8]) -> Result<Door, &'static str> {
-        let action: Action = serde_json::from_slice(answer)
+        let mut action: Action = serde_json::from_slice(answer)
             .map_err(|_| "what git-lfs-authenticate says over ssh is not the JSON that it should be")?;
         let host = remote.host().map(Host::to_string).unwrap_or_default();
         let base = match action.href.as_str() {
@@ -54,7 +73,7 @@ impl Door {
         }
         let own = list(&format!("https://{host}"))?;
         let whose = if url.host() == own.host() { Whose::Operators } else { Whose::Strangers };
-        Ok(Door { url, whose, headers: action.header.into_iter().flatten().collect() })
+        Ok(Door { url, whose, headers: action.headers()? })
     }
 }
 
@@ -107,6 +126,14 @@ mod tests {
         let remote: RemoteUrl = "git@git.acme.org:a/b".parse().expect("an address");
         let door = Door::answered(&remote, b"{}").ok().expect("the guess");
         assert_eq!(door.url.as_str(), "https://git.acme.org/a/b.git/info/lfs/objects/batch");
+        for (count, bytes, is_taken) in
+            [(32, 1, true), (33, 1, false), (40_000, 1, false), (1, 16_000, true), (1, 17_000, false)]
+        {
+            let header: BTreeMap<String, String> =
+                (0..count).map(|number| (format!("x-{number}"), "v".repeat(bytes))).collect();
+            let answer = serde_json::json!({ "header": header }).to_string();
+            assert_eq!(Door::answered(&remote, answer.as_bytes()).is_ok(), is_taken, "{count} of {bytes}");
+        }
         for answer in ["", "no", "[]", "{\"href\": 1}", "{\"header\": {\"a\": 1}}"] {
             assert!(Door::answered(&remote, answer.as_bytes()).is_err(), "{answer}");
         }

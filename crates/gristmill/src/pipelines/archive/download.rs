@@ -6,8 +6,7 @@
 //! that is the same server.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::AtomicBool;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use gristmill_git::{LfsPointer, Mirror, Remote};
 use gristmill_outgoing::{Client, Error, Method, Request, Response, Url, Whose};
@@ -54,8 +53,8 @@ pub(super) struct Server<'a> {
     pub(super) mirror: &'a Mirror,
     pub(super) remote: &'a Remote,
     pub(super) door: Door,
-    /// How long each file may take.
-    pub(super) time_max: Duration,
+    /// When all of them must be here.
+    pub(super) end: Instant,
 }
 
 impl Server<'_> {
@@ -65,9 +64,6 @@ impl Server<'_> {
         for batch in missing.chunks(BATCH_OBJECTS) {
             let mut actions = self.ask(client, batch)?;
             for pointer in batch {
-                if self.step.is_stopped() {
-                    return Err(StepError::retry("the program stops, or the run was cancelled"));
-                }
                 let action = actions.remove(&pointer.oid.to_string());
                 let action = action.ok_or_else(|| self.fault(pointer, "the server says nothing of it"))?;
                 self.download(client, *pointer, action)?;
@@ -86,6 +82,7 @@ impl Server<'_> {
             .header("accept", MEDIA_TYPE)
             .and_then(|request| request.header("content-type", MEDIA_TYPE))
             .map_err(StepError::fail)?
+            .total(self.left()?)
             .body(question.to_string().into_bytes());
         let request = self.authorized(request)?;
         let response = client.call(&request).map_err(|error| self.failed(&error))?;
@@ -114,7 +111,7 @@ impl Server<'_> {
         Ok(actions)
     }
 
-    fn download(&self, client: &Client, pointer: LfsPointer, action: Action) -> Result<(), StepError> {
+    fn download(&self, client: &Client, pointer: LfsPointer, mut action: Action) -> Result<(), StepError> {
         let url: Url = action.href.parse().map_err(|_| self.fault(&pointer, "its address is none"))?;
         let is_same = url.origin() == self.door.url.origin();
         let whose = if is_same { self.door.whose } else { Whose::Strangers };
@@ -123,18 +120,18 @@ impl Server<'_> {
         }
         let mut request = Request::get(url, whose);
         let mut is_authorized = false;
-        for (name, value) in action.header.iter().flatten() {
+        for (name, value) in action.headers().map_err(|why| self.fault(&pointer, why))? {
             is_authorized |= name.eq_ignore_ascii_case("authorization");
             request =
-                request.secret(name, value).map_err(|error| self.fault(&pointer, &error.to_string()))?;
+                request.secret(&name, &value).map_err(|error| self.fault(&pointer, &error.to_string()))?;
         }
         if is_same && !is_authorized {
             request = self.authorized(request)?;
         }
-        let request = request.follow(REDIRECTS_MAX).total(self.time_max).body_bytes_max(pointer.size);
+        let request = request.follow(REDIRECTS_MAX).total(self.left()?).body_bytes_max(pointer.size);
         let mut incoming = self.mirror.put_lfs(pointer).map_err(StepError::retry)?;
         let response = client
-            .download(&request, &mut incoming, &AtomicBool::new(false))
+            .download(&request, &mut incoming, &self.step.stop_flag())
             .map_err(|error| self.failed(&error))?;
         if !response.is_success() {
             return Err(self.refused(&response, &format!("the large file {}", pointer.oid)));
@@ -147,6 +144,18 @@ impl Server<'_> {
         headers
             .try_fold(request, |request, (name, value)| request.secret(name, value))
             .map_err(StepError::fail)
+    }
+
+    /// How long what is asked for next may take.
+    fn left(&self) -> Result<Duration, StepError> {
+        if self.step.is_stopped() {
+            return Err(StepError::retry("the program stops, or the run was cancelled"));
+        }
+        let left = self.end.saturating_duration_since(Instant::now());
+        match left.is_zero() {
+            true => Err(self.broken("they take longer than worker.git_timeout, all of them together")),
+            false => Ok(left),
+        }
     }
 
     fn failed(&self, error: &Error) -> StepError {

@@ -1,7 +1,7 @@
 //! Large files of git-lfs: which files are pointers, and what they stand for.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use gristmill_git::{Authorization, LfsLimits, LfsPointer, ObjectError, Objects, Protocol};
 
@@ -116,11 +116,12 @@ pub(super) async fn bring(
 /// Asks the server ourselves, because git-lfs would go wherever that leads.
 async fn download(step: &Step, part: &Part<'_>, missing: Vec<LfsPointer>) -> Result<(), StepError> {
     let time_max = Duration::from_secs(step.app.live().config.worker.git_timeout_seconds.unsigned_abs());
+    let end = Instant::now() + time_max;
     let door = door(step, part, time_max).await?;
     let (step, mirror, remote) = (step.clone(), part.mirror.clone(), part.remote.clone());
     let bring = move || {
         let (step, mirror, remote) = (&step, &mirror, &remote);
-        Server { step, mirror, remote, door, time_max }.bring(&missing)
+        Server { step, mirror, remote, door, end }.bring(&missing)
     };
     tokio::task::spawn_blocking(bring).await.map_err(StepError::retry)?
 }
