@@ -9,7 +9,6 @@ use sha2::{Digest as _, Sha256};
 
 use crate::error::GitError;
 use crate::lfs::{LfsOid, LfsPointer};
-use crate::repair;
 
 /// Bounds for large files.
 #[derive(Clone, Copy, Debug)]
@@ -86,28 +85,29 @@ pub(crate) fn wanted(
     Ok(wanted)
 }
 
-/// Files that are what their pointers say, and pointers without one. What is there and is something else goes.
+/// Files that are what their pointers say, and pointers without one. Nothing is removed: what is damaged is replaced, in
+/// one step, by what is brought for it, and a pointer that lies is no reason to touch a good file.
 pub(crate) async fn checked(
     storage: &Path,
     pointers: BTreeSet<LfsPointer>,
+    remote: &str,
 ) -> Result<(BTreeMap<LfsOid, PathBuf>, BTreeSet<LfsPointer>), GitError> {
-    let storage = storage.to_owned();
+    let (storage, remote) = (storage.to_owned(), remote.to_owned());
     let check = move || {
         let (mut files, mut missing) = (BTreeMap::new(), BTreeSet::new());
         for pointer in pointers {
             let path = place(&storage, pointer);
-            match holds(&path, pointer) {
-                Ok(true) => {
+            match size(&path, pointer.oid).map_err(|error| GitError::io("read", &path, error))? {
+                None => {
+                    missing.insert(pointer);
+                }
+                Some(bytes) if bytes == pointer.size => {
                     files.insert(pointer.oid, path);
                 }
-                Ok(false) => {
-                    repair::remove_tree(&path).map_err(|error| GitError::io("remove", &path, error))?;
-                    missing.insert(pointer);
+                Some(bytes) => {
+                    let detail = format!("it has {bytes} bytes, and its pointer says {}", pointer.size);
+                    return Err(GitError::LfsObject { oid: pointer.oid.to_string(), remote, detail });
                 }
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    missing.insert(pointer);
-                }
-                Err(error) => return Err(GitError::io("read", &path, error)),
             }
         }
         Ok((files, missing))
@@ -123,20 +123,23 @@ pub(crate) fn place(storage: &Path, pointer: LfsPointer) -> PathBuf {
     storage.join("objects").join(&hex[..2]).join(&hex[2..4]).join(&hex)
 }
 
-/// Whether a file is what its pointer says.
-fn holds(path: &Path, pointer: LfsPointer) -> io::Result<bool> {
-    let found = fs::symlink_metadata(path)?;
-    if !found.is_file() || found.len() != pointer.size {
-        return Ok(false);
+/// The bytes of a file that is what its name says; `None` where there is none.
+fn size(path: &Path, oid: LfsOid) -> io::Result<Option<u64>> {
+    match fs::symlink_metadata(path) {
+        Ok(found) if found.is_file() => {}
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => return Ok(None),
     }
     let mut file = File::open(path)?;
     let mut hash = Sha256::new();
     let mut buffer = vec![0; 256 * 1024];
+    let mut bytes = 0;
     loop {
         let count = file.read(&mut buffer)?;
         if count == 0 {
-            return Ok(hash.finalize()[..] == pointer.oid.as_bytes()[..]);
+            return Ok((hash.finalize()[..] == oid.as_bytes()[..]).then_some(bytes));
         }
         hash.update(&buffer[..count]);
+        bytes += count as u64;
     }
 }

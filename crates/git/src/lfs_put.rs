@@ -96,15 +96,17 @@ impl Mirror {
     ///
     /// # Errors
     ///
-    /// [`GitError::TooLarge`] beyond the limits, [`GitError::LfsObject`] where pointers contradict each other, [`GitError::Io`].
+    /// [`GitError::TooLarge`] beyond the limits, [`GitError::LfsObject`] for a pointer whose size is
+    /// not that of the file, [`GitError::Io`].
     pub async fn held_lfs(
         &self,
         remote: &Remote,
         pointers: &[LfsPointer],
         limits: LfsLimits,
     ) -> Result<(LfsObjects, Vec<LfsPointer>), GitError> {
-        let wanted = wanted(pointers, &remote.url.to_string(), limits)?;
-        let (files, missing) = checked(&self.lfs_dir()?, wanted).await?;
+        let remote = remote.url.to_string();
+        let wanted = wanted(pointers, &remote, limits)?;
+        let (files, missing) = checked(&self.lfs_dir()?, wanted, &remote).await?;
         Ok((LfsObjects { files }, missing.into_iter().collect()))
     }
 

@@ -86,6 +86,14 @@ async fn large_files_of_a_commit_are_found_kept_and_checked() {
     assert_eq!(held(&mirror, &pointers).await, (1, vec![pointer(&other)]));
     put(&mirror, pointer(&other), &other).expect("kept");
     assert_eq!(held(&mirror, &pointers).await, (2, Vec::new()));
+    // A pointer that lies of the size takes no good file along.
+    for size in [0, 6, 8] {
+        let lie = LfsPointer { size, ..pointer(&other) };
+        let error = mirror.held_lfs(&remote(URL), &[lie], LfsLimits::default()).await.expect_err("a lie");
+        let is_told = matches!(&error, GitError::LfsObject { detail, .. } if detail.contains("7 bytes"));
+        assert!(is_told, "{error:?}");
+        assert_eq!(held(&mirror, &pointers).await, (2, Vec::new()));
+    }
 }
 
 #[tokio::test]
