@@ -7,6 +7,7 @@ use gristmill_git::{CloneLimits, GitError, Mirror, OwnClone, Remote};
 use gristmill_model::{ArchiveOptions, CommitId};
 use gristmill_outgoing::Whose;
 
+use super::budget::Budget;
 use super::fetch::{self, Fetched};
 use super::outside::Outside;
 use super::source::{CommitText, Planned, Source, object_error};
@@ -34,6 +35,8 @@ pub(super) struct Part<'a> {
     pub(super) decoration: String,
     /// Who says where that is.
     pub(super) whose: Whose,
+    /// What may be brought for it besides its commit.
+    pub(super) budget: &'a Budget,
 }
 
 /// Puts it together.
@@ -55,10 +58,14 @@ pub(super) async fn assemble(
         false => None,
     };
     let outside = outside.as_ref();
-    let part = Part { mirror, remote: &remote, commit: fetched.commit, decoration, whose: Whose::Operators };
+    let budget = &Budget::of(step, "all large files together");
+    let (commit, whose) = (fetched.commit, Whose::Operators);
+    let part = Part { mirror, remote: &remote, commit, decoration, whose, budget };
     let mut source = Source::default();
     let mut planned = members_of(step, options, &part, &mut source).await?;
-    let mut gathering = Gathering { step, subject, options, own: &remote, outside, mirrors: Vec::new() };
+    let budget = Budget::of(step, "all submodules together, with their large files,");
+    let mut gathering =
+        Gathering { step, subject, options, own: &remote, outside, budget, mirrors: Vec::new() };
     if options.submodules {
         planned = gathering.gather(&part, planned, &mut source).await?;
     }

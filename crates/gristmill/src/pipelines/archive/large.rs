@@ -1,7 +1,8 @@
 //! Large files of git-lfs: which files are pointers, and what they stand for.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use gristmill_git::{Authorization, LfsLimits, LfsPointer, ObjectError, Objects, Protocol};
 
@@ -87,12 +88,14 @@ pub(super) async fn bring(
     let worker = &step.app.live().config.worker;
     let limits = LfsLimits {
         object_bytes_max: worker.archive_bytes_max,
-        bytes_max: worker.repository_bytes_max,
+        bytes_max: part.budget.bytes(),
         ..LfsLimits::default()
     };
     let pointers: Vec<LfsPointer> = found.iter().map(|(_, pointer)| *pointer).collect();
     let (mut objects, missing) =
         part.mirror.held_lfs(part.remote, &pointers, limits).await.map_err(git_error)?;
+    let sizes: BTreeMap<_, _> = pointers.iter().map(|pointer| (pointer.oid, pointer.size)).collect();
+    part.budget.take(sizes.values().sum())?;
     if !missing.is_empty() {
         download(step, part, missing).await?;
         let (brought, missing) =
@@ -115,9 +118,8 @@ pub(super) async fn bring(
 
 /// Asks the server ourselves, because git-lfs would go wherever that leads.
 async fn download(step: &Step, part: &Part<'_>, missing: Vec<LfsPointer>) -> Result<(), StepError> {
-    let time_max = Duration::from_secs(step.app.live().config.worker.git_timeout_seconds.unsigned_abs());
-    let end = Instant::now() + time_max;
-    let door = door(step, part, time_max).await?;
+    let end = part.budget.end();
+    let door = door(step, part, part.budget.time()?).await?;
     let (step, mirror, remote) = (step.clone(), part.mirror.clone(), part.remote.clone());
     let bring = move || {
         let (step, mirror, remote) = (&step, &mirror, &remote);

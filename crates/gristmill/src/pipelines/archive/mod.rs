@@ -10,6 +10,7 @@
 //! (`submodules`) and a clone; `source` reads their contents, and `recipe` says what all that follows from.
 
 mod assemble;
+mod budget;
 mod door;
 mod download;
 pub mod fetch;

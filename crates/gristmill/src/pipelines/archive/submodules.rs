@@ -14,11 +14,14 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 
-use gristmill_git::{Mirror, Protocol, Remote, RemoteUrl, Submodule, SubmoduleLimits, Wanted};
+use gristmill_git::{
+    FetchLimits, Fetched, GitError, Mirror, Protocol, Remote, RemoteUrl, Submodule, SubmoduleLimits, Wanted,
+};
 use gristmill_model::{ArchiveOptions, CommitId, Digest};
 use gristmill_outgoing::Whose;
 
 use super::assemble::{Part, git_error, members_of};
+use super::budget::Budget;
 use super::fetch;
 use super::outside::Outside;
 use super::source::{Member, Planned, Source, shown};
@@ -81,6 +84,8 @@ pub(super) struct Gathering<'a> {
     pub(super) own: &'a Remote,
     /// The way to strangers' servers.
     pub(super) outside: Option<&'a Outside>,
+    /// What all of them may have.
+    pub(super) budget: Budget,
     /// Their mirrors.
     pub(super) mirrors: Vec<Mirror>,
 }
@@ -164,15 +169,14 @@ impl Gathering<'_> {
         };
         let mirror = Mirror::open_or_create(git, self.folder(whose, &remote.url)).await.map_err(git_error)?;
         let wanted = Wanted { git_ref: None, commit: module.commit };
-        let fetched = mirror.fetch(&remote, &wanted, fetch::limits(self.step)).await;
-        let commit =
-            fetched.map_err(|error| if error.is_transient() { git_error(error) } else { named(&error) })?;
+        let commit = self.fetch(&mirror, &remote, &wanted, &named).await?;
         let part = Part {
             mirror: &mirror,
             remote: &remote,
             commit: commit.commit,
             decoration: "HEAD".to_owned(),
             whose,
+            budget: &self.budget,
         };
         let mut members =
             fetch::mend(&mirror, members_of(self.step, self.options, &part, source).await).await?;
@@ -184,6 +188,32 @@ impl Gathering<'_> {
         self.mirrors.push(mirror.clone());
         let (level, url) = (above.level + 1, module.url.clone());
         Ok((Level { mirror, url, commit: commit.commit, level, prefix }, members))
+    }
+
+    /// Brings a submodule's commit, within what is left for all of them.
+    async fn fetch(
+        &self,
+        mirror: &Mirror,
+        remote: &Remote,
+        wanted: &Wanted,
+        named: &(dyn Fn(&dyn std::fmt::Display) -> StepError + Sync),
+    ) -> Result<Fetched, StepError> {
+        mirror.used().map_err(git_error)?;
+        // What a mirror has counts once.
+        let is_counted = self.mirrors.iter().any(|known| known.dir() == mirror.dir());
+        let counted = if is_counted { mirror.bytes() } else { 0 };
+        let limits = FetchLimits {
+            time_max: self.budget.time()?,
+            mirror_bytes_max: self.budget.bytes().saturating_add(counted),
+            ..fetch::limits(self.step)
+        };
+        let fetched = mirror.fetch(remote, wanted, limits).await.map_err(|error| match error {
+            GitError::TooLarge { .. } => named(&self.budget.too_much()),
+            error if error.is_transient() => git_error(error),
+            error => named(&error),
+        })?;
+        self.budget.take(mirror.bytes().saturating_sub(counted))?;
+        Ok(fetched)
     }
 
     /// The folder of a submodule's mirror.
