@@ -88,7 +88,7 @@ async fn remove_unused(app: &App, above: &Path) {
     for folder in submodules(above) {
         match Mirror::remove_unused(&folder, before).await {
             Ok(true) => {
-                tracing::info!(git.mirror = %folder.display(), "the mirror of a submodule that nobody used for 30 days is removed")
+                tracing::info!(git.mirror = %folder.display(), "the mirror of a submodule that nobody used for 30 days is removed");
             }
             Ok(false) | Err(GitError::Locked { .. }) => {}
             Err(error) => tracing::warn!(%error, "an unused mirror of a submodule could not be removed"),

@@ -124,7 +124,7 @@ mod tests {
             }
         }
         let remote: RemoteUrl = "git@git.acme.org:a/b".parse().expect("an address");
-        let door = Door::answered(&remote, b"{}").ok().expect("the guess");
+        let Ok(door) = Door::answered(&remote, b"{}") else { panic!("it is guessed") };
         assert_eq!(door.url.as_str(), "https://git.acme.org/a/b.git/info/lfs/objects/batch");
         for (count, bytes, is_taken) in
             [(32, 1, true), (33, 1, false), (40_000, 1, false), (1, 16_000, true), (1, 17_000, false)]

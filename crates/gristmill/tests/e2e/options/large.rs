@@ -89,15 +89,8 @@ impl Front {
             let slow = *self.slow.lock().expect("not poisoned");
             if let Some((wait, is_endless)) = slow {
                 pause(wait);
-                while is_endless {
-                    // The head comes first, then letters of no word.
-                    let piece = if head.is_empty() { "x" } else { "HTTP/1.1 200 OK\r\n\r\n" };
-                    head.clear();
-                    if stream.write_all(piece.as_bytes()).is_err() {
-                        self.ended.fetch_add(1, Ordering::SeqCst);
-                        return Ok(());
-                    }
-                    pause(wait);
+                if is_endless {
+                    return self.drip(stream, wait);
                 }
             }
             self.contents.lock().expect("not poisoned").get(oid).cloned()
@@ -119,6 +112,16 @@ impl Front {
             body.len()
         )?;
         stream.write_all(&body)
+    }
+
+    /// An answer without end, a letter at a time, until the client has enough.
+    fn drip(&self, mut stream: TcpStream, wait: Duration) -> std::io::Result<()> {
+        stream.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")?;
+        while stream.write_all(b"x").is_ok() {
+            pause(wait);
+        }
+        self.ended.fetch_add(1, Ordering::SeqCst);
+        Ok(())
     }
 
     /// docs/api/batch.md of git-lfs.
