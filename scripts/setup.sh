@@ -61,7 +61,6 @@ need_for_build() {
 
 need_for_git_tests() {
     have openssl || want openssl "the tests sign messages of Amazon SNS with it, by the older of its two ways"
-    have git-lfs || want git-lfs "the tests fetch large files with it"
     have ssh || want openssh-client "the tests fetch over ssh"
     if ! have sshd && [ ! -x /usr/sbin/sshd ]; then
         # Its package starts a server for everybody, which nobody asked for.

@@ -135,6 +135,13 @@ impl Access {
         }
     }
 
+    /// Tells ssh itself where things lie, where that is called without git.
+    pub(crate) fn tell_ssh(&self, command: &mut Command) {
+        if let Some(lent) = &self.lent {
+            command.current_dir(lent.dir()).args(["-F", "config"]);
+        }
+    }
+
     /// The end of what ssh and the server behind it said.
     pub(crate) fn said(&self) -> Vec<u8> {
         let path = self.lent.as_ref().filter(|_| self.ssh).map(|lent| lent.path(SAID));

@@ -159,9 +159,6 @@ pub enum GitError {
         /// What is wrong.
         why: String,
     },
-    /// The program `git-lfs` is missing.
-    #[error("git-lfs is needed for the large files of this repository; install it (`apt install git-lfs`)")]
-    LfsProgram,
     /// A large file did not come, or is not what its pointer says.
     #[error("the large file {oid} of {remote} cannot be had: {detail}")]
     LfsObject {
@@ -282,7 +279,6 @@ impl GitError {
             | GitError::Auth { .. }
             | GitError::NoKey { .. }
             | GitError::Submodules { .. }
-            | GitError::LfsProgram
             | GitError::HostKey { .. }
             | GitError::Proxy { .. }
             | GitError::NotFound { .. }

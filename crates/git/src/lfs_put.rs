@@ -1,7 +1,7 @@
-//! Large files that somebody else than git-lfs brings: which are here, and a way in for those that are not.
+//! Large files: which are here, and a way in for those that are not.
 //!
-//! git-lfs goes round a proxy where a server leads it to an address of this machine, so it cannot be kept from private
-//! addresses by one. Whoever must be sure of that asks servers himself and puts what came here.
+//! The program git-lfs is not used: it goes round a proxy where a server leads it to an address of this machine, so it
+//! cannot be kept from private addresses by one. Whoever must be sure of that asks servers himself and puts what came here.
 
 use std::fs;
 use std::io::{self, Write};
@@ -13,7 +13,7 @@ use tempfile::NamedTempFile;
 use crate::error::GitError;
 use crate::leftovers;
 use crate::lfs::LfsPointer;
-use crate::lfs_fetch::{LfsLimits, LfsObjects, checked, place, wanted};
+use crate::lfs_held::{LfsLimits, LfsObjects, checked, place, wanted};
 use crate::mirror::Mirror;
 use crate::program::Git;
 use crate::protocol::Protocol;
@@ -100,15 +100,17 @@ impl Mirror {
     ///
     /// # Errors
     ///
-    /// As [`Mirror::fetch_lfs`] before it asks anybody.
+    /// [`GitError::TooLarge`] beyond the limits, [`GitError::LfsObject`] for a pointer whose size is
+    /// not that of the file, [`GitError::Io`].
     pub async fn held_lfs(
         &self,
         remote: &Remote,
         pointers: &[LfsPointer],
         limits: LfsLimits,
     ) -> Result<(LfsObjects, Vec<LfsPointer>), GitError> {
-        let wanted = wanted(pointers, &remote.url.to_string(), limits)?;
-        let (files, missing) = checked(&self.lfs_dir()?, wanted).await?;
+        let remote = remote.url.to_string();
+        let wanted = wanted(pointers, &remote, limits)?;
+        let (files, missing) = checked(&self.lfs_dir()?, wanted, &remote).await?;
         Ok((LfsObjects { files }, missing.into_iter().collect()))
     }
 

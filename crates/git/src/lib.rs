@@ -7,7 +7,7 @@
 //! * [`Mirror`] is a bare repository per project. It brings exact commits and keeps them.
 //! * [`Import`] puts content into a mirror that came another way than by git.
 //! * [`Objects`] reads commits, trees and blobs of a mirror without starting a process.
-//! * [`LfsPointer`] and [`Mirror::fetch_lfs`] are for large files, [`Mirror::submodules`] for other repositories.
+//! * [`LfsPointer`], [`Git::lfs_authenticate`] and [`Mirror::put_lfs`] are for large files, [`Mirror::submodules`] for other repositories.
 //!
 //! # What keeps a stranger's repository from running anything here
 //!
@@ -38,8 +38,9 @@ mod hostkeys;
 mod import;
 mod leftovers;
 mod lfs;
-mod lfs_fetch;
+mod lfs_held;
 mod lfs_put;
+mod lfs_ssh;
 mod lock;
 mod mirror;
 mod objects;
@@ -67,8 +68,9 @@ pub use helper::CredentialHelper;
 pub use hostkeys::{HostKeyError, HostKeys};
 pub use import::{Import, ImportStream};
 pub use lfs::{LfsOid, LfsPointer, PointerFault};
-pub use lfs_fetch::{LfsLimits, LfsObjects};
+pub use lfs_held::{LfsLimits, LfsObjects};
 pub use lfs_put::{Authorization, LfsIncoming};
+pub use lfs_ssh::LfsAnswer;
 pub use mirror::{FetchLimits, Fetched, Maintained, Mirror, Reachability, Wanted};
 pub use objects::{CommitInfo, Objects};
 pub use own_clone::{CloneFile, CloneLimits, OwnClone};

@@ -5,7 +5,8 @@
 //! <dir>/repo.git/   the repository; refs/gristmill/<id> pins each commit that was asked for,
 //!                   refs/gristmill-tip/<digest of the name> is where a remote's ref was last seen,
 //!                   refs/gristmill-import/<id> stands in for a commit whose content came another way
-//! <dir>/lfs/        large files of git-lfs by their SHA-256; lfs.git is where they are fetched
+//! <dir>/lfs/        large files of git-lfs by their SHA-256
+//! <dir>/used        when it was used last, where somebody notes that
 //! <dir>/damaged/    the last repository that turned out broken, for a look at it
 //! ```
 //!
@@ -34,7 +35,7 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use gristmill_model::{CommitId, GitRef, ObjectFormat};
 use tokio::time::Instant;
@@ -47,6 +48,9 @@ use crate::program::{Call, Git};
 use crate::refs::ListLimits;
 use crate::remote::Remote;
 use crate::repair;
+
+/// The file whose age says when the mirror was used last.
+const USED: &str = "used";
 
 /// With so many packs a fetch looks at too many index files; [`Mirror::maintain`] then joins them.
 const PACKS_MAX: usize = 20;
@@ -307,10 +311,43 @@ impl Mirror {
         }
     }
 
-    /// The same mirror, worked on by another git.
-    #[must_use]
-    pub fn with_git(&self, git: &Git) -> Mirror {
-        Mirror { git: git.clone(), ..self.clone() }
+    /// What its packs have, in bytes.
+    pub fn bytes(&self) -> u64 {
+        repair::pack_bytes(&self.repo)
+    }
+
+    /// Notes that somebody uses it, for [`Mirror::remove_unused`].
+    ///
+    /// # Errors
+    ///
+    /// [`GitError::Io`].
+    pub fn used(&self) -> Result<(), GitError> {
+        let path = self.dir.join(USED);
+        std::fs::write(&path, "").map_err(|error| GitError::io("write", &path, error))
+    }
+
+    /// Removes the mirror in `dir` where nobody has used it since `before`; whether it is gone. One of which nobody
+    /// noted when it was used counts as used now.
+    ///
+    /// # Errors
+    ///
+    /// [`GitError::Locked`] at once where it is in use; [`GitError::Io`].
+    pub async fn remove_unused(dir: &Path, before: SystemTime) -> Result<bool, GitError> {
+        let _lock = lock(&dir.join("lock"), Duration::ZERO).await?;
+        let path = dir.join(USED);
+        let used = match std::fs::metadata(&path).and_then(|found| found.modified()) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                std::fs::write(&path, "").map_err(|error| GitError::io("write", &path, error))?;
+                return Ok(false);
+            }
+            other => other.map_err(|error| GitError::io("read", &path, error))?,
+        };
+        if used >= before {
+            return Ok(false);
+        }
+        // Whoever waits for the lock of a mirror that is gone finds no repository, and tries again with a new one.
+        repair::remove_tree(dir).map_err(|error| GitError::io("remove", dir, error))?;
+        Ok(true)
     }
 
     /// The folder that the mirror lives in.

@@ -146,6 +146,11 @@ impl Git {
         Ok(Git { inner: Arc::new(Inner { options, home, file_config, vault }) })
     }
 
+    /// The ssh program could not be started.
+    pub(crate) fn ssh_not_started(&self, source: std::io::Error) -> GitError {
+        GitError::Program { program: self.inner.options.ssh_program.clone(), source }
+    }
+
     /// The same program, with another proxy for http and https. It hides the one in [`GitOptions::proxy`].
     #[must_use]
     pub fn through(&self, proxy: Proxy) -> Git {
@@ -301,6 +306,16 @@ impl Git {
             }
             Protocol::Git | Protocol::File => Ok(Access::default()),
         }
+    }
+
+    /// The ssh program itself, in an environment and with the settings that git's connections have.
+    pub(crate) fn ssh(&self, access: &Access) -> std::process::Command {
+        let Inner { options, home, .. } = &*self.inner;
+        let mut command = std::process::Command::new(&options.ssh_program);
+        command.env_clear().env("PATH", &options.search_path).env("HOME", home).env("LC_ALL", "C");
+        access.tell_ssh(&mut command);
+        command.stdin(Stdio::null());
+        command
     }
 
     /// A helper forgets the token that was refused, as git would tell it to.

@@ -2,7 +2,7 @@
 
 mod common;
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use common::{Setup, by_id, commit, limits, remote, wanted};
 use gristmill_git::{FetchLimits, Fetched, GitError, Maintained, Mirror, Reachability, Wanted};
@@ -340,4 +340,30 @@ async fn what_a_killed_git_left_is_removed() {
         .await
         .expect("fetched");
     assert!(mirror.objects().expect("a reader").commit(commit(&first)).is_ok());
+}
+
+#[tokio::test]
+async fn only_mirrors_that_nobody_used_for_long_are_removed() {
+    let setup = Setup::new();
+    let dir = setup.mirror_dir();
+    let age = |days: u64| {
+        let file = std::fs::File::options().write(true).open(dir.join("used")).expect("noted");
+        file.set_modified(UNIX_EPOCH + Duration::from_secs(days * 86_400)).expect("set");
+    };
+    let before = UNIX_EPOCH + Duration::from_secs(100 * 86_400);
+    let mirror = setup.mirror().await;
+    assert!(!Mirror::remove_unused(&dir, before).await.expect("looked"), "nobody noted when it was used");
+    age(99);
+    let lock = std::fs::File::open(dir.join("lock")).expect("a lock");
+    rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).expect("locked");
+    let held = Mirror::remove_unused(&dir, before).await;
+    assert!(matches!(held, Err(GitError::Locked { .. })) && dir.exists(), "{held:?}");
+    drop(lock);
+    mirror.used().expect("noted");
+    assert!(!Mirror::remove_unused(&dir, before).await.expect("looked"), "it was used just now");
+    age(100);
+    assert!(!Mirror::remove_unused(&dir, before).await.expect("looked"), "it was used just then");
+    age(99);
+    assert!(Mirror::remove_unused(&dir, before).await.expect("removed") && !dir.exists());
+    assert!(setup.mirror().await.objects().is_ok(), "it is made anew");
 }

@@ -2,7 +2,7 @@
 //! thousands of packs, retention and collection, ssh keys that were replaced long ago.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use gristmill_db::{deploy_key, project};
 use gristmill_git::{GitError, Mirror};
@@ -14,6 +14,8 @@ use crate::{collect, keys};
 
 /// How long joining the packs of one mirror may take.
 const MAINTAIN_MAX: Duration = Duration::from_secs(600);
+/// How long the mirror of a submodule is kept that nobody uses.
+const UNUSED: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// Projects read at once.
 const PAGE: i64 = 100;
 
@@ -63,6 +65,7 @@ pub(crate) async fn maintain_mirrors(app: App) -> anyhow::Result<()> {
         after = last.name.to_string();
         for project in page.iter().filter(|project| project.active) {
             let own = app.mirror_folder(project.id);
+            remove_unused(&app, &own).await;
             for folder in [own.clone()].into_iter().chain(submodules(&own)) {
                 if let Err(error) = maintain(&app, folder).await {
                     tracing::warn!(%error, project.name = %project.name, "the packs of a mirror could not be joined");
@@ -70,12 +73,27 @@ pub(crate) async fn maintain_mirrors(app: App) -> anyhow::Result<()> {
             }
         }
     }
+    remove_unused(&app, &app.mirrors).await;
     for folder in submodules(&app.mirrors) {
         if let Err(error) = maintain(&app, folder).await {
             tracing::warn!(%error, "the packs of a submodule's mirror could not be joined");
         }
     }
     Ok(())
+}
+
+/// Removes mirrors of submodules that no archive was made with for long.
+async fn remove_unused(app: &App, above: &Path) {
+    let before = UNIX_EPOCH + Duration::from_millis(app.clock.now().0.unsigned_abs()).saturating_sub(UNUSED);
+    for folder in submodules(above) {
+        match Mirror::remove_unused(&folder, before).await {
+            Ok(true) => {
+                tracing::info!(git.mirror = %folder.display(), "the mirror of a submodule that nobody used for 30 days is removed");
+            }
+            Ok(false) | Err(GitError::Locked { .. }) => {}
+            Err(error) => tracing::warn!(%error, "an unused mirror of a submodule could not be removed"),
+        }
+    }
 }
 
 /// The mirrors of submodules below a folder.

@@ -43,7 +43,7 @@ pub struct Request {
 /// A header that cannot be sent. Its value is not repeated.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the header `{name}` cannot be sent: its name or value has forbidden characters, or it is not for callers to set"
+    "the header `{name}` cannot be sent: its name or value has forbidden characters, it is not for callers to set, or there are too many"
 )]
 pub struct HeaderError {
     name: String,
@@ -98,7 +98,8 @@ impl Request {
             return Err(refused());
         }
         value.set_sensitive(is_secret);
-        self.headers.append(header, value);
+        // A map takes some ten thousands of them, and would panic at more.
+        self.headers.try_append(header, value).map_err(|_| refused())?;
         Ok(self)
     }
 

@@ -47,7 +47,8 @@ impl Step {
         self.stopped.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn stop_flag(&self) -> Arc<AtomicBool> {
+    /// The same, for calls that look there themselves.
+    pub fn stop_flag(&self) -> Arc<AtomicBool> {
         self.stopped.clone()
     }
 

@@ -2,6 +2,7 @@
 
 mod attributes;
 mod large;
+mod large_ssh;
 mod own_git;
 mod paths;
 mod submodules;

@@ -48,6 +48,10 @@ fn a_call_is_made_as_it_is_asked_for() {
         let error = get(&server, "/").header(name, value).unwrap_err();
         assert!(!error.to_string().contains("y: z"), "{error}");
     }
+    // More than a map of headers takes.
+    let many = (0..40_000)
+        .try_fold(get(&server, "/"), |request, number| request.header(&format!("x-{number}"), "v"));
+    assert!(many.is_err_and(|error| error.to_string().contains("too many")));
 }
 
 #[test]

@@ -7,6 +7,7 @@ use gristmill_git::{CloneLimits, GitError, Mirror, OwnClone, Remote};
 use gristmill_model::{ArchiveOptions, CommitId};
 use gristmill_outgoing::Whose;
 
+use super::budget::Budget;
 use super::fetch::{self, Brought, Fetched};
 use super::outside::Outside;
 use super::source::{CommitText, Planned, Source, object_error};
@@ -34,8 +35,8 @@ pub(super) struct Part<'a> {
     pub(super) decoration: String,
     /// Who says where that is.
     pub(super) whose: Whose,
-    /// The way to other servers.
-    pub(super) outside: Option<&'a Outside>,
+    /// What may be brought for it besides its commit.
+    pub(super) budget: &'a Budget,
 }
 
 /// Puts it together.
@@ -48,20 +49,24 @@ pub(super) async fn assemble(
     let mirror = &brought.mirror;
     let options = super::options(&subject.pipeline);
     let decoration = recipe::decoration(&subject.run.git_ref);
-    let (remote, outside) = if options.lfs || options.submodules {
-        let remote = fetch::remote(step, subject).await?;
-        let outside = Outside::open(step, &remote.url).await?;
-        (remote, Some(outside))
-    } else {
+    let remote = match options.lfs || options.submodules {
+        true => fetch::remote(step, subject).await?,
         // Nothing more is fetched, so no key need be opened.
-        (Remote::open(subject.spec.git.parse().map_err(StepError::fail)?), None)
+        false => Remote::open(subject.spec.git.parse().map_err(StepError::fail)?),
+    };
+    let outside = match options.submodules {
+        true => Some(Outside::open(step).await?),
+        false => None,
     };
     let outside = outside.as_ref();
-    let part =
-        Part { mirror, remote: &remote, commit: brought.at, decoration, whose: Whose::Operators, outside };
+    let budget = &Budget::of(step, "all large files together");
+    let (commit, whose) = (brought.at, Whose::Operators);
+    let part = Part { mirror, remote: &remote, commit, decoration, whose, budget };
     let mut source = Source::default();
     let mut planned = members_of(step, options, &part, &mut source).await?;
-    let mut gathering = Gathering { step, subject, options, own: &remote, outside, mirrors: Vec::new() };
+    let budget = Budget::of(step, "all submodules together, with their large files,");
+    let mut gathering =
+        Gathering { step, subject, options, own: &remote, outside, budget, mirrors: Vec::new() };
     if options.submodules {
         planned = gathering.gather(&part, planned, &mut source).await?;
     }

@@ -1,14 +1,14 @@
 //! Large files of git-lfs: which files are pointers, and what they stand for.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use gristmill_git::{LfsLimits, LfsObjects, LfsPointer, ObjectError, Objects, Protocol};
+use gristmill_git::{Authorization, LfsLimits, LfsPointer, ObjectError, Objects, Protocol};
 
 use super::assemble::{Part, git_error};
-use super::fetch::LOCK_WAIT_MAX;
+use super::door::Door;
 use super::lfs_http::Server;
-use super::outside::Outside;
 use super::source::{At, Content, Member, Planned, object_error, shown};
 use crate::worker::step::{Step, StepError};
 
@@ -16,6 +16,8 @@ use crate::worker::step::{Step, StepError};
 const FILTER: &[u8] = b"filter=lfs";
 /// The most files that are pointers.
 const POINTERS_MAX: usize = 100_000;
+/// How long an ssh server may think about where its large files are.
+const AUTHENTICATE_MAX: Duration = Duration::from_secs(60);
 
 /// A pointer, and which of the planned members it is.
 pub(super) type Found = (usize, LfsPointer);
@@ -85,24 +87,24 @@ pub(super) async fn bring(
     }
     let worker = &step.app.live().config.worker;
     let limits = LfsLimits {
-        time_max: Duration::from_secs(worker.git_timeout_seconds.unsigned_abs()),
-        lock_wait_max: LOCK_WAIT_MAX,
         object_bytes_max: worker.archive_bytes_max,
-        bytes_max: worker.repository_bytes_max,
+        bytes_max: part.budget.bytes(),
         ..LfsLimits::default()
     };
     let pointers: Vec<LfsPointer> = found.iter().map(|(_, pointer)| *pointer).collect();
     let (mut objects, missing) =
         part.mirror.held_lfs(part.remote, &pointers, limits).await.map_err(git_error)?;
+    let sizes: BTreeMap<_, _> = pointers.iter().map(|pointer| (pointer.oid, pointer.size)).collect();
+    part.budget.take(sizes.values().sum())?;
     if !missing.is_empty() {
-        objects = match part.remote.url.protocol() {
-            Protocol::Https | Protocol::Http => {
-                download(step, part, missing).await?;
-                // All of them are here now: nobody is asked.
-                part.mirror.fetch_lfs(part.remote, &pointers, limits).await.map_err(git_error)?
-            }
-            _ => by_program(part, &pointers, limits).await?,
-        };
+        download(step, part, missing).await?;
+        let (brought, missing) =
+            part.mirror.held_lfs(part.remote, &pointers, limits).await.map_err(git_error)?;
+        if let Some(pointer) = missing.first() {
+            let what = format!("the large file {} went away as soon as it was here", pointer.oid);
+            return Err(StepError::retry(what));
+        }
+        objects = brought;
     }
     step.log.line(&format!("{} large files of git-lfs are here", objects.len()));
     let objects = Arc::new(objects);
@@ -114,32 +116,33 @@ pub(super) async fn bring(
     Ok(())
 }
 
-/// Asks the server ourselves.
+/// Asks the server ourselves, because git-lfs would go wherever that leads.
 async fn download(step: &Step, part: &Part<'_>, missing: Vec<LfsPointer>) -> Result<(), StepError> {
-    let authorization = step.app.git.authorization(part.remote).await.map_err(git_error)?;
-    let (step, mirror, remote, whose) = (step.clone(), part.mirror.clone(), part.remote.clone(), part.whose);
-    let seconds = step.app.live().config.worker.git_timeout_seconds.unsigned_abs();
+    let end = part.budget.end();
+    let door = door(step, part, part.budget.time()?).await?;
+    let (step, mirror, remote) = (step.clone(), part.mirror.clone(), part.remote.clone());
     let bring = move || {
         let (step, mirror, remote) = (&step, &mirror, &remote);
-        let time_max = Duration::from_secs(seconds);
-        Server { step, mirror, remote, whose, authorization, time_max }.bring(&missing)
+        Server { step, mirror, remote, door, end }.bring(&missing)
     };
     tokio::task::spawn_blocking(bring).await.map_err(StepError::retry)?
 }
 
-/// By ssh, which git-lfs alone speaks. The server is the operator's own: others are not reached by ssh.
-async fn by_program(
-    part: &Part<'_>,
-    pointers: &[LfsPointer],
-    limits: LfsLimits,
-) -> Result<LfsObjects, StepError> {
-    let mirror = match part.outside {
-        Some(outside) => part.mirror.with_git(&outside.git),
-        None => part.mirror.clone(),
-    };
-    let brought = mirror.fetch_lfs(part.remote, pointers, limits).await;
-    brought.map_err(|error| match part.outside.and_then(Outside::refused) {
-        Some(refused) => StepError::fail(format!("{error}; {refused}")),
-        None => git_error(error),
-    })
+/// Where the files are asked for.
+async fn door(step: &Step, part: &Part<'_>, time_max: Duration) -> Result<Door, StepError> {
+    let url = &part.remote.url;
+    let refused = |why| StepError::fail(format!("large files of {url} cannot be had: {why}"));
+    let git = &step.app.git;
+    match url.protocol() {
+        Protocol::Https | Protocol::Http => {
+            let authorization = git.authorization(part.remote).await.map_err(git_error)?;
+            let authorization = authorization.as_ref().map(Authorization::value);
+            Door::http(url, part.whose, authorization).map_err(refused)
+        }
+        Protocol::Ssh => {
+            let answer = git.lfs_authenticate(part.remote, time_max.min(AUTHENTICATE_MAX)).await;
+            Door::ssh(url, &answer.map_err(git_error)?).map_err(refused)
+        }
+        Protocol::File | Protocol::Git => Err(refused("they come by https or ssh only")),
+    }
 }

@@ -1,4 +1,4 @@
-//! Large files over http and https, asked for by ourselves: git-lfs's batch interface (docs/api/batch.md and
+//! Large files, asked for by ourselves: git-lfs's batch interface (docs/api/batch.md and
 //! docs/api/basic-transfers.md of git-lfs).
 //!
 //! Not by git-lfs, because it goes round the gate where a server leads it to an address of this machine. What the
@@ -6,13 +6,13 @@
 //! that is the same server.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::AtomicBool;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use gristmill_git::{Authorization, LfsPointer, Mirror, Remote};
+use gristmill_git::{LfsPointer, Mirror, Remote};
 use gristmill_outgoing::{Client, Error, Method, Request, Response, Url, Whose};
 use serde::Deserialize;
 
+use super::door::{Action, Door};
 use crate::worker::step::{Step, StepError};
 
 /// How many files are asked for at once; git-lfs's own number.
@@ -41,12 +41,6 @@ struct Actions {
 }
 
 #[derive(Deserialize)]
-struct Action {
-    href: String,
-    header: Option<BTreeMap<String, String>>,
-}
-
-#[derive(Deserialize)]
 struct Refused {
     code: i64,
     #[serde(default)]
@@ -58,54 +52,37 @@ pub(super) struct Server<'a> {
     pub(super) step: &'a Step,
     pub(super) mirror: &'a Mirror,
     pub(super) remote: &'a Remote,
-    pub(super) whose: Whose,
-    pub(super) authorization: Option<Authorization>,
-    /// How long each file may take.
-    pub(super) time_max: Duration,
+    pub(super) door: Door,
+    /// When all of them must be here.
+    pub(super) end: Instant,
 }
 
 impl Server<'_> {
     /// Brings the files into the mirror. Blocks.
     pub(super) fn bring(&self, missing: &[LfsPointer]) -> Result<(), StepError> {
         let client = &self.step.app.outgoing;
-        let endpoint = self.endpoint()?;
         for batch in missing.chunks(BATCH_OBJECTS) {
-            let mut actions = self.ask(client, &endpoint, batch)?;
+            let mut actions = self.ask(client, batch)?;
             for pointer in batch {
-                if self.step.is_stopped() {
-                    return Err(StepError::retry("the program stops, or the run was cancelled"));
-                }
                 let action = actions.remove(&pointer.oid.to_string());
                 let action = action.ok_or_else(|| self.fault(pointer, "the server says nothing of it"))?;
-                self.download(client, &endpoint, *pointer, action)?;
+                self.download(client, *pointer, action)?;
             }
         }
         Ok(())
     }
 
-    /// docs/api/server-discovery.md of git-lfs.
-    fn endpoint(&self) -> Result<Url, StepError> {
-        let url = self.remote.url.to_string();
-        let url = url.trim_end_matches('/');
-        let git = if url.ends_with(".git") { "" } else { ".git" };
-        format!("{url}{git}/info/lfs/objects/batch").parse().map_err(StepError::fail)
-    }
-
-    fn ask(
-        &self,
-        client: &Client,
-        endpoint: &Url,
-        batch: &[LfsPointer],
-    ) -> Result<BTreeMap<String, Action>, StepError> {
+    fn ask(&self, client: &Client, batch: &[LfsPointer]) -> Result<BTreeMap<String, Action>, StepError> {
         let objects: Vec<_> = batch
             .iter()
             .map(|pointer| serde_json::json!({ "oid": pointer.oid.to_string(), "size": pointer.size }))
             .collect();
         let question = serde_json::json!({ "operation": "download", "transfers": ["basic"], "objects": objects, "hash_algo": "sha256" });
-        let request = Request::new(Method::POST, endpoint.clone(), self.whose)
+        let request = Request::new(Method::POST, self.door.url.clone(), self.door.whose)
             .header("accept", MEDIA_TYPE)
             .and_then(|request| request.header("content-type", MEDIA_TYPE))
             .map_err(StepError::fail)?
+            .total(self.left()?)
             .body(question.to_string().into_bytes());
         let request = self.authorized(request)?;
         let response = client.call(&request).map_err(|error| self.failed(&error))?;
@@ -134,33 +111,27 @@ impl Server<'_> {
         Ok(actions)
     }
 
-    fn download(
-        &self,
-        client: &Client,
-        endpoint: &Url,
-        pointer: LfsPointer,
-        action: Action,
-    ) -> Result<(), StepError> {
+    fn download(&self, client: &Client, pointer: LfsPointer, mut action: Action) -> Result<(), StepError> {
         let url: Url = action.href.parse().map_err(|_| self.fault(&pointer, "its address is none"))?;
-        let is_same = url.origin() == endpoint.origin();
-        let whose = if is_same { self.whose } else { Whose::Strangers };
-        if endpoint.is_https() && !url.is_https() {
+        let is_same = url.origin() == self.door.url.origin();
+        let whose = if is_same { self.door.whose } else { Whose::Strangers };
+        if self.door.url.is_https() && !url.is_https() {
             return Err(self.fault(&pointer, "the server leads from https to http"));
         }
         let mut request = Request::get(url, whose);
         let mut is_authorized = false;
-        for (name, value) in action.header.iter().flatten() {
+        for (name, value) in action.headers().map_err(|why| self.fault(&pointer, why))? {
             is_authorized |= name.eq_ignore_ascii_case("authorization");
             request =
-                request.secret(name, value).map_err(|error| self.fault(&pointer, &error.to_string()))?;
+                request.secret(&name, &value).map_err(|error| self.fault(&pointer, &error.to_string()))?;
         }
         if is_same && !is_authorized {
             request = self.authorized(request)?;
         }
-        let request = request.follow(REDIRECTS_MAX).total(self.time_max).body_bytes_max(pointer.size);
+        let request = request.follow(REDIRECTS_MAX).total(self.left()?).body_bytes_max(pointer.size);
         let mut incoming = self.mirror.put_lfs(pointer).map_err(StepError::retry)?;
         let response = client
-            .download(&request, &mut incoming, &AtomicBool::new(false))
+            .download(&request, &mut incoming, &self.step.stop_flag())
             .map_err(|error| self.failed(&error))?;
         if !response.is_success() {
             return Err(self.refused(&response, &format!("the large file {}", pointer.oid)));
@@ -169,11 +140,21 @@ impl Server<'_> {
     }
 
     fn authorized(&self, request: Request) -> Result<Request, StepError> {
-        match &self.authorization {
-            Some(authorization) => {
-                request.secret("authorization", authorization.value()).map_err(StepError::fail)
-            }
-            None => Ok(request),
+        let mut headers = self.door.headers.iter();
+        headers
+            .try_fold(request, |request, (name, value)| request.secret(name, value))
+            .map_err(StepError::fail)
+    }
+
+    /// How long what is asked for next may take.
+    fn left(&self) -> Result<Duration, StepError> {
+        if self.step.is_stopped() {
+            return Err(StepError::retry("the program stops, or the run was cancelled"));
+        }
+        let left = self.end.saturating_duration_since(Instant::now());
+        match left.is_zero() {
+            true => Err(self.broken("they take longer than worker.git_timeout, all of them together")),
+            false => Ok(left),
         }
     }
 

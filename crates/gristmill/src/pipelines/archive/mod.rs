@@ -12,6 +12,8 @@
 //! (`submodules`) and a clone; `source` reads their contents, and `recipe` says what all that follows from.
 
 mod assemble;
+mod budget;
+mod door;
 mod download;
 pub mod fetch;
 mod large;
@@ -42,7 +44,7 @@ pub const ARCHIVE: &str = "archive";
 /// Records the artifact and moves the name.
 pub const PUBLISH: &str = "publish";
 
-/// The folder of submodules' mirrors, in that of all mirrors and in those of projects that fetched them with credentials.
+/// The folder of submodules' mirrors, in that of all mirrors and in those of projects whose own server they are on.
 pub const SUBMODULES: &str = "submodules";
 
 /// How the pipeline's archives are written.

@@ -6,19 +6,22 @@
 //!   the project's token or key, and may be in a private network.
 //! * Everything else is reached by https alone (by http where the project itself is), without credentials, and only
 //!   on public addresses.
-//! * A mirror that was fetched with a project's credentials is that project's: what it may read, others may not.
-//!   All others are shared by their address.
+//! * A mirror that was fetched as the operator's is that project's: what it may read, by its credentials or because
+//!   its server lies in a private network, others may not. Strangers' are shared by their address.
 //!
 //! The tree pins each submodule's commit, so the step's key needs nothing of them.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
 
-use gristmill_git::{Mirror, Protocol, Remote, RemoteUrl, Submodule, SubmoduleLimits, Wanted};
+use gristmill_git::{
+    FetchLimits, Fetched, GitError, Mirror, Protocol, Remote, RemoteUrl, Submodule, SubmoduleLimits, Wanted,
+};
 use gristmill_model::{ArchiveOptions, CommitId, Digest};
 use gristmill_outgoing::Whose;
 
 use super::assemble::{Part, git_error, members_of};
+use super::budget::Budget;
 use super::fetch;
 use super::outside::Outside;
 use super::source::{Member, Planned, Source, shown};
@@ -37,7 +40,9 @@ fn judge(own: &RemoteUrl, module: &RemoteUrl) -> Result<Whose, &'static str> {
             .then_some(Whose::Operators)
             .ok_or("only repositories in the folder of the project's own one are taken from this machine");
     }
-    let server = |url: &RemoteUrl| (url.protocol(), url.host().cloned(), port(url));
+    // Another user of ssh is let in to other things, if by the same key.
+    let user = |url: &RemoteUrl| url.user().unwrap_or("git").to_owned();
+    let server = |url: &RemoteUrl| (url.protocol(), user(url), url.host().cloned(), port(url));
     if server(own) == server(module) {
         return Ok(Whose::Operators);
     }
@@ -79,6 +84,8 @@ pub(super) struct Gathering<'a> {
     pub(super) own: &'a Remote,
     /// The way to strangers' servers.
     pub(super) outside: Option<&'a Outside>,
+    /// What all of them may have.
+    pub(super) budget: Budget,
     /// Their mirrors.
     pub(super) mirrors: Vec<Mirror>,
 }
@@ -160,18 +167,16 @@ impl Gathering<'_> {
                 (&outside.git, Remote::open(module.url.clone()))
             }
         };
-        let mirror = Mirror::open_or_create(git, self.folder(&remote)).await.map_err(git_error)?;
+        let mirror = Mirror::open_or_create(git, self.folder(whose, &remote.url)).await.map_err(git_error)?;
         let wanted = Wanted { git_ref: None, commit: module.commit };
-        let fetched = mirror.fetch(&remote, &wanted, fetch::limits(self.step)).await;
-        let commit =
-            fetched.map_err(|error| if error.is_transient() { git_error(error) } else { named(&error) })?;
+        let commit = self.fetch(&mirror, &remote, &wanted, &named).await?;
         let part = Part {
             mirror: &mirror,
             remote: &remote,
             commit: commit.commit,
             decoration: "HEAD".to_owned(),
             whose,
-            outside: self.outside,
+            budget: &self.budget,
         };
         let mut members =
             fetch::mend(&mirror, members_of(self.step, self.options, &part, source).await).await?;
@@ -185,15 +190,40 @@ impl Gathering<'_> {
         Ok((Level { mirror, url, commit: commit.commit, level, prefix }, members))
     }
 
-    /// The folder of a submodule's mirror.
-    fn folder(&self, remote: &Remote) -> PathBuf {
-        let has_credentials = remote.credentials.is_some() || remote.helper.is_some() || remote.ssh.is_some();
-        let app = &self.step.app;
-        let above = match has_credentials {
-            true => app.mirror_folder(self.subject.run.project),
-            false => app.mirrors.clone(),
+    /// Brings a submodule's commit, within what is left for all of them.
+    async fn fetch(
+        &self,
+        mirror: &Mirror,
+        remote: &Remote,
+        wanted: &Wanted,
+        named: &(dyn Fn(&dyn std::fmt::Display) -> StepError + Sync),
+    ) -> Result<Fetched, StepError> {
+        mirror.used().map_err(git_error)?;
+        // What a mirror has counts once.
+        let is_counted = self.mirrors.iter().any(|known| known.dir() == mirror.dir());
+        let counted = if is_counted { mirror.bytes() } else { 0 };
+        let limits = FetchLimits {
+            time_max: self.budget.time()?,
+            mirror_bytes_max: self.budget.bytes().saturating_add(counted),
+            ..fetch::limits(self.step)
         };
-        above.join(super::SUBMODULES).join(Digest::of(remote.url.to_string().as_bytes()).to_hex())
+        let fetched = mirror.fetch(remote, wanted, limits).await.map_err(|error| match error {
+            GitError::TooLarge { .. } => named(&self.budget.too_much()),
+            error if error.is_transient() => git_error(error),
+            error => named(&error),
+        })?;
+        self.budget.take(mirror.bytes().saturating_sub(counted))?;
+        Ok(fetched)
+    }
+
+    /// The folder of a submodule's mirror.
+    fn folder(&self, whose: Whose, url: &RemoteUrl) -> PathBuf {
+        let app = &self.step.app;
+        let above = match whose {
+            Whose::Operators => app.mirror_folder(self.subject.run.project),
+            Whose::Strangers => app.mirrors.clone(),
+        };
+        above.join(super::SUBMODULES).join(Digest::of(url.to_string().as_bytes()).to_hex())
     }
 }
 
@@ -239,6 +269,9 @@ mod tests {
             ("http://git.acme.org/a/b", "http://elsewhere.example/c", Ok(Whose::Strangers)),
             ("ssh://git@git.acme.org/a/b", "git@git.acme.org:c/d", Ok(Whose::Operators)),
             ("ssh://git@git.acme.org/a/b", "ssh://git@git.acme.org:2222/c/d", Err("the")),
+            ("ssh://git@git.acme.org/a/b", "ssh://git.acme.org/c/d", Ok(Whose::Operators)),
+            ("ssh://git@git.acme.org/a/b", "ssh://root@git.acme.org/c/d", Err("the")),
+            ("root@git.acme.org:a/b", "ssh://git.acme.org/c/d", Err("the")),
             ("git@git.acme.org:a/b", "https://git.acme.org/c/d", Ok(Whose::Strangers)),
             ("file:///srv/git/shop.git", "file:///srv/git/lib.git", Ok(Whose::Operators)),
             ("file:///srv/git/shop.git", "file:///srv/git/deep/lib.git", Ok(Whose::Operators)),

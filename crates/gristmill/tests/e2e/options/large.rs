@@ -1,20 +1,22 @@
-//! `lfs`: large files by the real git-lfs, from a forge that has them.
+//! `lfs`: large files, from a forge that has them.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use gristmill_archive::Format;
 use gristmill_testkit::repo::Changes;
-use gristmill_testkit::server::{Project, sha256};
+use gristmill_testkit::server::{PATIENCE, Project, pause, sha256, wait_for};
 use serde_json::{Value, json};
 
 use super::members;
 use crate::world::{KEY, MAIN, PROJECT, SECRET, World};
 
 /// What git-lfs puts into a tree for a content.
-fn pointer(content: &[u8]) -> String {
+pub(super) fn pointer(content: &[u8]) -> String {
     let (oid, size) = (sha256(content), content.len());
     format!("version https://git-lfs.github.com/spec/v1\noid sha256:{oid}\nsize {size}\n")
 }
@@ -27,6 +29,10 @@ struct Front {
     asked: Arc<Mutex<Vec<String>>>,
     /// Where downloads are said to lie, where it is not here.
     elsewhere: Arc<Mutex<Option<String>>>,
+    /// How long each piece of a download is held back, and whether there is no end of pieces.
+    slow: Arc<Mutex<Option<(Duration, bool)>>>,
+    /// Downloads that the client ended.
+    ended: Arc<AtomicUsize>,
     /// Where requests of this part of their paths are redirected to.
     redirect: Arc<Mutex<Option<(&'static str, String)>>>,
 }
@@ -40,6 +46,8 @@ impl Front {
             contents: Arc::default(),
             asked: Arc::default(),
             elsewhere: Arc::default(),
+            slow: Arc::default(),
+            ended: Arc::default(),
             redirect: Arc::default(),
         };
         let this = front.clone();
@@ -78,6 +86,13 @@ impl Front {
             return write!(stream, "{head}\r\nLocation: {to}{target}\r\n\r\n");
         }
         let answer = if let Some(oid) = target.strip_prefix("/large/") {
+            let slow = *self.slow.lock().expect("not poisoned");
+            if let Some((wait, is_endless)) = slow {
+                pause(wait);
+                if is_endless {
+                    return self.drip(stream, wait);
+                }
+            }
             self.contents.lock().expect("not poisoned").get(oid).cloned()
         } else if target.ends_with("/info/lfs/objects/batch") {
             let length = text
@@ -97,6 +112,16 @@ impl Front {
             body.len()
         )?;
         stream.write_all(&body)
+    }
+
+    /// An answer without end, a letter at a time, until the client has enough.
+    fn drip(&self, mut stream: TcpStream, wait: Duration) -> std::io::Result<()> {
+        stream.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")?;
+        while stream.write_all(b"x").is_ok() {
+            pause(wait);
+        }
+        self.ended.fetch_add(1, Ordering::SeqCst);
+        Ok(())
     }
 
     /// docs/api/batch.md of git-lfs.
@@ -268,4 +293,33 @@ fn downloads_on_addresses_of_this_machine_are_not_made_for_another_server() {
         assert_eq!(world.run_of(&commit)["state"], "failed", "{part}");
         assert_eq!(other.asked(""), 0, "{part}");
     }
+}
+
+#[test]
+fn downloads_end_with_their_run_and_have_one_deadline_together() {
+    let (mut world, front) = world("lfs = true");
+    let large = b"it does not come".repeat(10_000);
+    front.put(&large);
+    *front.slow.lock().expect("not poisoned") = Some((Duration::from_millis(20), true));
+    let first = world.commit(None, &Changes::new().file("a.bin", pointer(&large)));
+    world.push(MAIN, &first);
+    assert!(wait_for(PATIENCE, || (front.asked("/large/") == 1).then_some(())).is_some());
+    world.server.cli_text(&["run", "cancel", world.run_of(&first)["id"].as_str().expect("an id")]);
+    let ended = wait_for(PATIENCE, || (front.ended.load(Ordering::SeqCst) == 1).then_some(()));
+    assert!(ended.is_some(), "the download goes on:\n{}", world.server.log());
+    // Each of these comes in time, and all of them do not.
+    world.server.stop();
+    world.server.set_settings("[worker]\ngit_timeout = \"2s\"\n");
+    world.server.start();
+    *front.slow.lock().expect("not poisoned") = Some((Duration::from_millis(250), false));
+    let contents: Vec<String> = (0..16).map(|number| format!("content {number}")).collect();
+    contents.iter().for_each(|content| front.put(content.as_bytes()));
+    let changes = contents.iter().fold(Changes::new(), |changes, content| {
+        changes.file(content.replace(' ', "-"), pointer(content.as_bytes()))
+    });
+    let second = world.commit(None, &changes);
+    world.push_and_wait(MAIN, &second);
+    let log = log_of(&world, &second);
+    assert!(log.contains("archive: attempt 2") && log.contains("large files of http"), "{log}");
+    assert_eq!(world.run_of(&second)["state"], "succeeded", "what came stays for the next attempt");
 }

@@ -6,6 +6,7 @@ use std::process::Command;
 use gristmill_archive::Format;
 use gristmill_testkit::FakeGithub;
 use gristmill_testkit::repo::Changes;
+use gristmill_testkit::server::sha256;
 
 use super::{Members, assert_equal, members};
 use crate::world::{KEY, MAIN, PROJECT, SECRET, World, project};
@@ -153,6 +154,72 @@ fn mistake_08_the_token_goes_to_the_projects_own_server_alone_and_what_it_reads_
     });
     assert!(ended.is_some(), "{:#?}", world.runs());
     assert!(world.server.store().public("acme/copy/main/acme_copy.zip").is_none());
+}
+
+#[test]
+fn what_a_projects_own_server_gives_to_anybody_is_not_for_projects_of_other_servers() {
+    let mut world = World::prepare(|project| project);
+    let elsewhere = FakeGithub::start();
+    let copy = elsewhere.create("acme/other", SECRET);
+    let projects = [project(&world.github, PROJECT), project(&elsewhere, "acme/other")];
+    world.server.set_projects(projects.map(|project| project.pipeline("submodules = true")));
+    let lib = world.github.create("acme/lib", SECRET).commit("main", &Changes::new().file("lib", "1"));
+    // Both name the same address, which lies where strangers' words may not lead to.
+    let url = world.github.clone_url("acme/lib");
+    let changes = Changes::new().file(".gitmodules", modules(&[("lib", &url)])).submodule("lib", &lib);
+    world.server.start();
+    let first = world.commit(None, &changes);
+    world.push_and_wait(MAIN, &first);
+    let bytes = world.server.store().public(KEY).unwrap_or_else(|| panic!("{:#?}", world.runs()));
+    assert_eq!(members(Format::Zip, &bytes)["lib/lib"].1, b"1");
+    let stolen = copy.commit_unreferenced(&[], &changes.file("another", "tree"));
+    world.server.accept("acme/other", &elsewhere.push("acme/other", MAIN, Some(&stolen)));
+    world.server.wait_until_idle();
+    let run = world.run_of(&stolen);
+    assert_eq!(run["state"], "failed", "{run:#}");
+    assert!(run["reason"].as_str().is_some_and(|why| why.contains("a loopback address")), "{run:#}");
+    assert!(world.server.store().public("acme/other/main/acme_other.zip").is_none());
+}
+
+#[test]
+fn all_submodules_of_an_archive_share_one_number_of_bytes() {
+    let mut world = World::prepare(|project| project.pipeline("submodules = true"));
+    world.server.set_settings("[worker]\nrepository_max = \"1MiB\"\n");
+    world.server.start();
+    // Digests do not compress.
+    let noise =
+        |seed: u32| -> String { (0..6_000).map(|n| sha256(format!("{seed} {n}").as_bytes())).collect() };
+    let libs: Vec<String> = (0..6)
+        .map(|number| {
+            let lib = world.github.create(&format!("acme/lib{number}"), SECRET);
+            lib.commit("main", &Changes::new().file("noise", noise(number)))
+        })
+        .collect();
+    let mut parent: Option<String> = None;
+    // Each has 6000 times 32 bytes. One that is there twice counts once.
+    for (numbers, is_enough) in
+        [(&[0, 1, 2, 3][..], true), (&[0, 0, 0, 0, 0, 0], true), (&[0, 1, 2, 3, 4, 5], false)]
+    {
+        let paths: Vec<(String, String)> = numbers
+            .iter()
+            .enumerate()
+            .map(|(place, number)| (format!("at{place}"), format!("../lib{number}.git")))
+            .collect();
+        let lines: Vec<(&str, &str)> =
+            paths.iter().map(|(path, url)| (path.as_str(), url.as_str())).collect();
+        let changes = Changes::new().file(".gitmodules", modules(&lines));
+        let changes = paths
+            .iter()
+            .zip(numbers)
+            .fold(changes, |changes, ((path, _), number)| changes.submodule(path, &libs[*number]));
+        let commit = world.commit(parent.as_deref(), &changes);
+        world.push_and_wait(MAIN, &commit);
+        let run = world.run_of(&commit);
+        assert_eq!(run["state"], if is_enough { "succeeded" } else { "failed" }, "{numbers:?}: {run:#}");
+        let reason = run["reason"].as_str().unwrap_or_default();
+        assert!(is_enough || reason.contains("all submodules together"), "{reason}");
+        parent = Some(commit);
+    }
 }
 
 #[test]
