@@ -131,6 +131,7 @@ async fn import(db: &Db, at_once: usize) -> Result<ProjectId> {
     let spec = ProjectSpec {
         name: "bench/repo".parse()?,
         pattern: None,
+        fetch: gristmill_model::FetchBy::default(),
         git: "file:///nowhere".to_owned(),
         forge: "github".to_owned(),
         repository: "bench/repo".parse()?,

@@ -25,14 +25,14 @@ const FAMILIES: [Family; 6] = [
 ];
 
 /// A forge with a repository that only the token opens, and a running server without a project.
-struct Place {
-    server: Server,
-    forge: FakeForge,
-    repo: std::sync::Arc<TestRepo>,
+pub(crate) struct Place {
+    pub(crate) server: Server,
+    pub(crate) forge: FakeForge,
+    pub(crate) repo: std::sync::Arc<TestRepo>,
 }
 
 impl Place {
-    fn new(family: Family) -> Place {
+    pub(crate) fn new(family: Family) -> Place {
         let forge = FakeForge::start(family);
         let repo = forge.create_bare(PROJECT);
         forge.require_token(Some(TOKEN));
@@ -47,7 +47,7 @@ impl Place {
         Place { server, forge, repo }
     }
 
-    fn add(&self, more: &[&str]) -> Output {
+    pub(crate) fn add(&self, more: &[&str]) -> Output {
         self.add_with(more, b"")
     }
 
@@ -62,7 +62,7 @@ impl Place {
     }
 
     /// Adds the project, and waits until the server has taken it up.
-    fn added(&self) -> String {
+    pub(crate) fn added(&self) -> String {
         let added = self.add(&["--token", "env:FORGE_TOKEN"]);
         assert!(added.status.success(), "{}", text(&added.stderr));
         // The first look is over: what is pushed from now on is told by the webhook.
@@ -75,7 +75,7 @@ impl Place {
         text(&added.stdout)
     }
 
-    fn commit(&self, parents: &[String], content: &str) -> String {
+    pub(crate) fn commit(&self, parents: &[String], content: &str) -> String {
         self.repo.commit_unreferenced(parents, &Changes::new().file("file.txt", content))
     }
 
@@ -85,12 +85,12 @@ impl Place {
         all.into_iter().filter(|status| status.commit == commit).map(|status| status.state).collect()
     }
 
-    fn run_of(&self, commit: &str) -> Option<Value> {
+    pub(crate) fn run_of(&self, commit: &str) -> Option<Value> {
         list(&self.server, &["run", "list"]).into_iter().find(|run| run["commit"] == commit)
     }
 
     /// Waits until the run of a commit is over; its cause and its state.
-    fn ended(&self, commit: &str) -> (Value, Value) {
+    pub(crate) fn ended(&self, commit: &str) -> (Value, Value) {
         let over = || self.run_of(commit).filter(|run| run["finished"].is_string());
         let run =
             wait_for(PATIENCE, over).unwrap_or_else(|| panic!("it does not end\n{}", self.server.log()));
@@ -331,84 +331,4 @@ fn sync_finds_and_tells_without_a_server() {
         assert_eq!(place.states(commit), ["success"], "{}", place.server.log());
     }
     assert_eq!(place.run_of(&overtaken).expect("a run")["cause"], "missed");
-}
-
-#[test]
-fn rule_8_what_was_missed_is_found_at_github_and_gitlab() {
-    for family in [Family::Github, Family::Gitlab] {
-        let mut place = Place::new(family);
-        place.added();
-        place.server.wait_until_idle();
-        place.server.stop();
-        // Nobody listens. Of the two pushes polling can only find the second.
-        let overtaken = place.commit(&[], "one");
-        place.forge.push(PROJECT, MAIN, Some(&overtaken));
-        let tip = place.commit(std::slice::from_ref(&overtaken), "two");
-        place.forge.push(PROJECT, MAIN, Some(&tip));
-        place.server.start();
-        let made = || (place.run_of(&overtaken)?["state"] == "succeeded").then_some(());
-        assert!(wait_for(PATIENCE, made).is_some(), "{family:?}\n{}", place.server.log());
-        assert_eq!(place.run_of(&overtaken).expect("a run")["cause"], "missed", "{family:?}");
-        place.server.wait_until_idle();
-        let newest = place.server.store().versions_of(crate::world::KEY).pop().expect("a version");
-        assert_eq!(newest.commit, tip, "{family:?}: the key is the tip's");
-        let runs = list(&place.server, &["run", "list"]).len();
-        assert_eq!(runs, 2, "{family:?}");
-        place.server.stop();
-        place.server.start();
-        place.server.wait_until_idle();
-        assert_eq!(list(&place.server, &["run", "list"]).len(), runs, "{family:?}: each counts once");
-    }
-}
-
-#[test]
-fn rule_8_a_release_that_was_missed_is_built_with_a_webhook_made_by_hand() {
-    let mut place = Place::new(Family::Github);
-    let project =
-        gristmill_testkit::server::Project::new(PROJECT, &place.forge.clone_url(PROJECT), "a secret")
-            .with("token = { env = \"FORGE_TOKEN\" }")
-            .with(&format!("api = \"{}\"", place.forge.api_url()))
-            .with("statuses = false")
-            .pipeline("branches = [\"main\"]\nreleases = true");
-    place.server.set_projects([project]);
-    place.forge.add_hook(PROJECT, &place.server.url("/hooks/acme/shop"), Some("a secret"));
-    place.server.stop();
-    let commit = place.commit(&[], "one");
-    place.forge.push(PROJECT, "refs/tags/v1", Some(&commit));
-    place.forge.release(PROJECT, "v1", "published");
-    place.server.start();
-    let made = || (place.run_of(&commit)?["state"] == "succeeded").then_some(());
-    assert!(wait_for(PATIENCE, made).is_some(), "{}", place.server.log());
-    place.server.wait_until_idle();
-    let run = place.run_of(&commit).expect("a run");
-    assert_eq!((&run["cause"], &run["ref"]), (&"missed".into(), &"refs/tags/v1".into()));
-    assert_eq!(list(&place.server, &["run", "list"]).len(), 1, "the push of the tag is not wanted");
-    let key = "acme/shop/release/tags/v1/acme_shop_release.zip";
-    assert!(place.server.store().public(key).is_some(), "{}", place.server.log());
-    assert!(place.forge.statuses(PROJECT).is_empty(), "none are wanted");
-}
-
-#[test]
-fn what_was_missed_is_left_out_like_any_push_where_it_touches_none_of_the_paths() {
-    let mut place = Place::new(Family::Github);
-    let first = place.commit(&[], "one");
-    place.forge.push(PROJECT, MAIN, Some(&first));
-    let project =
-        gristmill_testkit::server::Project::new(PROJECT, &place.forge.clone_url(PROJECT), "a secret")
-            .poll("1s")
-            .with("token = { env = \"FORGE_TOKEN\" }")
-            .with(&format!("api = \"{}\"", place.forge.api_url()))
-            .with("statuses = false")
-            .pipeline("paths = [\"api/**\"]");
-    place.server.set_projects([project]);
-    place.forge.add_hook(PROJECT, &place.server.url("/hooks/acme/shop"), Some("a secret"));
-    assert_eq!(place.ended(&first).1, "succeeded", "the first of a ref is built");
-    place.server.stop();
-    // Nobody listens. Beside the paths are both; of the first only the webhook tells.
-    let overtaken = place.commit(std::slice::from_ref(&first), "two");
-    place.forge.push(PROJECT, MAIN, Some(&overtaken));
-    let tip = place.commit(std::slice::from_ref(&overtaken), "three");
-    place.forge.push(PROJECT, MAIN, Some(&tip));
-    place.server.start();
-    assert_eq!(place.ended(&overtaken), ("missed".into(), "skipped".into()), "{}", place.server.log());
 }

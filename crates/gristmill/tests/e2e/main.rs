@@ -14,6 +14,7 @@ mod disk;
 mod download;
 mod fakes;
 mod forges;
+mod forges_missed;
 mod forges_ssh;
 mod formats;
 mod hooks;
