@@ -40,6 +40,8 @@ pub struct Looked {
     at: Option<Timestamp>,
     /// Which webhook is ours.
     hook: Option<String>,
+    /// The number of a webhook that we made and that is not there any more.
+    gone: Option<String>,
     /// The address that no webhook of the repository had, and until when the forge is not asked for it again.
     no_hook: Option<(String, Timestamp)>,
     /// What went wrong last, so that it is said once.
@@ -79,7 +81,10 @@ async fn look_at(app: &App, project: &Project) -> anyhow::Result<()> {
                 app.forges.pause(api.base(), &error, now);
             }
             // A webhook that was made anew has another number.
-            looked.hook = None;
+            let hook = looked.hook.take();
+            if matches!(error, CallError::Api(ApiError::NotFound { .. })) {
+                looked.gone = hook.or(looked.gone);
+            }
             let error = error.to_string();
             if looked.error.as_ref() != Some(&error) {
                 tracing::warn!(project.name = %project.name, error, "deliveries that were missed cannot be looked for; polling finds what moved");
@@ -146,8 +151,14 @@ async fn our_hook(
     let of = name.clone();
     let made =
         app.db.read(move |tx| forge_object::made_for(tx, &of)).await.map_err(|error| database(&error))?;
-    let ours = |one: &&forge_object::ForgeObject| one.kind == Kind::Hook && one.api == api.base().as_str();
-    if let Some(made) = made.iter().find(ours) {
+    let ours = |one: &&forge_object::ForgeObject| {
+        one.kind == Kind::Hook
+            && one.api == api.base().as_str()
+            && one.repository == project.spec.repository.as_str()
+            && Some(&one.remote_id) != looked.gone.as_ref()
+    };
+    // The newest: of those before it nobody may have said that they are gone.
+    if let Some(made) = made.iter().rev().find(ours) {
         return Ok(Some(made.remote_id.clone()));
     }
     let Some(url) = app.live().config.server.public_url.clone() else { return Ok(None) };

@@ -122,6 +122,10 @@ impl Place {
                     let url = url.lock().unwrap();
                     format!(r#"[{{"id":7,"active":true,"config":{{"url":"{url}"}}}}]"#)
                 }
+                "/hooks/6" | "/hooks/6/deliveries" => {
+                    seen.lock().unwrap().push(path);
+                    return Ok(Answer { status: 404, ..Answer::default() });
+                }
                 "/hooks/7/deliveries" => deliveries(count.load(Ordering::Relaxed)),
                 _ => r#"{"request":{"payload":{"zen":"z"}}}"#.to_owned(),
             };
@@ -189,4 +193,23 @@ async fn that_there_is_no_webhook_of_ours_is_remembered_for_a_day() {
     place.hook.lock().unwrap().replace_range(.., OURS);
     assert_eq!(place.look(NO_HOOK * 2).await, (1, vec![1]));
     assert_eq!(place.look(NO_HOOK * 2 + OVERLAP).await, (0, vec![]));
+}
+
+#[tokio::test]
+async fn a_webhook_that_was_made_anew_by_hand_is_found() {
+    let place = Place::new(OURS).await;
+    place.missed.store(1, Ordering::Relaxed);
+    let ours = forge_object::ForgeObject {
+        project: "acme/shop".to_owned(),
+        kind: Kind::Hook,
+        api: "https://api.github.com".to_owned(),
+        remote_id: "6".to_owned(),
+        forge: "github".to_owned(),
+        repository: "acme/shop".to_owned(),
+        token: None,
+        username: None,
+    };
+    place.app.db.transact(move |tx| forge_object::put(tx, &ours)).await.unwrap();
+    assert_eq!(place.look(Duration::ZERO).await, (0, vec![]), "the one that we made is not there");
+    assert_eq!(place.look(Duration::from_secs(300)).await, (1, vec![1]), "the one with our address is");
 }
