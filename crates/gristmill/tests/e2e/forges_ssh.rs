@@ -106,8 +106,7 @@ fn over_ssh_a_token_enters_the_made_key_and_purge_takes_it_away() {
         let told = || (!forge.statuses(PROJECT).is_empty()).then_some(());
         assert!(wait_for(PATIENCE, told).is_some(), "{family:?}: {}", server.log());
         assert!(watch.finish() > 0, "git and ssh were seen");
-        assert_nowhere(&server, &canaries, PROJECT);
-        server.stop();
+        assert_nowhere(&mut server, &canaries, PROJECT);
         server.set_projects([]);
         let gone = server.cli_text(&["project", "purge", PROJECT, "--yes"]);
         assert!(forge.keys(PROJECT).is_empty() && forge.hooks(PROJECT).is_empty(), "{family:?}: {gone}");
