@@ -31,7 +31,10 @@ impl Api {
                 let (owner, name) = (encoded(self.repository.owner()), encoded(self.repository.name()));
                 format!("/{owner}/{name}/get/{commit}.tar.gz")
             }
-            Family::BitbucketServer => self.path(&format!("/archive?at={commit}&format=tar.gz")),
+            // Without a prefix there would be no folder.
+            Family::BitbucketServer => {
+                self.path(&format!("/archive?at={commit}&format=tar.gz&prefix=source/"))
+            }
         };
         let base = match self.base.as_str() {
             BITBUCKET_API => BITBUCKET,

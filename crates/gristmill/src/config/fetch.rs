@@ -11,7 +11,8 @@ use super::server;
 /// The most bytes of one packed archive, where it is not said.
 const BYTES_MAX: u64 = 500 << 20;
 /// Whose API has refs, archives and a way to compare them.
-const FORGES: [Forge; 5] = [Forge::Github, Forge::Gitlab, Forge::Gitea, Forge::Forgejo, Forge::Bitbucket];
+const FORGES: [Forge; 6] =
+    [Forge::Github, Forge::Gitlab, Forge::Gitea, Forge::Forgejo, Forge::Bitbucket, Forge::BitbucketServer];
 
 /// What it is read for.
 pub(super) struct For<'a> {
@@ -74,7 +75,7 @@ fn check(field: &Field<'_>, of: &For<'_>, allow_filtered: bool) -> bool {
                 .to_owned(),
         );
     }
-    if of.forge == Some(Forge::Bitbucket) && !allow_filtered {
+    if matches!(of.forge, Some(Forge::Bitbucket | Forge::BitbucketServer)) && !allow_filtered {
         faults.push(
             "Bitbucket does not tell which tree a commit has, so its archives cannot be compared with it, and it leaves out what `.gitattributes` says; set `allow_filtered = true` to take them as they are"
                 .to_owned(),

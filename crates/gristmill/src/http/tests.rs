@@ -14,8 +14,10 @@ use super::*;
 /// More than the system holds for a connection, in pipelined answers or in one.
 const PAGES: usize = 1000;
 const PAGE_BYTES: usize = 64 << 10;
-/// A test that waits for longer has failed. Beyond the time after which a client that does not read is given up.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// A test that waits for longer has failed.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// The same for one answer, shorter: so that it shows whether a server is silent or says the wrong thing.
+const ANSWER_MAX: Duration = Duration::from_secs(10);
 
 /// A body in pieces.
 struct Pieces(usize);
@@ -66,7 +68,7 @@ impl Served {
     async fn ask(&self, request: &str) -> String {
         let mut stream = self.send(request, 1).await;
         let mut buffer = vec![0; 4096];
-        let length = tokio::time::timeout(PATIENCE, stream.read(&mut buffer)).await.unwrap().unwrap();
+        let length = tokio::time::timeout(ANSWER_MAX, stream.read(&mut buffer)).await.unwrap().unwrap();
         let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
         text.split("\r\n\r\n").next().unwrap().to_owned()
     }
@@ -76,12 +78,15 @@ impl Served {
     }
 
     async fn wait_for(&self, request: &str, status: &str) {
+        let mut last = String::new();
         let asking = async {
-            while self.status(request).await != status {
+            while last != status {
+                last = self.status(request).await;
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
-        tokio::time::timeout(PATIENCE, asking).await.unwrap();
+        let asked = tokio::time::timeout(PATIENCE, asking).await;
+        assert!(asked.is_ok(), "{request} is answered {last:?} and not {status}");
     }
 }
 

@@ -14,8 +14,19 @@ const TOKEN: &str = "canary-of-a-token";
 /// The fakes are on the loopback, and that is where their redirects lead.
 const LOOPBACK: &str = "[network]\nallow = [\"127.0.0.1/32\"]\n";
 
-const FAMILIES: [Family; 5] =
-    [Family::Github, Family::Gitlab, Family::Gitea, Family::Forgejo, Family::Bitbucket];
+const FAMILIES: [Family; 6] = [
+    Family::Github,
+    Family::Gitlab,
+    Family::Gitea,
+    Family::Forgejo,
+    Family::Bitbucket,
+    Family::BitbucketServer,
+];
+
+/// Those that tell no trees.
+fn is_bitbucket(family: Family) -> bool {
+    matches!(family, Family::Bitbucket | Family::BitbucketServer)
+}
 
 /// A private repository at a forge whose git does not answer, and a server.
 struct Place {
@@ -44,9 +55,12 @@ impl Place {
             .with(&format!("forge = \"{}\"", family.name()))
             .with(&format!("api = \"{}\"", forge.api_url()))
             .with("fetch = \"download\"");
-        // It tells no trees.
-        let project =
-            if family == Family::Bitbucket { project.with("allow_filtered = true") } else { project };
+        let project = if is_bitbucket(family) { project.with("allow_filtered = true") } else { project };
+        // Data Center's addresses have something before the name.
+        let project = match family {
+            Family::BitbucketServer => project.with(&format!("repository = \"{PROJECT}\"")),
+            _ => project,
+        };
         server.set_projects([shape(project)]);
         server.start();
         Place { server, forge, repo }
@@ -154,7 +168,7 @@ fn a_push_at_every_family_is_archived_without_git() {
         place.assert_git_was_not_asked();
         let (metadata, tree) = (place.metadata(KEY), place.repo.resolve(&format!("{tip}^{{tree}}")));
         assert_eq!(metadata["tree"].as_str(), tree.as_deref(), "{family:?}");
-        let marked = (family == Family::Bitbucket).then_some("unknown");
+        let marked = is_bitbucket(family).then_some("unknown");
         assert_eq!(metadata.get("filtered").and_then(Value::as_str), marked, "{family:?}");
     }
 }
@@ -219,9 +233,10 @@ fn what_the_forge_leaves_out_is_refused_or_recorded() {
     place.push(MAIN, &with_module);
     place.assert_refused(&with_module, "what filters it is probably submodules");
 
-    for family in [Family::Github, Family::Gitlab, Family::Gitea, Family::Bitbucket] {
+    for family in [Family::Github, Family::Gitlab, Family::Gitea, Family::Bitbucket, Family::BitbucketServer]
+    {
         let place = Place::new(family, |project| match family {
-            Family::Bitbucket => project,
+            family if is_bitbucket(family) => project,
             _ => project.with("allow_filtered = true"),
         });
         // The whole tree first, so that one that is taken for the other would show.
@@ -233,7 +248,7 @@ fn what_the_forge_leaves_out_is_refused_or_recorded() {
         assert_equals_git(&place.repo, &left, &place.public(KEY));
         let tree = |commit: &str| place.repo.resolve(&format!("{commit}^{{tree}}")).expect("a tree");
         let metadata = place.metadata(KEY);
-        let told = if family == Family::Bitbucket { "unknown".to_owned() } else { tree(&commit) };
+        let told = if is_bitbucket(family) { "unknown".to_owned() } else { tree(&commit) };
         assert_eq!(metadata["filtered"], told, "{family:?}");
         assert_eq!((&metadata["tree"], &metadata["commit"]), (&tree(&left).into(), &commit.clone().into()));
         assert!(metadata["recipe"].as_str().expect("a recipe").ends_with("+filtered"), "{metadata}");

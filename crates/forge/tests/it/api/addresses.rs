@@ -242,13 +242,13 @@ fn mistake_14_archives_are_at_the_configured_forge() {
     check(
         FORGES.map(|(forge, _)| line(&api(forge))),
         &expect![[r#"
-        GET https://api.github.com/repos/acme/shop/tarball/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa X-GitHub-Api-Version User-Agent Authorization
-        GET https://gitlab.acme.org/api/v4/projects/acme%2Fshop/repository/archive.tar.gz?sha=aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa User-Agent PRIVATE-TOKEN
-        GET https://git.acme.org/api/v1/repos/acme/shop/archive/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.tar.gz User-Agent Authorization
-        GET https://git.acme.org/api/v1/repos/acme/shop/archive/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.tar.gz User-Agent Authorization
-        GET https://bitbucket.org/acme/shop/get/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.tar.gz User-Agent Authorization
-        GET https://bitbucket.acme.org/rest/api/1.0/projects/acme/repos/shop/archive?at=aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa&format=tar.gz User-Agent Authorization
-    "#]],
+            GET https://api.github.com/repos/acme/shop/tarball/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa X-GitHub-Api-Version User-Agent Authorization
+            GET https://gitlab.acme.org/api/v4/projects/acme%2Fshop/repository/archive.tar.gz?sha=aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa User-Agent PRIVATE-TOKEN
+            GET https://git.acme.org/api/v1/repos/acme/shop/archive/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.tar.gz User-Agent Authorization
+            GET https://git.acme.org/api/v1/repos/acme/shop/archive/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.tar.gz User-Agent Authorization
+            GET https://bitbucket.org/acme/shop/get/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.tar.gz User-Agent Authorization
+            GET https://bitbucket.acme.org/rest/api/1.0/projects/acme/repos/shop/archive?at=aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa&format=tar.gz&prefix=source/ User-Agent Authorization
+        "#]],
     );
     let base = ApiBase::given("https://bb.invalid/2.0").expect("an address");
     let given = Api::new(Forge::Bitbucket, base, None, "acme/shop".parse().expect("a name")).expect("an API");

@@ -50,7 +50,12 @@ fn what_cannot_be_downloaded_is_refused_with_the_reason() {
         ),
         ("fetch = \"download\"\nallow_filtered = 1", "", "`allow_filtered` is 1; expected true or false"),
         ("fetch = \"download\"\nforge = \"gogs\"", "", "of gogs no archives are read here, use git"),
-        ("fetch = \"download\"\nforge = \"bitbucket-server\"", "", "of bitbucket-server no archives"),
+        ("fetch = \"download\"\nforge = \"azure-devops\"", "", "of azure-devops no archives"),
+        (
+            "fetch = \"download\"\nforge = \"bitbucket-server\"",
+            "",
+            "set `allow_filtered = true` to take them",
+        ),
         ("fetch = \"download\"\nforge = \"generic\"", "", "of generic no archives are read here"),
         ("fetch = \"download\"\nforge = \"bitbucket\"", "", "set `allow_filtered = true` to take them"),
         ("fetch = \"download\"\ncredential_helper = [\"x\"]", "", "set `token` instead"),
