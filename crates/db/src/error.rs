@@ -34,9 +34,29 @@ pub enum DbError {
         /// The newest schema known.
         known: i64,
     },
+    /// The server of the database does not answer. Passes.
+    #[error("the database's server cannot be reached: {0}")]
+    Unreachable(String),
+    /// The server does not let us in, or has no such database.
+    #[error(
+        "the database's server refuses: {0}; check the user, database.password and the database's name in database.url"
+    )]
+    Refused(String),
+    /// The connection broke while the transaction was ended: it is kept whole or not at all, and which is not known.
+    #[error(
+        "the connection to the database broke while something was written; look whether it was before trying again"
+    )]
+    Unsure,
     /// Anything else.
     #[error("database: {0}")]
     Sql(String),
+}
+
+impl DbError {
+    /// Whether the same transaction may succeed when it is run again at once or in a moment.
+    pub(crate) fn is_again(&self) -> bool {
+        matches!(self, DbError::Busy | DbError::Unreachable(_))
+    }
 }
 
 impl From<rusqlite::Error> for DbError {

@@ -4,11 +4,15 @@
 //! the jobs that follow change together. SQL stands beside the function that runs it.
 
 mod body;
+mod direct;
 mod error;
 mod migrate;
 mod pool;
+mod postgres;
+mod sqlite;
 mod statements;
 mod tx;
+mod value;
 
 pub mod artifact;
 pub mod base;
@@ -29,9 +33,12 @@ pub mod step;
 pub mod token;
 pub mod told;
 
+pub use direct::DirectDb;
 pub use error::DbError;
-pub use pool::{Db, MemoryDb, Random};
-pub use tx::{FromColumn, Param, Row, Tx};
+pub use pool::{Db, Random};
+pub use postgres::{PostgresUrl, PostgresUrlError};
+pub use tx::{Row, Tx};
+pub use value::{FromColumn, Param, Value};
 
 /// Every SQL text of the crate, for the test that prepares them.
 pub fn all_statements() -> Vec<(&'static str, &'static str)> {

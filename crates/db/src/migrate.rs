@@ -3,23 +3,73 @@
 use rusqlite::Connection;
 
 use crate::error::DbError;
+use crate::postgres::Session;
 
 /// The steps, oldest first. A released step is never changed.
 const STEPS: &[&str] = &[include_str!("../migrations/0001_house.sql")];
 
-/// Applies the steps that are missing.
-pub(crate) fn run(conn: &mut Connection) -> Result<(), DbError> {
-    let known = i64::try_from(STEPS.len()).expect("a handful");
-    // IMMEDIATE: two programs that start at once must not both apply a step.
-    let tx = conn.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-    tx.execute_batch("CREATE TABLE IF NOT EXISTS schema (version BIGINT NOT NULL)")?;
-    let found: i64 = tx.query_row("SELECT coalesce(max(version), 0) FROM schema", [], |row| row.get(0))?;
+const MAKE: &str = "CREATE TABLE IF NOT EXISTS schema (version BIGINT NOT NULL)";
+const FOUND: &str = "SELECT coalesce(max(version), 0) FROM schema";
+const DONE: &str = "INSERT INTO schema (version) VALUES ($1)";
+/// Programs that start at once wait for each other here. Nobody else on the server has this number.
+const LOCK: &str = "SELECT pg_advisory_xact_lock(7453920617)";
+
+/// The newest schema that this program knows.
+fn known() -> i64 {
+    i64::try_from(STEPS.len()).expect("a handful")
+}
+
+/// The steps that a database with schema `found` lacks, with their numbers.
+fn missing(found: i64) -> Result<impl Iterator<Item = (i64, &'static str)>, DbError> {
+    let known = known();
+    let done = usize::try_from(found).map_err(|_| DbError::Newer { found, known })?;
     if found > known {
         return Err(DbError::Newer { found, known });
     }
-    for version in found + 1..=known {
-        tx.execute_batch(STEPS[usize::try_from(version - 1).expect("counts from one")])?;
-        tx.execute("INSERT INTO schema (version) VALUES (?1)", [version])?;
+    Ok((1..).zip(STEPS.iter().copied()).skip(done))
+}
+
+/// Applies the steps that are missing, to a file.
+pub(crate) fn sqlite(conn: &mut Connection) -> Result<(), DbError> {
+    // IMMEDIATE: two programs that start at once must not both apply a step.
+    let tx = conn.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    tx.execute_batch(MAKE)?;
+    let found: i64 = tx.query_row(FOUND, [], |row| row.get(0))?;
+    for (version, step) in missing(found)? {
+        tx.execute_batch(step)?;
+        tx.execute(DONE, [version])?;
     }
     Ok(tx.commit()?)
+}
+
+/// Applies the steps that are missing, to a database of a server.
+pub(crate) fn postgres(session: &mut Session) -> Result<(), DbError> {
+    session.batch("BEGIN")?;
+    let applied = apply(session);
+    session.batch(if applied.is_ok() { "COMMIT" } else { "ROLLBACK" })?;
+    applied
+}
+
+fn apply(session: &mut Session) -> Result<(), DbError> {
+    session.batch(LOCK)?;
+    session.batch(MAKE)?;
+    let rows = session.query(FOUND, &[])?;
+    let found: i64 = rows.first().map_or(Ok(0), |row| row.try_get(0)).map_err(|_| DbError::Closed)?;
+    for (version, step) in missing(found)? {
+        session.batch(&for_postgres(step))?;
+        session.execute(DONE, &[version.into()])?;
+    }
+    Ok(())
+}
+
+/// The one thing that a step says differently to PostgreSQL: texts compare by their bytes, as they do in
+/// SQLite, and not by the rules of some language.
+fn for_postgres(step: &str) -> String {
+    let mut said = String::with_capacity(step.len() + 2048);
+    for line in step.lines() {
+        let (sql, _) = line.split_once("--").unwrap_or((line, ""));
+        said.push_str(&sql.replace(" TEXT", " TEXT COLLATE \"C\""));
+        said.push('\n');
+    }
+    said
 }

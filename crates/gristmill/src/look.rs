@@ -110,7 +110,7 @@ async fn settle(
         if !job::still_mine(tx, job, attempt)? {
             return Err(StepError::retry("the lease is lost"));
         }
-        Ok(intake::settle_without_look(tx, &project, understood)?)
+        Ok(intake::settle_without_look(tx, &project, understood.clone())?)
     });
     settled.await
 }

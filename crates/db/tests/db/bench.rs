@@ -9,7 +9,7 @@ use gristmill_db::delivery::{Body, NewDelivery};
 use gristmill_db::job::{self, Finish, FinishError, Job, Lease};
 use gristmill_db::publication::Desire;
 use gristmill_db::run::{self, NewRun, Run};
-use gristmill_db::{DbError, MemoryDb, Random, Tx, project};
+use gristmill_db::{DbError, DirectDb, Random, Tx, project};
 use gristmill_model::{
     ArchiveSpec, BootId, CommitId, Digest, FirstLook, GitRef, JobId, JobState, Keep, ManualClock, ObjectId,
     PipelineKind, PipelineSpec, Plan, PlannedJob, ProjectId, ProjectSpec, RefFilter, RunId, Timestamp,
@@ -20,7 +20,7 @@ pub const START: i64 = 1_000_000;
 
 pub struct Bench {
     pub clock: Arc<ManualClock>,
-    pub db: MemoryDb,
+    pub db: DirectDb,
 }
 
 /// Different bits each time, the same in every test.
@@ -136,7 +136,7 @@ pub fn desire(project: ProjectId, run: RunId, seq: i64, commit: CommitId, bytes:
 impl Bench {
     pub fn new() -> Bench {
         let clock = Arc::new(ManualClock::at(Timestamp(START)));
-        let db = MemoryDb::new(clock.clone(), random()).unwrap();
+        let db = DirectDb::in_memory(clock.clone(), random()).unwrap();
         Bench { clock, db }
     }
 

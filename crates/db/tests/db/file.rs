@@ -202,7 +202,7 @@ fn fill(db: &Db) -> DbError {
     for number in 0..10_000 {
         let large = "x".repeat(2_000);
         let added = db
-            .transact_blocking(move |tx| tx.execute(PUT, params![format!("fill{number}"), large]).map(drop));
+            .transact_blocking(move |tx| tx.execute(PUT, params![format!("fill{number}"), &large]).map(drop));
         if let Err(error) = added {
             return error;
         }
@@ -247,7 +247,8 @@ fn a_full_disk_in_the_middle_of_a_group_answers_nobody_falsely() {
             std::thread::spawn(move || {
                 let value = if number % 2 == 0 { "small".to_owned() } else { "x".repeat(200_000) };
                 let name = format!("group{number}");
-                let result = db.transact_blocking(move |tx| tx.execute(PUT, params![name, value]).map(drop));
+                let result =
+                    db.transact_blocking(move |tx| tx.execute(PUT, params![&name, &value]).map(drop));
                 (number, result)
             })
         })
@@ -258,7 +259,7 @@ fn a_full_disk_in_the_middle_of_a_group_answers_nobody_falsely() {
         let (number, result) = member.join().unwrap();
         let name = format!("group{number}");
         let is_there =
-            db.read_blocking(move |tx| Ok(tx.query_one(GET, params![name], |_| Ok(()))?.is_some()));
+            db.read_blocking(move |tx| Ok(tx.query_one(GET, params![&name], |_| Ok(()))?.is_some()));
         assert_eq!(is_there, Ok(result.is_ok()), "{number}: {result:?}");
         assert!(matches!(result, Ok(()) | Err(DbError::Full)), "{result:?}");
     }

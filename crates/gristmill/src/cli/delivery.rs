@@ -48,8 +48,11 @@ pub(super) fn run(context: &Context, command: Command) -> anyhow::Result<ExitCod
         Command::List { project, before, limit } => {
             let before = before.map_or("~".to_owned(), |id| id.to_string());
             let deliveries = read(&db, |tx| {
-                let project =
-                    project.map(|name| find_project(tx, &name)).transpose()?.map(|project| project.id);
+                let project = project
+                    .as_ref()
+                    .map(|name| find_project(tx, name))
+                    .transpose()?
+                    .map(|project| project.id);
                 let found = delivery::list(tx, project, &before, i64::from(limit))?;
                 found
                     .into_iter()

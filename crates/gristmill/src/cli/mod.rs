@@ -209,19 +209,19 @@ impl From<anyhow::Error> for TxError {
 /// Runs a transaction for a command.
 fn transact<T: Send + 'static>(
     db: &Db,
-    work: impl FnOnce(&mut Tx<'_>) -> anyhow::Result<T> + Send + 'static,
+    work: impl Fn(&mut Tx<'_>) -> anyhow::Result<T> + Send + 'static,
 ) -> anyhow::Result<T> {
-    db.transact_blocking(|tx| work(tx).map_err(TxError)).map_err(|error| error.0)
+    db.transact_blocking(move |tx| work(tx).map_err(TxError)).map_err(|error| error.0)
 }
 
 /// Reads for a command.
-fn read<T>(db: &Db, work: impl FnOnce(&mut Tx<'_>) -> anyhow::Result<T>) -> anyhow::Result<T> {
-    let mut result = None;
+fn read<T>(db: &Db, work: impl Fn(&mut Tx<'_>) -> anyhow::Result<T>) -> anyhow::Result<T> {
+    let result = std::cell::RefCell::new(None);
     db.read_blocking(|tx| {
-        result = Some(work(tx));
+        result.replace(Some(work(tx)));
         Ok(())
     })?;
-    result.expect("the closure ran")
+    result.into_inner().expect("the closure ran")
 }
 
 /// The command line as a description.

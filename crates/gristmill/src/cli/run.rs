@@ -90,7 +90,7 @@ fn list(
 ) -> anyhow::Result<()> {
     let before = before.map_or("~".to_owned(), |id| id.to_string());
     let found = read(db, |tx| {
-        let only = project.map(|name| find_project(tx, &name)).transpose()?.map(|project| project.id);
+        let only = project.as_ref().map(|name| find_project(tx, name)).transpose()?.map(|project| project.id);
         let mut named = Vec::new();
         for run in run::list(tx, only, &before, i64::from(limit))? {
             let name = project::by_id(tx, run.project)?.map(|project| project.name.to_string());

@@ -105,9 +105,9 @@ pub(super) async fn delete_unused(app: &App, moments: Moments, report: &mut Repo
         let young = page.len() - old.len();
         let marked = app.db.transact(move |tx| {
             let mut marked = Vec::with_capacity(old.len());
-            for digest in old {
-                if blob::mark_deleting(tx, digest)? {
-                    marked.push(digest);
+            for digest in &old {
+                if blob::mark_deleting(tx, *digest)? {
+                    marked.push(*digest);
                 }
             }
             Ok::<_, DbError>(marked)
@@ -175,9 +175,9 @@ impl Unknown {
             page.into_iter().filter(|entry| entry.touched < moments.grace_before).collect();
         let unknown = app.db.read(move |tx| {
             let mut unknown = Vec::new();
-            for entry in old {
+            for entry in &old {
                 if !blob::is_known(tx, entry.blob.digest)? {
-                    unknown.push(entry);
+                    unknown.push(*entry);
                 }
             }
             Ok(unknown)

@@ -130,9 +130,9 @@ async fn unknown(app: &App, project: &Project, found: Vec<Delivery>) -> Result<V
     let id = project.id;
     let read = app.db.read(move |tx| {
         let mut unknown = Vec::new();
-        for delivery in found {
+        for delivery in &found {
             if !missed::is_known(tx, id, &delivery.guid)? {
-                unknown.push(delivery);
+                unknown.push(delivery.clone());
             }
         }
         Ok(unknown)

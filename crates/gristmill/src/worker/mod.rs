@@ -173,7 +173,7 @@ impl Worker {
         }
         let mine: Vec<(JobId, i64)> =
             self.running.iter().map(|(job, running)| (*job, running.attempt)).collect();
-        let held = self.app.db.read(move |tx| still_held(tx, mine)).await;
+        let held = self.app.db.read(move |tx| still_held(tx, &mine)).await;
         if let Ok(held) = held {
             self.keep(&held);
         }
@@ -215,11 +215,11 @@ impl Worker {
     }
 }
 
-fn still_held(tx: &mut Tx<'_>, mine: Vec<(JobId, i64)>) -> Result<Vec<(JobId, i64)>, DbError> {
+fn still_held(tx: &mut Tx<'_>, mine: &[(JobId, i64)]) -> Result<Vec<(JobId, i64)>, DbError> {
     let mut held = Vec::with_capacity(mine.len());
     for (job, attempt) in mine {
-        if job::still_mine(tx, job, attempt)? {
-            held.push((job, attempt));
+        if job::still_mine(tx, *job, *attempt)? {
+            held.push((*job, *attempt));
         }
     }
     Ok(held)

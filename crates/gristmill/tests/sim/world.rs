@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use gristmill_db::job::FinishError;
 use gristmill_db::publication::Publication;
-use gristmill_db::{DbError, MemoryDb, Tx};
+use gristmill_db::{DbError, DirectDb, Tx};
 use gristmill_model::{
     BootId, CommitId, Digest, GitRef, JobId, ManualClock, ProjectId, ProjectSpec, RunId, Timestamp,
 };
@@ -161,7 +161,7 @@ pub struct Truth {
 pub struct World {
     pub rng: Rng,
     pub clock: Arc<ManualClock>,
-    pub db: Rc<MemoryDb>,
+    pub db: Rc<DirectDb>,
     pub sabotage: Option<Sabotage>,
     pub faults: bool,
     /// One server only, whose start takes all leases back.
@@ -186,7 +186,7 @@ pub struct World {
 /// A database that many histories are run on, one after the other.
 pub struct Stage {
     pub clock: Arc<ManualClock>,
-    pub db: Rc<MemoryDb>,
+    pub db: Rc<DirectDb>,
     random: Arc<AtomicU64>,
 }
 
@@ -201,7 +201,7 @@ impl Stage {
             source.store(state, Ordering::Relaxed);
             bits
         };
-        let db = MemoryDb::new(clock.clone(), Arc::new(random_bits)).expect("an empty database");
+        let db = DirectDb::in_memory(clock.clone(), Arc::new(random_bits)).expect("an empty database");
         Stage { clock, db: Rc::new(db), random }
     }
 

@@ -159,11 +159,11 @@ async fn commit(step: &Step, plan: Publish) -> Result<Committed, StepError> {
         if !job::still_mine(tx, job, attempt)? {
             return Err(StepError::retry("the lease is lost"));
         }
-        let mut artifact = plan.artifact;
+        let mut artifact = plan.artifact.clone();
         artifact.created = tx.now();
         artifact.id = ArtifactId::new(tx.now(), tx.random());
         artifact::insert(tx, &artifact)?;
-        desire(tx, plan.desire, plan.is_tip, plan.own_key)
+        desire(tx, plan.desire.clone(), plan.is_tip, plan.own_key)
     });
     committed.await
 }

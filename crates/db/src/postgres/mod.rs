@@ -1,0 +1,249 @@
+//! The PostgreSQL engine: a bounded set of connections, transactions that run as if one after the other.
+//!
+//! Every transaction is SERIALIZABLE: the rules of the queue are written as if nobody else were there, and the server
+//! refuses whatever would come out differently. What it refuses is run again, from its closure.
+
+mod clock;
+pub(crate) mod error;
+mod listen;
+mod session;
+mod url;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use gristmill_model::{Clock, Timestamp};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+pub(crate) use clock::ServerClock;
+pub(crate) use session::Session;
+pub use url::{PostgresUrl, PostgresUrlError};
+
+use crate::error::DbError;
+use crate::migrate;
+use crate::pool::Random;
+use crate::tx::{Conn, Tx};
+
+/// Connections for transactions; one more listens. Beyond them, callers wait.
+const CONNECTIONS_MAX: usize = 10;
+/// Connections that are kept while nobody needs them.
+const IDLE_MAX: usize = CONNECTIONS_MAX;
+/// How long a transaction is tried again that got into the way of others, or whose server does not answer.
+/// Deliveries must be answered within ten seconds.
+const AGAIN_FOR: Duration = Duration::from_secs(6);
+/// The longest wait before it is tried again because of others; at first it is a few milliseconds.
+const CONFLICT_WAIT_MAX: Duration = Duration::from_millis(200);
+/// How long to wait before a server that does not answer is called again.
+const CALL_AGAIN: Duration = Duration::from_millis(100);
+
+/// The settings of a server with which what was accepted could be lost, and the isolation that is needed.
+const DURABLE: &str = "SELECT name, setting FROM pg_settings WHERE name IN ('fsync', 'full_page_writes') AND setting <> 'on' ORDER BY name";
+
+/// An open database of a server.
+pub(crate) struct Postgres {
+    url: PostgresUrl,
+    idle: Mutex<Vec<Session>>,
+    places: Arc<Semaphore>,
+    clock: Option<Arc<ServerClock>>,
+    _listener: listen::Listener,
+}
+
+/// How one try of a transaction ended.
+enum Tried<T, E> {
+    /// This is the outcome.
+    Over(Result<T, E>),
+    /// It has to be tried again, because of this.
+    Again(DbError),
+}
+
+impl Postgres {
+    /// Connects, brings the schema up to date, and listens: `wake` is called when anybody made work.
+    pub(crate) fn open(
+        url: &PostgresUrl,
+        clock: Option<Arc<ServerClock>>,
+        wake: Box<dyn Fn() + Send>,
+    ) -> Result<Arc<Postgres>, DbError> {
+        let mut session = Session::open(url)?;
+        migrate::postgres(&mut session)?;
+        let now = session.begin("BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY")?;
+        session.batch("ROLLBACK")?;
+        if let Some(clock) = &clock {
+            clock.learn(now);
+        }
+        let listener = listen::Listener::start(url.clone(), wake);
+        Ok(Arc::new(Postgres {
+            url: url.clone(),
+            idle: Mutex::new(vec![session]),
+            places: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
+            clock,
+            _listener: listener,
+        }))
+    }
+
+    /// The right to use a connection, for callers who can wait without a thread.
+    pub(crate) async fn place(&self) -> Result<OwnedSemaphorePermit, DbError> {
+        self.places.clone().acquire_owned().await.map_err(|_| DbError::Closed)
+    }
+
+    /// Runs `work` in a transaction, again where others were in the way, until it is durable or fails.
+    pub(crate) fn transact<T, E: From<DbError>>(
+        &self,
+        clock: &dyn Clock,
+        random: &Random,
+        work: &dyn Fn(&mut Tx<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        self.again(random, |session| self.write(session, clock, random, work))
+    }
+
+    /// Runs `query` on a snapshot.
+    pub(crate) fn read<T>(
+        &self,
+        clock: &dyn Clock,
+        random: &Random,
+        query: &dyn Fn(&mut Tx<'_>) -> Result<T, DbError>,
+    ) -> Result<T, DbError> {
+        self.again(random, |session| {
+            let now = match self.begin(session, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", clock) {
+                Ok(now) => now,
+                Err(error) => return after_failure(error),
+            };
+            let mut tx = Tx::new(Conn::Postgres(session), now, &**random);
+            let result = query(&mut tx);
+            let fault = tx.fault.take();
+            match (result, fault) {
+                (_, Some(fault)) if fault.is_again() => Tried::Again(fault),
+                (result, _) => {
+                    session.roll_back();
+                    Tried::Over(result)
+                }
+            }
+        })
+    }
+
+    /// What could lose accepted work.
+    pub(crate) fn check(&self) -> Result<Vec<String>, DbError> {
+        let mut session = self.session()?;
+        let found = session.query(DURABLE, &[])?;
+        self.give_back(session);
+        let line = |row: &tokio_postgres::Row| {
+            let (name, setting): (String, String) = (row.get(0), row.get(1));
+            format!(
+                "the PostgreSQL server has {name} = {setting}: what was accepted may be lost with its power"
+            )
+        };
+        Ok(found.iter().map(line).collect())
+    }
+
+    fn again<T, E: From<DbError>>(
+        &self,
+        random: &Random,
+        mut attempt: impl FnMut(&mut Session) -> Tried<T, E>,
+    ) -> Result<T, E> {
+        let began = Instant::now();
+        let mut tries = 0;
+        loop {
+            let tried = match self.session() {
+                Ok(mut session) => {
+                    let tried = attempt(&mut session);
+                    self.give_back(session);
+                    tried
+                }
+                Err(error) if error.is_again() => Tried::Again(error),
+                Err(error) => Tried::Over(Err(error.into())),
+            };
+            let error = match tried {
+                Tried::Over(result) => return result,
+                Tried::Again(error) => error,
+            };
+            tries += 1;
+            let wait = if error == DbError::Busy { conflict_wait(tries, random()) } else { CALL_AGAIN };
+            if began.elapsed() + wait > AGAIN_FOR {
+                return Err(error.into());
+            }
+            std::thread::sleep(wait);
+        }
+    }
+
+    fn write<T, E: From<DbError>>(
+        &self,
+        session: &mut Session,
+        clock: &dyn Clock,
+        random: &Random,
+        work: &dyn Fn(&mut Tx<'_>) -> Result<T, E>,
+    ) -> Tried<T, E> {
+        let now = match self.begin(session, "BEGIN ISOLATION LEVEL SERIALIZABLE", clock) {
+            Ok(now) => now,
+            Err(error) => return after_failure(error),
+        };
+        let mut tx = Tx::new(Conn::Postgres(session), now, &**random);
+        let ran = catch_unwind(AssertUnwindSafe(|| work(&mut tx)));
+        let (wake, fault) = (tx.wake, tx.fault.take());
+        if let Some(fault) = &fault
+            && fault.is_again()
+        {
+            session.roll_back();
+            return Tried::Again(fault.clone());
+        }
+        let result = ran.unwrap_or_else(|_| Err(DbError::Panic.into()));
+        // The server keeps nothing of a transaction in which a statement failed, whatever became of the error.
+        let result = result.and_then(|value| fault.map_or(Ok(value), |fault| Err(fault.into())));
+        let value = match result {
+            Ok(value) => value,
+            Err(error) => {
+                session.roll_back();
+                return Tried::Over(Err(error));
+            }
+        };
+        match session.commit(wake) {
+            Ok(()) => Tried::Over(Ok(value)),
+            Err(DbError::Busy) => Tried::Again(DbError::Busy),
+            Err(error) => Tried::Over(Err(error.into())),
+        }
+    }
+
+    fn begin(&self, session: &mut Session, how: &str, clock: &dyn Clock) -> Result<Timestamp, DbError> {
+        let now = session.begin(how)?;
+        Ok(match &self.clock {
+            Some(server) => {
+                server.learn(now);
+                now
+            }
+            None => clock.now(),
+        })
+    }
+
+    fn session(&self) -> Result<Session, DbError> {
+        let pooled = self.idle().pop();
+        match pooled {
+            Some(session) => Ok(session),
+            None => Session::open(&self.url),
+        }
+    }
+
+    fn give_back(&self, session: Session) {
+        let mut idle = self.idle();
+        if session.is_usable() && idle.len() < IDLE_MAX {
+            idle.push(session);
+        } else if !session.is_usable() {
+            // The others most likely broke with it: each would cost its next user a try.
+            idle.retain(Session::is_usable);
+        }
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<Session>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a transaction that could not begin means.
+fn after_failure<T, E: From<DbError>>(error: DbError) -> Tried<T, E> {
+    if error.is_again() { Tried::Again(error) } else { Tried::Over(Err(error.into())) }
+}
+
+/// A random part of a time that doubles with each try.
+fn conflict_wait(tries: u32, bits: u128) -> Duration {
+    let longest = Duration::from_millis(2 << tries.min(7)).min(CONFLICT_WAIT_MAX);
+    let part = u32::try_from(bits & 0xffff).expect("sixteen bits");
+    longest * part / 0xffff
+}
