@@ -4,6 +4,7 @@ pub mod forge;
 mod keeper;
 pub mod postgres;
 pub mod repo;
+pub mod s3;
 pub mod server;
 pub mod skip;
 pub mod sns;
