@@ -14,7 +14,7 @@ mod azure;
 mod bitbucket;
 mod bitbucket_server;
 mod cgi;
-mod clock;
+pub(crate) mod clock;
 mod delivery;
 mod facts;
 mod family;

@@ -1,7 +1,10 @@
 //! The test harness: fixtures and fakes that tests of every crate share. A dev-dependency only.
 
 pub mod forge;
+mod keeper;
+pub mod postgres;
 pub mod repo;
+pub mod s3;
 pub mod server;
 pub mod skip;
 pub mod sns;
@@ -9,6 +12,7 @@ mod text;
 pub mod wire;
 
 pub use forge::{FakeForge, FakeGithub};
+pub use postgres::Postgres;
 pub use repo::TestRepo;
 pub use server::Server;
 pub use skip::skip;

@@ -7,12 +7,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
     clippy::disallowed_methods,
     reason = "a fake forge is another machine, with a clock of its own, beside which no clock is turned"
 )]
-pub(super) fn now_s() -> u64 {
+pub(crate) fn now_s() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 /// RFC 3339 in UTC, such as `2023-11-14T22:13:20Z`.
-pub(super) fn rfc3339(seconds: u64) -> String {
+pub(crate) fn rfc3339(seconds: u64) -> String {
     let (days, rest) = (seconds / 86_400, seconds % 86_400);
     // Days since 0000-03-01 in eras of 400 years, so that the leap day is a year's last.
     let from_march = days + 719_468;
