@@ -16,7 +16,7 @@ statements! {
     OUTLIVED = "UPDATE delivery SET remote_id = remote_id || '@' || id WHERE project_id = $1 AND remote_id = $2 AND received_ms <= $3";
     WAITING = "SELECT id, body_bytes FROM delivery WHERE project_id = $1 AND state = 'received' ORDER BY id LIMIT $2";
     SHOW = "SELECT id, project_id, remote_id, event, verifier, body_bytes, body, received_ms, state, reason, replays FROM delivery WHERE id = $1";
-    LIST = "SELECT id, project_id, remote_id, event, verifier, body_bytes, NULL, received_ms, state, reason, replays FROM delivery WHERE ($1 IS NULL OR project_id = $1) AND id < $2 ORDER BY id DESC LIMIT $3";
+    LIST = "SELECT id, project_id, remote_id, event, verifier, body_bytes, NULL, received_ms, state, reason, replays FROM delivery WHERE (CAST($1 AS TEXT) IS NULL OR project_id = $1) AND id < $2 ORDER BY id DESC LIMIT $3";
     SETTLE = "UPDATE delivery SET state = $2, reason = $3 WHERE id = $1";
     FORGET_EVENTS = "DELETE FROM event WHERE delivery_id = $1";
     INSERT_EVENT = "INSERT INTO event (delivery_id, n, kind, ref, before_id, after_id, reason) VALUES ($1, $2, $3, $4, $5, $6, $7)";

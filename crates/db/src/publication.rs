@@ -35,7 +35,7 @@ statements! {
     SHARED = "SELECT 1 FROM publication WHERE key = $1 AND project_id <> $2 LIMIT 1";
     DELETE_OF = "DELETE FROM publication WHERE key = $1 AND project_id = $2";
     EXTRA_BY_AGE = "SELECT key, seq, size FROM publication WHERE project_id = $1 AND pipeline = $2 AND created_ms < $3 AND state <> 'desired' AND seq < (SELECT max(seq) FROM publication AS other WHERE other.key = publication.key AND other.state = 'published') ORDER BY seq LIMIT $4";
-    EXTRA_BY_COUNT = "SELECT key, seq, size FROM publication WHERE project_id = $1 AND pipeline = $2 AND state <> 'desired' AND (SELECT count(*) FROM (SELECT 1 FROM publication AS newer WHERE newer.key = publication.key AND newer.seq > publication.seq AND newer.state = 'published' LIMIT $3) AS some) >= $3 ORDER BY seq LIMIT $4";
+    EXTRA_BY_COUNT = "SELECT key, seq, size FROM publication WHERE project_id = $1 AND pipeline = $2 AND state <> 'desired' AND (SELECT count(*) FROM (SELECT 1 FROM publication AS newer WHERE newer.key = publication.key AND newer.seq > publication.seq AND newer.state = 'published' LIMIT $3) AS newest) >= $3 ORDER BY seq LIMIT $4";
 }
 
 /// What a public key holds, held, or is about to hold.

@@ -13,7 +13,7 @@ statements! {
     OPEN = "SELECT id FROM run WHERE project_id = $1 AND pipeline = $2 AND ref = $3 AND state IN ('queued', 'running') AND is_release = $4 AND id <> $5";
     OPEN_OF = "SELECT id FROM run WHERE project_id = $1 AND state IN ('queued', 'running') LIMIT $2";
     SHOW = "SELECT id, project_id, pipeline, spec_rev, ref, commit_id, seq, is_release, cause, cause_id, state, reason, jobs_left, created_ms, started_ms, finished_ms FROM run WHERE id = $1";
-    LIST = "SELECT id, project_id, pipeline, spec_rev, ref, commit_id, seq, is_release, cause, cause_id, state, reason, jobs_left, created_ms, started_ms, finished_ms FROM run WHERE ($1 IS NULL OR project_id = $1) AND id < $2 ORDER BY id DESC LIMIT $3";
+    LIST = "SELECT id, project_id, pipeline, spec_rev, ref, commit_id, seq, is_release, cause, cause_id, state, reason, jobs_left, created_ms, started_ms, finished_ms FROM run WHERE (CAST($1 AS TEXT) IS NULL OR project_id = $1) AND id < $2 ORDER BY id DESC LIMIT $3";
     START = "UPDATE run SET state = 'running', started_ms = $2 WHERE id = $1 AND state = 'queued'";
     ADD_JOBS = "UPDATE run SET jobs_left = jobs_left + $2 WHERE id = $1";
     COUNT_DOWN = "UPDATE run SET jobs_left = jobs_left - $2 WHERE id = $1 RETURNING jobs_left";

@@ -21,17 +21,12 @@ pub enum PostgresUrlError {
     /// Not of the form.
     #[error("`{0}` was expected as postgres://user@host:port/database")]
     Form(String),
-    /// A password would stand in the configuration, and be shown with it.
-    #[error(
-        "the database's URL holds a password; name where it is with database.password = {{ file = \"…\" }} or {{ env = \"…\" }}"
-    )]
-    Password,
     /// The certificates cannot be read.
     #[error("the database's certificates (database.ca) cannot be used: {0}")]
     Certificates(String),
 }
 
-/// Where a database of PostgreSQL is, and what lets us in. Shown without the password.
+/// Where a database of PostgreSQL is, and what lets us in. Shown without the password and the options.
 #[derive(Clone)]
 pub struct PostgresUrl {
     config: Config,
@@ -68,9 +63,6 @@ impl FromStr for PostgresUrl {
             .replace("sslmode=verify-full", "sslmode=require")
             .replace("sslmode=verify-ca", "sslmode=require");
         let mut config: Config = plain.parse().map_err(|_| form())?;
-        if config.get_password().is_some() {
-            return Err(PostgresUrlError::Password);
-        }
         if config.get_hosts().is_empty() {
             return Err(form());
         }
@@ -79,11 +71,16 @@ impl FromStr for PostgresUrl {
             .keepalives_idle(TCP_SILENCE_MAX)
             .target_session_attrs(tokio_postgres::config::TargetSessionAttrs::ReadWrite);
         let tls = system_roots().and_then(|roots| connector(roots, &config))?;
-        Ok(PostgresUrl { config, text: text.to_owned(), tls })
+        Ok(PostgresUrl { config, text: without_password(text), tls })
     }
 }
 
 impl PostgresUrl {
+    /// Whether the text it was read from held a password.
+    pub fn has_password(&self) -> bool {
+        self.config.get_password().is_some()
+    }
+
     /// With a password.
     #[must_use]
     pub fn with_password(mut self, password: &str) -> PostgresUrl {
@@ -133,7 +130,7 @@ fn connector(roots: RootCertStore, config: &Config) -> Result<MakeRustlsConnect,
     Ok(MakeRustlsConnect::new(client.with_root_certificates(roots).with_no_client_auth()))
 }
 
-/// The text of a URL without what stands between the user's name and the `@`.
+/// The text of a URL without what stands between the user's name and the `@`, and without options.
 fn without_password(text: &str) -> String {
     let Some((scheme, rest)) = text.split_once("://") else { return "(a text without ://)".to_owned() };
     let rest = rest.split_once('?').map_or(rest, |(rest, _)| rest);

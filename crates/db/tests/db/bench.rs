@@ -136,7 +136,7 @@ pub fn desire(project: ProjectId, run: RunId, seq: i64, commit: CommitId, bytes:
 impl Bench {
     pub fn new() -> Bench {
         let clock = Arc::new(ManualClock::at(Timestamp(START)));
-        let db = DirectDb::in_memory(clock.clone(), random()).unwrap();
+        let db = crate::engine::open(clock.clone(), random());
         Bench { clock, db }
     }
 

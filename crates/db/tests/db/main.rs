@@ -9,6 +9,7 @@ mod bench;
 mod costs;
 mod deliveries;
 mod deploy_keys;
+mod engine;
 mod file;
 mod forges;
 mod graph;

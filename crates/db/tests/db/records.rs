@@ -2,7 +2,7 @@
 
 use gristmill_db::artifact::{self, Artifact};
 use gristmill_db::run::{self, NewRun};
-use gristmill_db::{DirectDb, all_statements, head, job, publication, token};
+use gristmill_db::{all_statements, head, job, publication, token};
 use gristmill_model::{ArtifactId, ObjectId, ProjectId, RunId, Timestamp, TreeId};
 
 use crate::bench::{
@@ -12,7 +12,7 @@ use crate::bench::{
 #[test]
 fn every_statement_can_be_prepared() {
     let clock = std::sync::Arc::new(gristmill_model::ManualClock::at(Timestamp(START)));
-    let db = DirectDb::in_memory(clock, random()).unwrap();
+    let db = crate::engine::open(clock, random());
     let statements = all_statements();
     for of_each_module in [
         "RESEAL",

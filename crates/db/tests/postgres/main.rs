@@ -1,0 +1,35 @@
+//! The tests of `tests/db`, on a PostgreSQL that they start themselves; and what is peculiar to it.
+#![expect(clippy::unwrap_used, reason = "tests: what does not hold fails them")]
+#![expect(unreachable_pub, reason = "one test binary: its modules see each other whole")]
+
+#[path = "../db/attempts.rs"]
+mod attempts;
+#[path = "../db/bases.rs"]
+mod bases;
+#[path = "../db/bench.rs"]
+mod bench;
+#[path = "../db/deliveries.rs"]
+mod deliveries;
+#[path = "../db/deploy_keys.rs"]
+mod deploy_keys;
+mod engine;
+#[path = "../db/forges.rs"]
+mod forges;
+#[path = "../db/graph.rs"]
+mod graph;
+#[path = "../db/leases.rs"]
+mod leases;
+#[path = "../db/looks.rs"]
+mod looks;
+#[path = "../db/order.rs"]
+mod order;
+#[path = "../db/projects.rs"]
+mod projects;
+#[path = "../db/publications.rs"]
+mod publications;
+#[path = "../db/records.rs"]
+mod records;
+#[path = "../db/runs.rs"]
+mod runs;
+#[path = "../db/steps.rs"]
+mod steps;
