@@ -111,12 +111,13 @@ impl Postgres {
             let mut tx = Tx::new(Conn::Postgres(session), now, &**random);
             let result = query(&mut tx);
             let fault = tx.fault.take();
+            session.roll_back();
             match (result, fault) {
-                (_, Some(fault)) if fault.is_again() => Tried::Again(fault),
-                (result, _) => {
-                    session.roll_back();
-                    Tried::Over(result)
+                // A closure that writes is refused by a server that is there.
+                (_, Some(fault)) if fault == DbError::Busy || !session.is_usable() && fault.is_again() => {
+                    Tried::Again(fault)
                 }
+                (result, _) => Tried::Over(result),
             }
         })
     }

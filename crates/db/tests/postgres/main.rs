@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "tests: what does not hold fails them")]
 #![expect(unreachable_pub, reason = "one test binary: its modules see each other whole")]
 
+mod arena;
 #[path = "../db/attempts.rs"]
 mod attempts;
 #[path = "../db/bases.rs"]
@@ -17,6 +18,7 @@ mod engine;
 mod forges;
 #[path = "../db/graph.rs"]
 mod graph;
+mod interleave;
 #[path = "../db/leases.rs"]
 mod leases;
 #[path = "../db/looks.rs"]
@@ -31,5 +33,6 @@ mod publications;
 mod records;
 #[path = "../db/runs.rs"]
 mod runs;
+mod server;
 #[path = "../db/steps.rs"]
 mod steps;
