@@ -142,7 +142,7 @@ async fn import(db: &Db, at_once: usize) -> Result<ProjectId> {
     };
     let name = spec.name.clone();
     let found = db.transact(move |tx| {
-        project::import(tx, &[spec], &[])?;
+        project::import(tx, std::slice::from_ref(&spec), &[])?;
         project::by_name(tx, &name)
     });
     let found: Result<_, DbError> = found.await;

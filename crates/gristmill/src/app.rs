@@ -12,8 +12,8 @@ use gristmill_model::{BootId, Clock, ProjectId, ProjectPattern, ProjectSpec};
 use gristmill_outgoing::{Client, GateOptions, Reach};
 use gristmill_storage::{Storage, StorageUrl};
 
-use crate::clock::{SystemClock, system_random};
-use crate::config::{self, Config, Surroundings};
+use crate::config::{Config, Surroundings};
+use crate::database;
 use crate::folders;
 use crate::forges::{Forges, carrier};
 use crate::keys;
@@ -72,14 +72,9 @@ impl App {
     pub async fn open_beside(config: Config, around: &Surroundings) -> anyhow::Result<App> {
         let data = &config.data_dir;
         make_folders(data)?;
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let random = system_random();
-        let boot = BootId::new(clock.now(), random());
-        let config::DatabaseUrl::Sqlite(path) = &config.database;
-        folders::make_database(path, data)
-            .with_context(|| format!("the database {} cannot be made", path.display()))?;
-        let db = Db::open(path, clock.clone(), random)
-            .with_context(|| format!("the database {} cannot be opened", path.display()))?;
+        let db = database::open_async(&config, &around.env).await?;
+        let clock = db.clock().clone();
+        let boot = BootId::new(clock.now(), db.random());
         let url: StorageUrl = config.storage.as_str().parse()?;
         let storage = Storage::open(&url)
             .with_context(|| format!("the storage {} cannot be opened", config.storage.as_str()))?;

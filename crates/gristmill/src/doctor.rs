@@ -85,7 +85,7 @@ pub async fn examine(config: &Config, around: &Surroundings, deep: bool) -> Vec<
     let mut checks = configuration(config);
     checks.push(data::server(config));
     checks.extend(data::folder(config));
-    checks.push(data::database(config).await);
+    checks.push(data::database(config, around).await);
     checks.extend(data::storage(config, deep).await);
     let keys = keys::Keys::open(config, around).await;
     checks.extend(keys.examine(config).await);

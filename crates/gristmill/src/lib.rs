@@ -6,6 +6,7 @@ pub mod cli;
 pub mod clock;
 pub mod collect;
 pub mod config;
+mod database;
 pub mod demo;
 pub mod doctor;
 pub mod fail;

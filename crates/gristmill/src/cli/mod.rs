@@ -25,8 +25,8 @@ use clap::{CommandFactory, Parser, Subcommand};
 use gristmill_db::{Db, DbError, Tx, project as projects};
 use gristmill_model::{ProjectName, Timestamp};
 
-use crate::clock::{SystemClock, system_random};
 use crate::config::{Config, DatabaseUrl, Surroundings};
+use crate::database;
 use crate::folders;
 use output::Format;
 
@@ -128,21 +128,13 @@ impl Context {
     fn db(&self) -> anyhow::Result<Db> {
         let config = self.config()?;
         check_owner(&config)?;
-        let DatabaseUrl::Sqlite(path) = &config.database;
-        if !path.exists() {
-            anyhow::bail!(
-                "there is no database at {} yet; `gristmill serve` or `gristmill sync` makes it",
-                path.display()
-            );
-        }
-        let db = Db::open(path, std::sync::Arc::new(SystemClock), system_random());
-        db.with_context(|| format!("the database {} cannot be opened", path.display()))
+        database::open_existing(&config, &*self.around.env)
     }
 }
 
 /// Refuses to make, as root, files that the server could not open.
 fn check_owner(config: &Config) -> anyhow::Result<()> {
-    let DatabaseUrl::Sqlite(path) = &config.database;
+    let DatabaseUrl::Sqlite(path) = &config.database else { return Ok(()) };
     let Some(owner) = folders::other_owner(path, &config.data_dir) else { return Ok(()) };
     anyhow::bail!(
         "the data folder {} belongs to another user, number {owner}, who could not open what root makes there; run this as that user, such as by `sudo -u '#{owner}' gristmill …`",
@@ -303,6 +295,7 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::{SystemClock, system_random};
 
     #[test]
     fn projects_are_listed_beyond_a_page() {

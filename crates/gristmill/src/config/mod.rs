@@ -6,6 +6,7 @@
 
 mod access;
 mod collision;
+mod database;
 mod edit;
 mod error;
 mod fetch;
@@ -150,6 +151,19 @@ pub struct Server {
 pub enum DatabaseUrl {
     /// A file.
     Sqlite(PathBuf),
+    /// A database of a PostgreSQL server.
+    Postgres(PostgresAt),
+}
+
+/// A database of a PostgreSQL server, and what lets us in.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PostgresAt {
+    /// Its URL, without a password.
+    pub url: String,
+    /// Where the password is; the server may want none.
+    pub password: Option<SecretSource>,
+    /// The certificates that the server's must lead to; those that the system trusts, where none are named.
+    pub ca: Option<PathBuf>,
 }
 
 /// Where blobs and public keys are, as `file:` and an absolute path.

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::database;
 use super::network::{self, Network, networks};
 use super::reader::{Field, Section};
 use super::secret::{self, SecretSource};
@@ -67,11 +68,8 @@ pub(super) fn read(top: &mut Section<'_>, folder: &Path, around: &Surroundings) 
     if let Some(section) = section(top, "server", "[server]") {
         read_server(section, folder, around, &mut settings.server);
     }
-    if let Some(mut section) = section(top, "database", "[database]") {
-        if let Some(url) = section.get("url").and_then(|field| database(&field, folder)) {
-            settings.database = url;
-        }
-        section.finish();
+    if let Some(section) = section(top, "database", "[database]") {
+        database::read(section, folder, around, &mut settings.database);
     }
     if let Some(mut section) = section(top, "storage", "[storage]") {
         if let Some(url) = section.get("url").and_then(|field| storage(&field, folder)) {
@@ -197,29 +195,13 @@ pub(super) fn duration(field: &Field<'_>, min: i64, max: i64, example: &str) -> 
     field.text_as(&expected, |text| units::seconds(text).filter(|seconds| (min..=max).contains(seconds)))
 }
 
-fn path(field: &Field<'_>) -> Option<PathBuf> {
+pub(super) fn path(field: &Field<'_>) -> Option<PathBuf> {
     field.text_as("a path", |text| (!text.is_empty() && !text.contains('\0')).then(|| PathBuf::from(text)))
 }
 
 /// Joins without the `./` that people write before relative paths.
-fn clean_join(folder: &Path, path: &Path) -> PathBuf {
+pub(super) fn clean_join(folder: &Path, path: &Path) -> PathBuf {
     folder.join(path.strip_prefix(".").unwrap_or(path))
-}
-
-fn database(field: &Field<'_>, folder: &Path) -> Option<DatabaseUrl> {
-    let expected = "a URL, such as \"sqlite:./gristmill-data/gristmill.db\"";
-    let text = field.text(expected)?;
-    if text.starts_with("postgres:") || text.starts_with("postgresql:") {
-        // The URL may hold a password and is not repeated.
-        field.error("PostgreSQL is not supported by this version yet; use a file, such as \"sqlite:./gristmill-data/gristmill.db\"");
-        return None;
-    }
-    field.text_as(expected, |text| {
-        let path = text.strip_prefix("sqlite:")?;
-        let path = path.strip_prefix("//").unwrap_or(path);
-        let good = !path.is_empty() && !path.ends_with('/') && !path.contains([':', '?', '\0']);
-        good.then(|| DatabaseUrl::Sqlite(clean_join(folder, Path::new(path))))
-    })
 }
 
 fn storage(field: &Field<'_>, folder: &Path) -> Option<StorageUrl> {

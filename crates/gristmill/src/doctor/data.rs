@@ -2,13 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use gristmill_db::Db;
 use gristmill_storage::{Capabilities, Finding, Storage, StorageUrl};
 
 use super::{Check, CheckState};
 use crate::app::lock_data;
-use crate::clock::{SystemClock, system_random};
-use crate::config::{Config, DatabaseUrl};
+use crate::config::{Config, DatabaseUrl, Surroundings};
+use crate::database;
 
 /// With less room than this the next archive may not fit.
 const FREE_BYTES_LOW: u64 = 1 << 30;
@@ -79,25 +78,23 @@ fn judge_room(name: &str, bytes: u64) -> Check {
 }
 
 /// Whether the database opens and is whole.
-pub(super) async fn database(config: &Config) -> Check {
+pub(super) async fn database(config: &Config, around: &Surroundings) -> Check {
     let name = "database";
-    let DatabaseUrl::Sqlite(path) = &config.database;
-    let shown = path.display().to_string();
-    if !path.exists() {
+    let shown = database::shown(config);
+    if database::is_missing(config) {
         return Check::ok(name, format!("{shown} is not there yet; the first start makes it"));
     }
-    let path = path.clone();
-    let checked = tokio::task::spawn_blocking(move || {
-        Db::open(&path, std::sync::Arc::new(SystemClock), system_random())?.check()
-    });
+    let remedy = match &config.database {
+        DatabaseUrl::Sqlite(_) => "stop the server and restore the database from a backup; check the disk",
+        DatabaseUrl::Postgres(_) => "change the server's settings",
+    };
+    let (config, env) = (config.clone(), around.env.clone());
+    let checked =
+        tokio::task::spawn_blocking(move || anyhow::Ok(database::open_existing(&config, &*env)?.check()?));
     match checked.await {
         Ok(Ok(faults)) if faults.is_empty() => Check::ok(name, format!("{shown} is whole")),
-        Ok(Ok(faults)) => Check::error(
-            name,
-            format!("{shown} is damaged: {}", faults.join("; ")),
-            "stop the server and restore the database from a backup; check the disk",
-        ),
-        Ok(Err(error)) => Check::error(name, format!("{shown}: {error}"), ""),
+        Ok(Ok(faults)) => Check::error(name, format!("{shown} is not sound: {}", faults.join("; ")), remedy),
+        Ok(Err(error)) => Check::error(name, format!("{error:#}"), ""),
         Err(error) => Check::error(name, format!("{shown}: the check ended badly: {error}"), ""),
     }
 }

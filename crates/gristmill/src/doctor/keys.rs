@@ -4,8 +4,8 @@ use gristmill_db::{Db, deploy_key, project};
 use gristmill_git::DeployKey;
 
 use super::Check;
-use crate::clock::{SystemClock, system_random};
-use crate::config::{Config, DatabaseUrl, Project, SecretSource, Surroundings};
+use crate::config::{Config, Project, SecretSource, Surroundings};
+use crate::database;
 use crate::keys;
 use crate::seal::{self, Keyring};
 
@@ -18,11 +18,8 @@ pub(super) struct Keys {
 impl Keys {
     /// Opens what is there. A database that cannot be opened has a check of its own.
     pub(super) async fn open(config: &Config, around: &Surroundings) -> Keys {
-        let DatabaseUrl::Sqlite(path) = &config.database;
-        let path = Some(path.clone()).filter(|path| path.exists());
-        let opened = tokio::task::spawn_blocking(move || {
-            path.and_then(|path| Db::open(&path, std::sync::Arc::new(SystemClock), system_random()).ok())
-        });
+        let (at, env) = (config.clone(), around.env.clone());
+        let opened = tokio::task::spawn_blocking(move || database::open_existing(&at, &*env).ok());
         let keyring = Keyring::open(config, &*around.env).map_err(|error| error.to_string());
         Keys { db: opened.await.ok().flatten(), keyring }
     }

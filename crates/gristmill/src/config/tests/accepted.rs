@@ -230,7 +230,7 @@ fn places_of_databases_and_storages() {
     let database = |url: &str| {
         place.write("gristmill.toml", &format!("[database]\nurl = \"{url}\""));
         place.load().ok().map(|config| {
-            let DatabaseUrl::Sqlite(path) = config.database;
+            let DatabaseUrl::Sqlite(path) = config.database else { panic!("{url}") };
             place.tidy(&path.display().to_string())
         })
     };
@@ -240,10 +240,21 @@ fn places_of_databases_and_storages() {
     assert_eq!(database("sqlite:/a/b.db"), some("/a/b.db"));
     assert_eq!(database("sqlite:///a/b.db"), some("/a/b.db"));
     for url in
-        ["sqlite:", "sqlite://", "sqlite::memory:", "sqlite:a/", "sqlite:a?mode=ro", "a.db", "postgresql://h"]
+        ["sqlite:", "sqlite://", "sqlite::memory:", "sqlite:a/", "sqlite:a?mode=ro", "a.db", "postgresql:h"]
     {
         assert_eq!(database(url), None, "{url}");
     }
+    let postgres = |lines: &str| {
+        place.write("gristmill.toml", &format!("[database]\n{lines}"));
+        let DatabaseUrl::Postgres(at) = place.load().unwrap().database else { panic!("{lines}") };
+        let ca = at.ca.map(|path| place.tidy(&path.display().to_string()));
+        (at.url, at.password.map(|source| place.tidy(&source.to_string())), ca)
+    };
+    let url = "postgres://mill@db.example.org:5433/mill?sslmode=verify-full";
+    assert_eq!(postgres(&format!("url = \"{url}\"")), (url.to_owned(), None, None));
+    place.write("db.password", "secret");
+    let with = format!("url = \"{url}\"\npassword = {{ file = \"db.password\" }}\nca = \"ca.pem\"");
+    assert_eq!(postgres(&with), (url.to_owned(), some("db.password"), some("ca.pem")));
     let storage = |url: &str| {
         place.write("gristmill.toml", &format!("[storage]\nurl = \"{url}\""));
         place.load().ok().map(|config| place.tidy(config.storage.as_str()))

@@ -27,7 +27,7 @@ fn unknown_keys_name_the_nearest_and_all_that_are_known() {
     check(
         "[database]\nurls = 1\n[storage]\nregion = \"x\"\n[worker]\njobs = 1\n",
         expect![[r#"
-            gristmill.toml:2: unknown key `urls` in [database]; did you mean `url`? Known keys: url
+            gristmill.toml:2: unknown key `urls` in [database]; did you mean `url`? Known keys: ca, password, url
             gristmill.toml:4: unknown key `region` in [storage]. Known keys: url
             gristmill.toml:6: unknown key `jobs` in [worker]; did you mean `jobs_max`? Known keys: archive_max, git, git_timeout, jobs_max, repository_max"#]],
     );
@@ -80,7 +80,7 @@ fn wrong_types_and_values_say_what_was_expected() {
             gristmill.toml:6: `body_max` is "25MB"; expected a size of 1024 bytes or more, such as "25MiB" (KiB, MiB, GiB, TiB)
             gristmill.toml:7: `bodies_in_flight_max` is less than `body_max`, so the largest body could never be taken
             gristmill.toml:8: `history_keep_days` is 29; expected a whole number from 30 to 36500
-            gristmill.toml:10: PostgreSQL is not supported by this version yet; use a file, such as "sqlite:./gristmill-data/gristmill.db"
+            gristmill.toml:10: the database's password stands in its URL; put it into a file that only the server can read, or into its environment, and write password = { file = "path" } or { env = "NAME" }
             gristmill.toml:12: S3 is not supported by this version yet; use a folder, such as "file:./gristmill-data/storage"
             gristmill.toml:14: `jobs_max` is a date; expected a whole number from 1 to 1000
             gristmill.toml:15: `git` is ""; expected a path
@@ -105,8 +105,8 @@ fn wrong_types_and_values_say_what_was_expected() {
     check(
         "[database]\nurl = \"mysql:x\"\n[storage]\nurl = \"file://host/x\"",
         expect![[r#"
-        gristmill.toml:2: `url` is "mysql:x"; expected a URL, such as "sqlite:./gristmill-data/gristmill.db"
-        gristmill.toml:4: `url` is "file://host/x"; expected a URL, such as "file:./gristmill-data/storage""#]],
+            gristmill.toml:2: `url` is "mysql:x"; expected a URL, such as "sqlite:./gristmill-data/gristmill.db" or "postgres://gristmill@db.example.org/gristmill"
+            gristmill.toml:4: `url` is "file://host/x"; expected a URL, such as "file:./gristmill-data/storage""#]],
     );
 }
 
