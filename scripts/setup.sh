@@ -97,11 +97,10 @@ need_for_storage_tests() {
     have curl || wish curl "the tests send signed requests with it"
     python3 -c 'import ensurepip, venv' 2>/dev/null ||
         wish python3-venv "it keeps moto, an S3 server for the tests, apart from the system's Python"
-    local package
-    for package in radosgw ceph-mon ceph-osd ceph; do
-        have "$package" || [ -x "/usr/sbin/$package" ] || wish "${package/%ceph/ceph-common}" \
-            "the S3 server of Ceph, which the tests start in memory; its four packages take 160 MB, and start nothing"
-    done
+    have radosgw || wish radosgw "Ceph's S3 server, which the tests start in memory; with the next three, 160 MB"
+    have ceph-mon || wish ceph-mon "the same, its monitor; nothing of it runs besides the tests"
+    have ceph-osd || wish ceph-osd "the same, its storage"
+    have ceph || wish ceph-common "the same, its commands"
 }
 
 become_root() { # sets root to what a command that needs root begins with

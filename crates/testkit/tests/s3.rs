@@ -86,7 +86,6 @@ fn a_server_ends_with_its_owner() {
 /// The other process of the test below: a test with a server that it shares, and that nothing ever drops.
 #[test]
 #[ignore = "run by a_server_ends_with_a_test_that_is_killed"]
-#[expect(clippy::print_stdout, reason = "the other process reads it")]
 fn a_test_that_is_killed() {
     let server = Server::shared(Kind::S3sFs, "s3::a_test_that_is_killed").expect("it is installed");
     println!("\n{}", server.endpoint);
