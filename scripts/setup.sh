@@ -20,6 +20,22 @@ want() { # PACKAGE REASON
     say "$1 is missing: $2"
 }
 
+# What tests are skipped without, and say so. Nothing fails where it cannot be had.
+wishes=()
+wish() { # PACKAGE REASON
+    wishes+=("$1")
+    say "$1 is missing: $2"
+}
+
+# What is installed for this repository alone, and not on the system: see crates/testkit/src/s3/start.rs.
+tools=${CARGO_TARGET_DIR:-target}/tools
+s3s_fs=0.14.0
+log=$(mktemp)
+# A file that is on the system only while apt runs.
+passing=
+root=()
+trap 'rm -f "$log"; [ -z "$passing" ] || "${root[@]}" rm -f "$passing"' EXIT
+
 need_rust() {
     local wanted found
     wanted=$(sed -n 's/^rust-version = "\(.*\)"$/\1/p' Cargo.toml)
@@ -72,24 +88,88 @@ need_for_git_tests() {
     fi
 }
 
+need_for_database_tests() {
+    have initdb || compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null ||
+        wish postgresql "the tests start servers of their own in temporary folders; none of the system's is made or started"
+}
+
+need_for_storage_tests() {
+    have curl || wish curl "the tests send signed requests with it"
+    python3 -c 'import ensurepip, venv' 2>/dev/null ||
+        wish python3-venv "it keeps moto, an S3 server for the tests, apart from the system's Python"
+    have radosgw || wish radosgw "Ceph's S3 server, which the tests start in memory; with the next three, 160 MB"
+    have ceph-mon || wish ceph-mon "the same, its monitor; nothing of it runs besides the tests"
+    have ceph-osd || wish ceph-osd "the same, its storage"
+    have ceph || wish ceph-common "the same, its commands"
+}
+
+become_root() { # sets root to what a command that needs root begins with
+    root=()
+    [ "$(id -u)" != 0 ] || return 0
+    have sudo || return 1
+    root=(sudo)
+    # Without a terminal nobody can type a password.
+    [ -t 0 ] || { root=(sudo -n) && sudo -n true 2>/dev/null; }
+}
+
+apt_install() { # PACKAGE...
+    local apt=("${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq)
+    say "installing by apt: $*"
+    { "${apt[@]}" update && "${apt[@]}" install -y --no-install-recommends "$@"; } >"$log" 2>&1 </dev/null && return 0
+    without_urls <"$log" | tail -n 20 >&2
+    return 1
+}
+
 install_packages() {
     [ ${#packages[@]} -gt 0 ] || return 0
-    local apt=()
     have apt-get || die "there is no apt-get here; install these by other means: ${packages[*]}"
-    if [ "$(id -u)" != 0 ]; then
-        have sudo || die "this needs root; as root, run: apt-get install --no-install-recommends ${packages[*]}"
-        apt=(sudo)
-        [ -t 0 ] || apt=(sudo -n)
-    fi
-    log=$(mktemp) # not local: it goes away with the script
-    trap 'rm -f "$log"' EXIT
-    say "installing by apt: ${packages[*]}"
-    apt+=(env DEBIAN_FRONTEND=noninteractive apt-get -qq)
-    if ! { "${apt[@]}" update && "${apt[@]}" install -y --no-install-recommends "${packages[@]}"; } \
-        >"$log" 2>&1 </dev/null; then
-        without_urls <"$log" | tail -n 20 >&2
+    become_root || die "this needs root; as root, run: apt-get install --no-install-recommends ${packages[*]}"
+    apt_install "${packages[@]}" ||
         die "apt could not install them; install these yourself, then try again: ${packages[*]}"
+}
+
+install_wishes() {
+    [ ${#wishes[@]} -gt 0 ] || return 0
+    local without="tests that need them will be skipped: ${wishes[*]}"
+    if ! have apt-get || ! become_root; then
+        say "they cannot be installed from here, as that takes apt-get and root; $without"
+        return 0
     fi
+    # PostgreSQL's package makes and starts a server for the whole system unless it is told not to. It is told for this
+    # one time only; what the user installs later is theirs to decide.
+    local settings=/etc/postgresql-common/createcluster.d
+    case " ${wishes[*]} " in *" postgresql "*)
+        passing=$settings/gristmill-setup.conf
+        "${root[@]}" mkdir -p "$settings"
+        echo 'create_main_cluster = false' | "${root[@]}" tee "$passing" >/dev/null
+        ;;
+    esac
+    apt_install "${wishes[@]}" || say "apt could not install them; $without"
+    [ -z "$passing" ] || "${root[@]}" rm -f "$passing"
+    passing=
+}
+
+# From PyPI: apt has no moto that is new enough.
+need_moto() {
+    local folder=$tools/moto
+    ! cmp -s scripts/moto.txt "$folder/installed.txt" || return 0
+    say "moto is missing: an S3 server for the tests; installing it with pip into $folder, 140 MB"
+    if python3 -m venv --clear "$folder" >"$log" 2>&1 &&
+        "$folder/bin/pip" install --quiet --disable-pip-version-check -r scripts/moto.txt >"$log" 2>&1; then
+        cp scripts/moto.txt "$folder/installed.txt"
+    else
+        without_urls <"$log" | tail -n 20 >&2
+        rm -rf "$folder"
+        say "moto could not be installed; tests that need it will be skipped"
+    fi
+}
+
+need_s3s_fs() {
+    [ "$("$tools/bin/s3s-fs" --version 2>/dev/null)" != "s3s-fs $s3s_fs" ] || return 0
+    say "s3s-fs is missing: an S3 server for the tests; installing it with cargo into $tools, which takes some minutes"
+    cargo install --quiet --locked --root "$tools" --features binary "s3s-fs@$s3s_fs" >"$log" 2>&1 && return 0
+    without_urls <"$log" | tail -n 20 >&2
+    say "s3s-fs could not be installed; tests that need it will be skipped"
 }
 
 need_cargo_tool() { # COMMAND PACKAGE REASON
@@ -107,7 +187,12 @@ case "${1:-}" in
         need_for_build
         have python3 || want python3 "its zipfile module reads the archives that the tests write"
         need_for_git_tests
+        need_for_database_tests
+        need_for_storage_tests
         install_packages
+        install_wishes
+        need_moto
+        need_s3s_fs
         ;;
     bench)
         need_for_build

@@ -9,6 +9,7 @@ mod radosgw;
 mod sign;
 mod start;
 
+use std::path::PathBuf;
 use std::process::Child;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -22,7 +23,8 @@ use crate::keeper::Keeper;
 pub enum Kind {
     /// In Python. Takes any signature.
     Moto,
-    /// In Rust, over a folder. Checks signatures; its buckets have no versions.
+    /// In Rust, over a folder. Checks signatures. Its buckets have no versions, and it does not encode keys in lists for
+    /// those who ask for it (`encoding-type=url`).
     S3sFs,
     /// Ceph's gateway with all behind it, in memory. Checks signatures. That of Debian 12 ignores `If-None-Match`,
     /// and is wrong about `If-Match` in buckets with versions.
@@ -64,6 +66,11 @@ impl Kind {
     pub fn has_versions(self) -> bool {
         self != Kind::S3sFs
     }
+}
+
+/// A Python that has boto3, Amazon's own client. `None`, said loudly for `test`, where it is not installed.
+pub fn boto3(test: &str) -> Option<PathBuf> {
+    start::python().map_err(|why| crate::skip(test, &why)).ok()
 }
 
 impl Server {

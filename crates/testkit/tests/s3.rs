@@ -1,6 +1,10 @@
 //! The S3 servers that tests start are there, apart from each other, and do what the tests of others build on.
 
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
+
 use gristmill_testkit::s3::{Kind, Server};
+use gristmill_testkit::server::{PATIENCE, pause, wait_for};
 
 /// An object goes in and comes back, through a key that shows whether names are encoded and signed alike.
 fn round_trip(kind: Kind) {
@@ -77,4 +81,37 @@ fn a_server_ends_with_its_owner() {
     drop(server);
     let error = client.send("GET", "/", &[], b"").expect_err("it is gone");
     assert!(error.to_lowercase().contains("refused"), "{error}");
+}
+
+/// The other process of the test below: a test with a server that it shares, and that nothing ever drops.
+#[test]
+#[ignore = "run by a_server_ends_with_a_test_that_is_killed"]
+fn a_test_that_is_killed() {
+    let server = Server::shared(Kind::S3sFs, "s3::a_test_that_is_killed").expect("it is installed");
+    println!("\n{}", server.endpoint);
+    pause(PATIENCE);
+}
+
+#[test]
+fn a_server_ends_with_a_test_that_is_killed() {
+    let Some(_server) = Server::shared(Kind::S3sFs, "s3::a_server_ends_with_a_test_that_is_killed") else {
+        return;
+    };
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut child = Command::new(std::env::current_exe().expect("this program"))
+        .args(["--ignored", "--exact", "--nocapture", "a_test_that_is_killed"])
+        .env("TMPDIR", folder.path())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let lines = BufReader::new(child.stdout.take().expect("piped above")).lines().map_while(Result::ok);
+    let endpoint = lines.into_iter().find(|line| line.starts_with("http://")).expect("an endpoint");
+    let address = endpoint.trim_start_matches("http://");
+    assert!(std::net::TcpStream::connect(address).is_ok(), "it runs");
+    let entries = || std::fs::read_dir(folder.path()).expect("a folder").count();
+    assert_eq!(entries(), 1, "the server's folder");
+    child.kill().expect("a child can be killed");
+    child.wait().expect("a child can be reaped");
+    let is_gone = || (std::net::TcpStream::connect(address).is_err() && entries() == 0).then_some(());
+    assert!(wait_for(PATIENCE, is_gone).is_some(), "the server or its folder is still there");
 }

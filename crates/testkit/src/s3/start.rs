@@ -15,16 +15,19 @@ const SECRET_KEY: &str = "gristmill-test-secret";
 const REGION: &str = "us-east-1";
 
 /// How long a server may need until it answers, however busy the machine is.
-pub(super) const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Starts what a server consists of, in a keeper's folder and on a port.
+pub(super) type Launch = Box<dyn Fn(&Keeper, u16, &mut Vec<Child>) -> Result<(), String>>;
 
 /// A server, or why there is none here. Panics where it is installed and does not start.
 pub(super) fn start(kind: Kind) -> Result<Server, String> {
-    let mut last = String::new();
     let launch = match kind {
         Kind::Moto => moto()?,
         Kind::S3sFs => s3s_fs()?,
         Kind::Radosgw => radosgw::programs()?,
     };
+    let mut last = String::new();
     for _ in 0..TRIES {
         let keeper = Keeper::new();
         let port = free_port();
@@ -48,9 +51,6 @@ pub(super) fn start(kind: Kind) -> Result<Server, String> {
     panic!("{} does not start: {last}", kind.name());
 }
 
-/// Starts what a server consists of, in a keeper's folder and on a port.
-pub(super) type Launch = Box<dyn Fn(&Keeper, u16, &mut Vec<Child>) -> Result<(), String>>;
-
 fn moto() -> Result<Launch, String> {
     let program = tools().join("moto/bin/moto_server");
     if !program.is_file() {
@@ -62,6 +62,15 @@ fn moto() -> Result<Launch, String> {
         children.push(keeper.spawn(&mut command, "moto").map_err(|error| format!("moto: {error}"))?);
         Ok(())
     }))
+}
+
+/// moto is built on boto3, so that both are in one place.
+pub(super) fn python() -> Result<PathBuf, String> {
+    let program = tools().join("moto/bin/python");
+    if !program.is_file() {
+        return Err("there is no boto3; run: scripts/setup.sh test".to_owned());
+    }
+    Ok(program)
 }
 
 fn s3s_fs() -> Result<Launch, String> {
