@@ -118,3 +118,13 @@ fn what_is_no_reason_is_refused() {
         assert!(text.parse::<PublicEnd>().is_err(), "{text}");
     }
 }
+
+#[test]
+fn every_sentence_stands_in_the_documentation() {
+    let text = include_str!("../../../../docs/operate.md");
+    for (_, sentence, _) in PublicReason::TABLE {
+        for part in sentence.split("{}") {
+            assert!(text.contains(part), "docs/operate.md does not have: {sentence}");
+        }
+    }
+}
