@@ -317,7 +317,7 @@ fn of_a_run_that_fails_the_forge_is_told_what_everybody_may_know() {
     // What the pipeline does not bring is also told for what it is.
     for (url, description) in [
         ("ssh://git@elsewhere.example/lib.git", "a submodule's server is not allowed"),
-        ("file:///srv/git/lib.git", "a submodule's server is not allowed"),
+        ("file:///srv/git/lib.git", "a submodule in .gitmodules is incomplete or not allowed"),
     ] {
         let modules = format!("[submodule \"lib\"]\n\tpath = lib\n\turl = {url}\n");
         let changes = Changes::new().file(".gitmodules", &modules).submodule("lib", &"1".repeat(40));
