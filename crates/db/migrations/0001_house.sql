@@ -117,7 +117,8 @@ CREATE TABLE run (
     cause TEXT NOT NULL,
     cause_id TEXT,
     state TEXT NOT NULL,
-    reason TEXT,
+    reason TEXT,                        -- for those who may see what is here: it may name addresses and folders
+    public_reason TEXT,                 -- for everybody: a word of a closed set, with numbers and ids of commits
     jobs_left BIGINT NOT NULL,
     created_ms BIGINT NOT NULL,
     started_ms BIGINT,

@@ -1,6 +1,8 @@
 //! Runs: the work for one commit in one pipeline.
 
-use gristmill_model::{CommitId, GitRef, JobState, Plan, ProjectId, RunId, RunState, Timestamp};
+use gristmill_model::{
+    CommitId, GitRef, JobState, Plan, ProjectId, PublicEnd, PublicReason, RunId, RunState, Timestamp,
+};
 
 use crate::error::DbError;
 use crate::statements::statements;
@@ -12,15 +14,15 @@ statements! {
     EXISTS = "SELECT 1 FROM run WHERE project_id = $1 AND pipeline = $2 AND ref = $3 AND commit_id = $4 AND is_release = $5 LIMIT 1";
     OPEN = "SELECT id FROM run WHERE project_id = $1 AND pipeline = $2 AND ref = $3 AND state IN ('queued', 'running') AND is_release = $4 AND id <> $5";
     OPEN_OF = "SELECT id FROM run WHERE project_id = $1 AND state IN ('queued', 'running') LIMIT $2";
-    SHOW = "SELECT id, project_id, pipeline, spec_rev, ref, commit_id, seq, is_release, cause, cause_id, state, reason, jobs_left, created_ms, started_ms, finished_ms FROM run WHERE id = $1";
-    LIST = "SELECT id, project_id, pipeline, spec_rev, ref, commit_id, seq, is_release, cause, cause_id, state, reason, jobs_left, created_ms, started_ms, finished_ms FROM run WHERE (CAST($1 AS TEXT) IS NULL OR project_id = $1) AND id < $2 ORDER BY id DESC LIMIT $3";
+    SHOW = "SELECT id, project_id, pipeline, spec_rev, ref, commit_id, seq, is_release, cause, cause_id, state, reason, public_reason, jobs_left, created_ms, started_ms, finished_ms FROM run WHERE id = $1";
+    LIST = "SELECT id, project_id, pipeline, spec_rev, ref, commit_id, seq, is_release, cause, cause_id, state, reason, public_reason, jobs_left, created_ms, started_ms, finished_ms FROM run WHERE (CAST($1 AS TEXT) IS NULL OR project_id = $1) AND id < $2 ORDER BY id DESC LIMIT $3";
     START = "UPDATE run SET state = 'running', started_ms = $2 WHERE id = $1 AND state = 'queued'";
     ADD_JOBS = "UPDATE run SET jobs_left = jobs_left + $2 WHERE id = $1";
     COUNT_DOWN = "UPDATE run SET jobs_left = jobs_left - $2 WHERE id = $1 RETURNING jobs_left";
-    NOTE = "UPDATE run SET reason = $2 WHERE id = $1 AND reason IS NULL";
+    NOTE = "UPDATE run SET reason = $2, public_reason = $3 WHERE id = $1 AND reason IS NULL";
     WORST = "SELECT count(*) FROM job WHERE run_id = $1 AND state IN ('failed', 'dead')";
     END = "UPDATE run SET state = $2, finished_ms = $3 WHERE id = $1 AND state IN ('queued', 'running')";
-    STOP = "UPDATE run SET state = $2, reason = $3, finished_ms = $4, jobs_left = 0 WHERE id = $1 AND state IN ('queued', 'running')";
+    STOP = "UPDATE run SET state = $2, reason = $3, public_reason = $4, finished_ms = $5, jobs_left = 0 WHERE id = $1 AND state IN ('queued', 'running')";
     UNPIN = "DELETE FROM pin WHERE run_id = $1";
     EXPIRED = "SELECT id FROM run WHERE id > $1 AND id < $2 AND finished_ms < $3 AND NOT EXISTS (SELECT 1 FROM artifact WHERE artifact.run_id = run.id) AND NOT EXISTS (SELECT 1 FROM publication WHERE publication.run_id = run.id) AND NOT EXISTS (SELECT 1 FROM ref_head WHERE ref_head.project_id = run.project_id AND ref_head.ref = run.ref AND ref_head.tip = run.commit_id) ORDER BY id LIMIT $4";
     DELETE = "DELETE FROM run WHERE id = $1 AND NOT EXISTS (SELECT 1 FROM artifact WHERE artifact.run_id = run.id) AND NOT EXISTS (SELECT 1 FROM publication WHERE publication.run_id = run.id) AND NOT EXISTS (SELECT 1 FROM ref_head WHERE ref_head.project_id = run.project_id AND ref_head.ref = run.ref AND ref_head.tip = run.commit_id)";
@@ -78,6 +80,8 @@ pub struct Run {
     pub state: RunState,
     /// Why, where it did not succeed.
     pub reason: Option<String>,
+    /// What everybody may know of that; empty where that is nothing.
+    pub public: PublicEnd,
     /// Jobs that are not over.
     pub jobs_left: i64,
     /// When it was made.
@@ -102,10 +106,12 @@ fn read(row: &Row<'_, '_>) -> Result<Run, DbError> {
         cause_id: row.get(9)?,
         state: row.get(10)?,
         reason: row.get(11)?,
-        jobs_left: row.get(12)?,
-        created: row.get(13)?,
-        started: row.get(14)?,
-        finished: row.get(15)?,
+        // What a later version of the program has written is nothing that this one may tell.
+        public: row.get::<Option<String>>(12)?.and_then(|text| text.parse().ok()).unwrap_or_default(),
+        jobs_left: row.get(13)?,
+        created: row.get(14)?,
+        started: row.get(15)?,
+        finished: row.get(16)?,
     })
 }
 
@@ -140,7 +146,7 @@ pub fn create(tx: &mut Tx<'_>, new: &NewRun, plan: &Plan, supersede: bool) -> Re
                 row.get::<RunId>(0)
             })?;
         for run in older {
-            stop(tx, run, RunState::Superseded, &format!("run {id} took its place"))?;
+            stop(tx, run, RunState::Superseded, &format!("run {id} took its place"), None)?;
         }
     }
     if jobs == 0 {
@@ -226,8 +232,8 @@ pub(crate) fn jobs_added(tx: &mut Tx<'_>, id: RunId, jobs: i64) -> Result<(), Db
 }
 
 /// The first reason for which something in the run went wrong stays.
-pub(crate) fn note(tx: &mut Tx<'_>, id: RunId, reason: &str) -> Result<(), DbError> {
-    tx.execute(NOTE, params![id, reason]).map(drop)
+pub(crate) fn note(tx: &mut Tx<'_>, id: RunId, reason: &str, public: PublicEnd) -> Result<(), DbError> {
+    tx.execute(NOTE, params![id, reason, stored(public)]).map(drop)
 }
 
 /// `jobs` more jobs of the run are over. With the last one the run is.
@@ -259,14 +265,29 @@ pub enum Stopped {
     Unknown,
 }
 
+fn stored(public: PublicEnd) -> Option<String> {
+    Some(public.to_string()).filter(|text| !text.is_empty())
+}
+
 /// Cancels a run for a person. True at once: workers that still run its jobs have lost their leases,
 /// and nothing they do counts.
-pub fn cancel(tx: &mut Tx<'_>, id: RunId, reason: &str) -> Result<Stopped, DbError> {
-    stop(tx, id, RunState::Cancelled, reason)
+pub fn cancel(
+    tx: &mut Tx<'_>,
+    id: RunId,
+    reason: &str,
+    public: Option<PublicReason>,
+) -> Result<Stopped, DbError> {
+    stop(tx, id, RunState::Cancelled, reason, public)
 }
 
 /// Ends a run before its jobs do.
-pub(crate) fn stop(tx: &mut Tx<'_>, id: RunId, state: RunState, reason: &str) -> Result<Stopped, DbError> {
+pub(crate) fn stop(
+    tx: &mut Tx<'_>,
+    id: RunId,
+    state: RunState,
+    reason: &str,
+    public: Option<PublicReason>,
+) -> Result<Stopped, DbError> {
     let Some(run) = by_id(tx, id)? else { return Ok(Stopped::Unknown) };
     if run.state.is_over() {
         return Ok(Stopped::WasOver(run.state));
@@ -275,7 +296,7 @@ pub(crate) fn stop(tx: &mut Tx<'_>, id: RunId, state: RunState, reason: &str) ->
         return Ok(Stopped::Publishing);
     }
     let now = tx.now();
-    tx.execute(STOP, params![id, state, reason, now])?;
+    tx.execute(STOP, params![id, state, reason, stored(PublicEnd::at_once(public)), now])?;
     tx.execute(UNPIN, params![id])?;
     job::cancel_all(tx, id, JobState::Cancelled, reason)?;
     tx.wake_workers();
@@ -284,5 +305,5 @@ pub(crate) fn stop(tx: &mut Tx<'_>, id: RunId, state: RunState, reason: &str) ->
 
 /// The run's job found that there is nothing to do: the rest is not done either.
 pub(crate) fn skip(tx: &mut Tx<'_>, id: RunId, reason: &str) -> Result<(), DbError> {
-    stop(tx, id, RunState::Skipped, reason).map(drop)
+    stop(tx, id, RunState::Skipped, reason, None).map(drop)
 }

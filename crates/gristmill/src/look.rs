@@ -47,7 +47,7 @@ pub async fn run(step: &Step) -> Result<Ending, StepError> {
             note_failure(step, id, &reason).await?;
             // Nothing about a remote is for ever: settings are mended and networks come back. The
             // deliveries stay until a look succeeds.
-            return Err(StepError::Retry { reason, after });
+            return Err(StepError::Retry { reason, public: None, after });
         }
     };
     fail::point("look.seen");

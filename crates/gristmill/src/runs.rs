@@ -3,7 +3,7 @@
 use anyhow::{Context, bail};
 use gristmill_db::run::{self, NewRun, Stopped};
 use gristmill_db::{DbError, Tx, project, publication};
-use gristmill_model::{ProjectId, RunId};
+use gristmill_model::{ProjectId, PublicReason, RunId};
 
 use crate::app::App;
 use crate::pipelines::{self, Occasion};
@@ -82,7 +82,9 @@ async fn stop_runs(app: &App, id: ProjectId, page: i64) -> anyhow::Result<bool> 
         let open = run::open_of(tx, id, page)?;
         let mut publishing = None;
         for run in &open {
-            if run::cancel(tx, *run, "the project is purged")? == Stopped::Publishing {
+            if run::cancel(tx, *run, "the project is purged", Some(PublicReason::Purged))?
+                == Stopped::Publishing
+            {
                 publishing = Some(*run);
             }
         }

@@ -10,6 +10,7 @@ pub mod id;
 pub mod key;
 pub mod pattern;
 pub mod plan;
+pub mod public;
 mod repo;
 pub mod retry;
 pub mod spec;
@@ -23,6 +24,7 @@ pub use id::{ArtifactId, BootId, DeliveryId, DeployKeyId, JobId, ProjectId, Publ
 pub use key::{KeyFields, KeyTemplate, ObjectKey};
 pub use pattern::{NamePattern, RefFilter};
 pub use plan::{EdgeKind, Plan, PlanError, PlannedEdge, PlannedJob};
+pub use public::{PublicEnd, PublicReason};
 pub use repo::{RepoPath, RepoPathError, Repositories};
 pub use spec::{
     ArchiveFormat, ArchiveOptions, ArchiveSpec, Attributes, Download, FetchBy, FirstLook, Keep, PatternName,

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use gristmill_model::{EdgeKind, JobId, JobState, Plan, PlanError, ProjectId, RunId};
+use gristmill_model::{
+    EdgeKind, JobId, JobState, Plan, PlanError, ProjectId, PublicEnd, PublicReason, RunId,
+};
 
 use super::lease::{self, Again};
 use crate::error::DbError;
@@ -45,11 +47,15 @@ pub enum Finish {
     Failed {
         /// Why.
         reason: String,
+        /// What everybody may know of that.
+        public: Option<PublicReason>,
     },
     /// It could not be done now. Tried again later, a bounded number of times.
     Retry {
         /// Why.
         reason: String,
+        /// What everybody may know of that, should it be given up.
+        public: Option<PublicReason>,
         /// No sooner than this; otherwise the wait grows with the number of tries.
         after: Option<Duration>,
         /// No later than this.
@@ -93,7 +99,15 @@ struct Held {
 
 impl Held {
     fn again(&self, job: JobId, tries: i64, wait: Duration) -> Again<'_> {
-        Again { job, run: self.run, only_one: self.only_one.as_deref(), tries, counted: tries, wait }
+        Again {
+            job,
+            run: self.run,
+            only_one: self.only_one.as_deref(),
+            tries,
+            counted: tries,
+            wait,
+            public: None,
+        }
     }
 }
 
@@ -135,19 +149,19 @@ pub fn finish(tx: &mut Tx<'_>, job: JobId, attempt: i64, how: Finish) -> Result<
             }
             Ok(JobState::Succeeded)
         }
-        Finish::Failed { reason } => {
+        Finish::Failed { reason, public } => {
             lease::end_attempt(tx, job, attempt, "failed", Some(&reason))?;
             tx.execute(DONE, params![job, JobState::Failed, None::<&str>, &reason, now])?;
             step::abandoned_by(tx, job)?;
-            after_end(tx, job, held.run, JobState::Failed, Some(&reason))?;
+            after_end(tx, job, held.run, JobState::Failed, Some((&reason, PublicEnd::at_once(public))))?;
             Ok(JobState::Failed)
         }
-        Finish::Retry { reason, after, within } => {
+        Finish::Retry { reason, public, after, within } => {
             lease::end_attempt(tx, job, attempt, "retry", Some(&reason))?;
             let tries = held.tries + 1;
             let wait = lease::random_backoff(tx, tries).max(after.unwrap_or_default());
             let wait = wait.min(within.unwrap_or(Duration::MAX));
-            Ok(lease::again(tx, &held.again(job, tries, wait), &reason)?)
+            Ok(lease::again(tx, &Again { public, ..held.again(job, tries, wait) }, &reason)?)
         }
         Finish::Deferred { reason, wait } => {
             lease::end_attempt(tx, job, attempt, "deferred", Some(&reason))?;
@@ -202,10 +216,10 @@ pub(crate) fn after_end(
     job: JobId,
     run: Option<RunId>,
     state: JobState,
-    reason: Option<&str>,
+    reason: Option<(&str, PublicEnd)>,
 ) -> Result<(), DbError> {
-    if let (Some(run), Some(reason)) = (run, reason) {
-        run::note(tx, run, reason)?;
+    if let (Some(run), Some((reason, public))) = (run, reason) {
+        run::note(tx, run, reason, public)?;
     }
     release_waiters(tx, job)?;
     let now = tx.now();

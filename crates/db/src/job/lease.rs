@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use gristmill_model::retry::{ATTEMPTS_MAX, backoff};
-use gristmill_model::{BootId, JobId, JobState, ProjectId, RunId, Timestamp};
+use gristmill_model::{BootId, JobId, JobState, ProjectId, PublicEnd, PublicReason, RunId, Timestamp};
 
 use super::{finish, queue};
 use crate::error::DbError;
@@ -142,7 +142,8 @@ pub fn rescue(tx: &mut Tx<'_>, which: Rescue, max: i64) -> Result<usize, DbError
         let losses = before + 1;
         tx.execute(LOST, params![*job, losses])?;
         let (only_one, tries) = (only_one.as_deref(), *tries);
-        let back = Again { job: *job, run: *run, only_one, tries, counted: losses, wait };
+        let public = Some(PublicReason::WorkerLost);
+        let back = Again { job: *job, run: *run, only_one, tries, counted: losses, wait, public };
         again(tx, &back, "its worker was lost too often")?;
     }
     if !orphans.is_empty() {
@@ -165,6 +166,8 @@ pub(crate) struct Again<'a> {
     /// How many attempts ended as this one did: too many end the job.
     pub(crate) counted: i64,
     pub(crate) wait: Duration,
+    /// What everybody may know of why, should it be given up.
+    pub(crate) public: Option<PublicReason>,
 }
 
 /// Makes a job ready again, or ends it: dead after too many tries; done where another of its kind
@@ -187,7 +190,9 @@ pub(crate) fn again(tx: &mut Tx<'_>, again: &Again<'_>, reason: &str) -> Result<
     if again.counted >= ATTEMPTS_MAX {
         let reason = format!("given up after {} attempts: {reason}", again.counted);
         tx.execute(END, params![again.job, JobState::Dead, &reason, now, again.tries])?;
-        finish::after_end(tx, again.job, again.run, JobState::Dead, Some(&reason))?;
+        let attempts = u32::try_from(again.counted).ok();
+        let public = PublicEnd { why: again.public, attempts };
+        finish::after_end(tx, again.job, again.run, JobState::Dead, Some((&reason, public)))?;
         return Ok(JobState::Dead);
     }
     tx.execute(READY_AGAIN, params![again.job, now.plus(again.wait), again.tries])?;
@@ -202,7 +207,8 @@ pub fn release(tx: &mut Tx<'_>, job: JobId, attempt: i64) -> Result<(), DbError>
     })?;
     let Some((run, only_one, tries)) = held else { return Ok(()) };
     end_attempt(tx, job, attempt, "released", Some("the worker stopped"))?;
-    let back = Again { job, run, only_one: only_one.as_deref(), tries, counted: tries, wait: Duration::ZERO };
+    let (only_one, wait) = (only_one.as_deref(), Duration::ZERO);
+    let back = Again { job, run, only_one, tries, counted: tries, wait, public: None };
     again(tx, &back, "the worker stopped")?;
     tx.wake_workers();
     Ok(())

@@ -40,12 +40,14 @@ fn a_retry_waits_no_shorter_than_it_is_told() {
     bench.run(project, &jobs(&["a"]));
     let lease = bench.lease_one();
     let after = Some(seconds(90));
-    bench.finish(&lease, job::Finish::Retry { reason: "later".to_owned(), after, within: None });
+    bench
+        .finish(&lease, job::Finish::Retry { reason: "later".to_owned(), public: None, after, within: None });
     assert_eq!(bench.job(lease.job).not_before, Timestamp(START + 90_000));
     bench.advance(90_000);
     let lease = bench.lease_one();
     let after = Some(Duration::from_millis(1));
-    bench.finish(&lease, job::Finish::Retry { reason: "later".to_owned(), after, within: None });
+    bench
+        .finish(&lease, job::Finish::Retry { reason: "later".to_owned(), public: None, after, within: None });
     assert!(bench.job(lease.job).not_before >= Timestamp(START + 90_000 + 1_000));
 }
 
@@ -56,8 +58,12 @@ fn a_retry_waits_no_longer_than_it_is_told_but_counts() {
     for tries in 1..=9 {
         let lease = bench.lease_one();
         let before = bench.tx(|tx| Ok(tx.now().0));
-        let again =
-            job::Finish::Retry { reason: "mended".to_owned(), after: None, within: Some(seconds(10)) };
+        let again = job::Finish::Retry {
+            reason: "mended".to_owned(),
+            public: None,
+            after: None,
+            within: Some(seconds(10)),
+        };
         bench.finish(&lease, again);
         let row = bench.job(lease.job);
         assert!(row.not_before.0 - before <= 10_000, "{tries}: {:?}", row.not_before);

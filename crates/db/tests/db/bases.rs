@@ -37,7 +37,7 @@ fn a_move_is_compared_with_what_is_shown_and_with_all_that_may_yet_be() {
     let third = moved(&bench, project, 3, false);
     assert_eq!(base_of(&bench, &third), (Some((commit(1), 1)), vec![commit(2)]), "the second runs");
     let lease = bench.lease(99).into_iter().find(|lease| lease.run == Some(second.id)).unwrap();
-    bench.finish(&lease, Finish::Failed { reason: "no".to_owned() });
+    bench.finish(&lease, Finish::Failed { reason: "no".to_owned(), public: None });
     assert_eq!(base_of(&bench, &third).1, [commit(2)], "somebody may have it made again");
     let fourth = moved(&bench, project, 4, true);
     assert_eq!(base_of(&bench, &fourth).1, [commit(2), commit(3)]);

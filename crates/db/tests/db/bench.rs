@@ -88,11 +88,11 @@ pub fn succeeded() -> Finish {
 }
 
 pub fn failed(reason: &str) -> Finish {
-    Finish::Failed { reason: reason.to_owned() }
+    Finish::Failed { reason: reason.to_owned(), public: None }
 }
 
 pub fn retry(reason: &str) -> Finish {
-    Finish::Retry { reason: reason.to_owned(), after: None, within: None }
+    Finish::Retry { reason: reason.to_owned(), public: None, after: None, within: None }
 }
 
 /// One job of each kind, without edges.

@@ -34,13 +34,13 @@ fn a_run_is_told_of_when_it_is_made_and_when_it_is_over() {
 fn a_run_that_was_over_first_is_told_of_once() {
     let (bench, project) = Bench::with_project(1);
     let id = bench.run(project, &jobs(&["a"]));
-    bench.tx(|tx| run::cancel(tx, id, "a person"));
+    bench.tx(|tx| run::cancel(tx, id, "a person", None));
     assert_eq!(due(&bench), [(id, false, false, 0)]);
     bench.tx(|tx| told::record(tx, id, Told::Over));
     assert_eq!(due(&bench), []);
     let silent = bench.run(project, &jobs(&["a"]));
     bench.tx(|tx| told::record(tx, silent, Told::Never));
-    bench.tx(|tx| run::cancel(tx, silent, "a person"));
+    bench.tx(|tx| run::cancel(tx, silent, "a person", None));
     assert_eq!(due(&bench), []);
 }
 
@@ -57,7 +57,7 @@ fn telling_that_failed_is_tried_again_when_it_is_time() {
     assert_eq!(due(&bench), [(id, false, false, 2)]);
     // The next thing to tell has all its tries.
     bench.tx(|tx| told::record(tx, id, Told::Pending));
-    bench.tx(|tx| run::cancel(tx, id, "a person"));
+    bench.tx(|tx| run::cancel(tx, id, "a person", None));
     assert_eq!(due(&bench), [(id, true, false, 0)]);
 }
 

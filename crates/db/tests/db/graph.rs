@@ -327,7 +327,7 @@ fn a_wait_ends_when_the_maker_is_released_lost_skipped_or_cancelled() {
     skipped.bench.finish(&skipped.maker, Finish::Skipped { reason: "nothing".to_owned() });
     skipped.check_released();
     let cancelled = flight();
-    cancelled.bench.tx(|tx| run::cancel(tx, cancelled.maker.run.unwrap(), "enough"));
+    cancelled.bench.tx(|tx| run::cancel(tx, cancelled.maker.run.unwrap(), "enough", None));
     cancelled.check_released();
 }
 
@@ -348,7 +348,7 @@ fn nobody_waits_for_a_job_that_has_ended() {
 #[test]
 fn a_wait_that_was_cancelled_stays_so_when_the_maker_ends() {
     let flight = flight();
-    flight.bench.tx(|tx| run::cancel(tx, flight.waiting_run, "enough"));
+    flight.bench.tx(|tx| run::cancel(tx, flight.waiting_run, "enough", None));
     flight.bench.finish(&flight.maker, succeeded());
     assert_eq!(flight.bench.states(flight.waiting_run), "behind:cancelled waiter:cancelled");
 }

@@ -328,7 +328,7 @@ fn cancelling_ends_leases_at_once() {
     let (bench, project) = Bench::with_project(5);
     let run = bench.run(project, &chain(&["a", "b"]));
     let lease = bench.lease_one();
-    bench.tx(|tx| run::cancel(tx, run, "enough"));
+    bench.tx(|tx| run::cancel(tx, run, "enough", None));
     assert!(!bench.holds(&lease));
     assert!(matches!(bench.try_finish(&lease, succeeded()), Err(FinishError::Stale)));
     assert_eq!(bench.states(run), "a:cancelled b:cancelled");

@@ -17,6 +17,7 @@ mod leases;
 mod looks;
 mod order;
 mod projects;
+mod public;
 mod publications;
 mod records;
 mod runs;

@@ -109,7 +109,11 @@ fn one_that_was_desired_and_never_published_is_overtaken() {
     assert!(seqs(&bench).is_empty());
     publish(&bench, 2);
     assert_eq!(seqs(&bench), [2]);
-    assert_eq!(bench.tx(|tx| run::cancel(tx, runs[0], "x")), Stopped::Now, "nobody will see it any more");
+    assert_eq!(
+        bench.tx(|tx| run::cancel(tx, runs[0], "x", None)),
+        Stopped::Now,
+        "nobody will see it any more"
+    );
 }
 
 /// The holder of the key was at it when a later version was desired: readers did see it.
@@ -155,8 +159,8 @@ fn the_same_move_again_with_the_same_bytes_is_there_already() {
     let again = desire(project, runs[1], 1, commit(1), "a");
     assert_eq!(want(&bench, &again), Desired::Committed { seq: 1 }, "desired, but not there yet");
     assert_eq!(bench.tx(|tx| publication::of_run(tx, runs[1])).len(), 1, "it is the second one's now");
-    assert_eq!(bench.tx(|tx| run::cancel(tx, runs[1], "x")), Stopped::Publishing);
-    assert_eq!(bench.tx(|tx| run::cancel(tx, runs[0], "x")), Stopped::Now);
+    assert_eq!(bench.tx(|tx| run::cancel(tx, runs[1], "x", None)), Stopped::Publishing);
+    assert_eq!(bench.tx(|tx| run::cancel(tx, runs[0], "x", None)), Stopped::Now);
     publish(&bench, 1);
     assert_eq!(want(&bench, &again), Desired::Already { seq: 1 });
     assert_eq!(seqs(&bench), [1]);

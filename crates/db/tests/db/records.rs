@@ -188,7 +188,7 @@ fn runs_that_left_nothing_are_forgotten_in_time() {
     // The memory of what was made of a tip stays as long as the ref is there: it would be built again.
     bench.advance(1);
     let cancelled = bench.run(project, &jobs(&["a"]));
-    bench.tx(|tx| run::cancel(tx, cancelled, "enough"));
+    bench.tx(|tx| run::cancel(tx, cancelled, "enough", None));
     let tip = bench.run_row(cancelled).commit;
     bench.tx(|tx| head::moved(tx, project, &main_branch(), Some(tip), None));
     let expired = |after, before, max| bench.tx(|tx| run::expired(tx, after, Timestamp(before), max));

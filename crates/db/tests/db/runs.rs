@@ -76,7 +76,7 @@ fn open_runs_are_counted() {
     let open_of = |project, limit| bench.tx(|tx| run::open_of(tx, project, limit)).len();
     assert_eq!((open_of(project, 9), open_of(project, 1)), (2, 1));
     assert_eq!(open_of(gristmill_model::ProjectId::new(Timestamp(1), 1), 9), 0);
-    bench.tx(|tx| run::cancel(tx, cancelled, "enough"));
+    bench.tx(|tx| run::cancel(tx, cancelled, "enough", None));
     bench.finish(&bench.lease_one(), succeeded());
     assert_eq!(bench.tx(run::open_count), 0);
     assert_eq!(bench.tx(|tx| run::open_of(tx, project, 9)), []);
@@ -87,16 +87,16 @@ fn a_cancel_says_what_it_could_do() {
     let (bench, project) = Bench::with_project(3);
     let id = bench.run(project, &chain(&["a", "b"]));
     bench.advance(3);
-    assert_eq!(bench.tx(|tx| run::cancel(tx, id, "enough")), Stopped::Now);
+    assert_eq!(bench.tx(|tx| run::cancel(tx, id, "enough", None)), Stopped::Now);
     let row = bench.run_row(id);
     assert_eq!((row.state, row.reason.as_deref(), row.jobs_left), (RunState::Cancelled, Some("enough"), 0));
     assert_eq!(row.finished, Some(Timestamp(START + 3)));
-    assert_eq!(bench.tx(|tx| run::cancel(tx, id, "again")), Stopped::WasOver(RunState::Cancelled));
+    assert_eq!(bench.tx(|tx| run::cancel(tx, id, "again", None)), Stopped::WasOver(RunState::Cancelled));
     assert_eq!(bench.run_row(id).reason.as_deref(), Some("enough"));
-    assert_eq!(bench.tx(|tx| run::cancel(tx, RunId::new(Timestamp(1), 1), "x")), Stopped::Unknown);
+    assert_eq!(bench.tx(|tx| run::cancel(tx, RunId::new(Timestamp(1), 1), "x", None)), Stopped::Unknown);
     let other = bench.run(project, &jobs(&["a"]));
     bench.finish(&bench.lease_one(), failed("no"));
-    assert_eq!(bench.tx(|tx| run::cancel(tx, other, "x")), Stopped::WasOver(RunState::Failed));
+    assert_eq!(bench.tx(|tx| run::cancel(tx, other, "x", None)), Stopped::WasOver(RunState::Failed));
 }
 
 #[test]
@@ -105,11 +105,11 @@ fn a_run_that_readers_may_see_at_any_moment_is_not_cancelled() {
     let id = bench.run(project, &jobs(&["a"]));
     let want = desire(project, id, 1, commit(1), "bytes");
     bench.tx(|tx| publication::desire(tx, &want));
-    assert_eq!(bench.tx(|tx| run::cancel(tx, id, "enough")), Stopped::Publishing);
+    assert_eq!(bench.tx(|tx| run::cancel(tx, id, "enough", None)), Stopped::Publishing);
     assert_eq!(bench.states(id), "a:ready");
     assert_eq!(bench.run_row(id).state, RunState::Queued);
     bench.tx(|tx| publication::published(tx, &want.key, 1, None));
-    assert_eq!(bench.tx(|tx| run::cancel(tx, id, "enough")), Stopped::Now);
+    assert_eq!(bench.tx(|tx| run::cancel(tx, id, "enough", None)), Stopped::Now);
 }
 
 #[test]
@@ -131,7 +131,7 @@ fn a_run_holds_its_steps_until_it_is_over() {
     assert_eq!(condemn(), 0);
     bench.finish(&finished, succeeded());
     assert_eq!(condemn(), 1);
-    bench.tx(|tx| run::cancel(tx, cancelled, "enough"));
+    bench.tx(|tx| run::cancel(tx, cancelled, "enough", None));
     assert_eq!(condemn(), 1);
     bench.finish(&failing, failed("no"));
     assert_eq!(condemn(), 1);

@@ -78,7 +78,7 @@ fn a_step_whose_maker_is_gone_is_made_by_the_next_that_asks() {
 
 #[test]
 fn a_maker_that_tries_again_or_ends_leaves_the_step_to_others() {
-    for how in [retry("later"), Finish::Failed { reason: "no".to_owned() }, succeeded()] {
+    for how in [retry("later"), Finish::Failed { reason: "no".to_owned(), public: None }, succeeded()] {
         let (bench, project, first) = leased();
         assert_eq!(begin(&bench, "k", &first), Begin::Make);
         bench.finish(&first, how);

@@ -13,9 +13,7 @@ use crate::bench::{START, random, spec};
 pub const WORKERS: usize = 8;
 
 pub struct Arena {
-    pub server: &'static Postgres,
     pub url: PostgresUrl,
-    pub clock: Arc<ManualClock>,
     pub dbs: [Db; 2],
     pub project: ProjectId,
 }
@@ -34,7 +32,7 @@ impl Arena {
             Ok::<_, DbError>(project::by_name(tx, &spec.name)?.unwrap().id)
         });
         let project = imported.unwrap();
-        Some(Arena { server, url, clock, dbs, project })
+        Some(Arena { url, dbs, project })
     }
 
     pub fn tx<T: Send + 'static>(

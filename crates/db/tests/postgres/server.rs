@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use gristmill_db::{Db, DbError, PostgresUrl, Tx, job, params};
-use gristmill_model::{Clock as _, ManualClock, Timestamp};
+use gristmill_model::{ManualClock, Timestamp};
 use gristmill_testkit::Postgres;
 use gristmill_testkit::postgres::{Mode, Options};
 

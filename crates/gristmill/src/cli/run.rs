@@ -11,7 +11,7 @@ use gristmill_db::job::{self, Attempt, Job};
 use gristmill_db::publication::{self, Publication};
 use gristmill_db::run::{self, Run, Stopped};
 use gristmill_db::{Db, artifact, project};
-use gristmill_model::{Clock as _, JobId, ProjectName, RunId};
+use gristmill_model::{Clock as _, JobId, ProjectName, PublicReason, RunId};
 use serde_json::{Value, json};
 
 use super::{Context, age, find_project, output, read, transact};
@@ -228,7 +228,9 @@ fn describe_job((job, attempts): &(Job, Vec<Attempt>)) -> Value {
 }
 
 fn cancel(db: &Db, id: RunId) -> anyhow::Result<()> {
-    match transact(db, move |tx| Ok(run::cancel(tx, id, "cancelled by a person")?))? {
+    match transact(db, move |tx| {
+        Ok(run::cancel(tx, id, "cancelled by a person", Some(PublicReason::CancelledByPerson))?)
+    })? {
         Stopped::Now => println!("run {id} is cancelled"),
         Stopped::WasOver(state) => bail!("run {id} was already over: {state}"),
         Stopped::Publishing => bail!("run {id} is already publishing: it cannot be taken back"),

@@ -42,6 +42,7 @@ impl Look {
                 false => Err(CallError::Carry {
                     text: "it lists its refs too slowly".to_owned(),
                     is_transient: true,
+                    public: None,
                 }),
             })?;
             Ok::<_, CallError>((api.base().to_string(), refs.len()))

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use gristmill_forge::api::{Answer, Call, Method};
+use gristmill_model::PublicReason;
 use gristmill_outgoing::{Client, Request, Response, Url, Whose};
 
 use super::{CallError, Carry};
@@ -15,13 +16,14 @@ pub fn over(client: Client) -> Arc<Carry> {
         let failed = |error: gristmill_outgoing::Error| CallError::Carry {
             text: error.to_string(),
             is_transient: error.is_transient(),
+            public: error.is_transient().then_some(PublicReason::NotReached),
         };
         Ok(answer(&response.map_err(failed)?))
     })
 }
 
 pub(super) fn request(call: Call) -> Result<Request, CallError> {
-    let failed = |text: String| CallError::Carry { text, is_transient: false };
+    let failed = |text: String| CallError::Carry { text, is_transient: false, public: None };
     let url: Url = call.url.parse().map_err(|error| failed(format!("the forge's API: {error}")))?;
     let method = match call.method {
         Method::Get => gristmill_outgoing::Method::GET,

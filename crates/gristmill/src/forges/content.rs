@@ -4,8 +4,9 @@ use std::io::Write;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use gristmill_forge::api::{Api, RefTip, Tree};
-use gristmill_model::{CommitId, ProjectSpec};
+use gristmill_forge::api::{Api, ApiError, RefTip, Tree};
+use gristmill_model::public::Bytes;
+use gristmill_model::{CommitId, ProjectSpec, PublicReason};
 
 use super::{CallError, blocking, carrier, reading};
 use crate::app::App;
@@ -17,10 +18,28 @@ const REDIRECTS_MAX: u8 = 3;
 impl CallError {
     /// The end of a step that rests on the call: later, where that may help, and not before the forge wants it.
     pub(crate) fn into_step_error(self, app: &App) -> StepError {
-        let now = app.clock.now();
+        let (now, why) = (app.clock.now(), self.public());
         match self.not_before(now) {
-            Some(until) => StepError::Retry { reason: self.to_string(), after: Some(until.since(now)) },
-            None => StepError::when(self.is_transient(), self),
+            Some(until) => {
+                let after = Some(until.since(now));
+                StepError::Retry { reason: self.to_string(), public: why, after }
+            }
+            None => StepError::when(self.is_transient(), self).told(why),
+        }
+    }
+
+    /// What everybody may know of it, where it kept a commit from being brought.
+    fn public(&self) -> Option<PublicReason> {
+        let error = match self {
+            CallError::Api(error) => error,
+            CallError::Carry { public, .. } => return *public,
+        };
+        match error {
+            ApiError::Unauthorized { .. } | ApiError::Forbidden { .. } => Some(PublicReason::NotLetIn),
+            ApiError::NotFound { .. } => Some(PublicReason::NoRepository),
+            ApiError::Moved { .. } => Some(PublicReason::Moved),
+            ApiError::Limited { .. } | ApiError::Unavailable { .. } => Some(PublicReason::NotReached),
+            _ => None,
         }
     }
 }
@@ -31,6 +50,7 @@ fn api(app: &App, spec: &ProjectSpec) -> Result<Api, CallError> {
     let access = reading(&live, spec).ok_or_else(|| CallError::Carry {
         text: "the project is not configured here, so its forge is not asked".to_owned(),
         is_transient: true,
+        public: None,
     })?;
     Ok(access.api(spec)?)
 }
@@ -48,7 +68,7 @@ pub async fn refs(app: &App, spec: &ProjectSpec, time_max: Duration) -> Result<V
                 return carry(call);
             }
             let text = format!("{} has not listed its refs within {} s", api.forge(), time_max.as_secs());
-            Err(CallError::Carry { text, is_transient: true })
+            Err(CallError::Carry { text, is_transient: true, public: Some(PublicReason::TooSlow) })
         })
     });
     listed.await
@@ -100,6 +120,12 @@ pub fn download(
         CallError::Carry {
             text: format!("the archive of {commit} cannot be had: {error}{hint}"),
             is_transient: is_ours || error.is_transient(),
+            public: match &error {
+                gristmill_outgoing::Error::TooLarge { .. } => {
+                    Some(PublicReason::ForgeArchiveTooLarge(Bytes(limits.bytes_max)))
+                }
+                error => error.is_transient().then_some(PublicReason::NotReached),
+            },
         }
     })?;
     api.archive_refusal(carrier::answer(&response))?;

@@ -230,7 +230,7 @@ fn requests(project: &Project, delivery: &Delivery, payload: &UnsignedPayload) -
 }
 
 fn database(error: &DbError) -> CallError {
-    CallError::Carry { text: format!("the database: {error}"), is_transient: true }
+    CallError::Carry { text: format!("the database: {error}"), is_transient: true, public: None }
 }
 
 #[cfg(test)]

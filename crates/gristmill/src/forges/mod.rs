@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use gristmill_forge::Forge;
 use gristmill_forge::api::{Answer, Api, ApiBase, ApiError, Call, Credential};
-use gristmill_model::{PatternName, ProjectId, ProjectSpec, Timestamp};
+use gristmill_model::{PatternName, ProjectId, ProjectSpec, PublicReason, Timestamp};
 
 use crate::app::App;
 use crate::live::Live;
@@ -33,6 +33,8 @@ pub enum CallError {
         text: String,
         /// Whether it may pass.
         is_transient: bool,
+        /// What everybody may know of it.
+        public: Option<PublicReason>,
     },
 }
 
@@ -212,7 +214,11 @@ async fn blocking<T: Send + 'static>(
     let app = app.clone();
     let done = tokio::task::spawn_blocking(move || work(&mut |call| app.forges.carry(call))).await;
     done.unwrap_or_else(|error| {
-        Err(CallError::Carry { text: format!("a call ended badly: {error}"), is_transient: false })
+        Err(CallError::Carry {
+            text: format!("a call ended badly: {error}"),
+            is_transient: false,
+            public: None,
+        })
     })
 }
 
@@ -229,7 +235,7 @@ mod tests {
         let (ours, other) = (base("https://a.org/api"), base("https://b.org/api"));
         let now = Timestamp(1_000_000);
         assert!(!forges.is_paused(&ours, now));
-        let down = CallError::Carry { text: "down".to_owned(), is_transient: true };
+        let down = CallError::Carry { text: "down".to_owned(), is_transient: true, public: None };
         assert_eq!(forges.pause(&ours, &down, now), Timestamp(1_005_000));
         assert!(forges.is_paused(&ours, Timestamp(1_004_999)) && !forges.is_paused(&other, now));
         assert!(!forges.is_paused(&ours, Timestamp(1_005_000)));
@@ -272,7 +278,7 @@ mod tests {
             let text = error.to_string();
             assert_eq!(CallError::Api(error).fault(), expected, "{text}");
         }
-        let carried = |is_transient| CallError::Carry { text: "TLS".to_owned(), is_transient };
+        let carried = |is_transient| CallError::Carry { text: "TLS".to_owned(), is_transient, public: None };
         assert_eq!((carried(true).fault(), carried(false).fault()), (Fault::Passing, Fault::Lasting));
     }
 

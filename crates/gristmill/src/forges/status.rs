@@ -161,6 +161,7 @@ async fn tell_one(app: &App, api: Api, id: RunId) -> anyhow::Result<Result<(), C
     let sent = blocking(app, move |mut carry| {
         let context = format!("gristmill/{}", run.pipeline);
         let (state, description) = said(&run, failed.as_deref());
+        let description = &description;
         let status = CommitStatus {
             commit: run.commit,
             git_ref: Some(&run.git_ref),
@@ -216,10 +217,11 @@ fn failed_step(tx: &mut Tx<'_>, id: RunId) -> Result<Option<String>, DbError> {
     Ok(failed.map(|job| job.kind))
 }
 
-/// How a run is told: its state in the forges' terms, and a sentence. Who sees the repository sees it. So it is none
-/// of the run's own reasons, which may tell of addresses and folders here: these are where the link leads.
-fn said(run: &Run, failed_step: Option<&str>) -> (StatusState, &'static str) {
-    match run.state {
+/// How a run is told: its state in the forges' terms, and a sentence. Who sees the repository sees it. So it is never
+/// the run's own reason, which may tell of addresses and folders here and is where the link leads, but what everybody
+/// may know of that; and where that is nothing, the step.
+fn said(run: &Run, failed_step: Option<&str>) -> (StatusState, String) {
+    let (state, sentence) = match run.state {
         RunState::Queued => (StatusState::Pending, "it waits to be made"),
         RunState::Running => (StatusState::Pending, "it is being made"),
         RunState::Succeeded if run.seq.is_some() => (StatusState::Success, "it is published"),
@@ -229,22 +231,28 @@ fn said(run: &Run, failed_step: Option<&str>) -> (StatusState, &'static str) {
         RunState::Failed => (
             StatusState::Failure,
             match failed_step {
-                Some(archive::FETCH) => "fetching the commit failed",
-                Some(archive::ARCHIVE) => "making the archive failed",
-                Some(archive::PUBLISH) => "publishing failed",
+                Some(archive::FETCH) => "the step `fetch` failed",
+                Some(archive::ARCHIVE) => "the step `archive` failed",
+                Some(archive::PUBLISH) => "the step `publish` failed",
                 _ => "it could not be made",
             },
         ),
         RunState::Cancelled => (StatusState::Cancelled, "it was cancelled"),
         RunState::Superseded => (StatusState::Cancelled, "a later commit took its place"),
+    };
+    match run.state {
+        RunState::Failed | RunState::Cancelled => (state, run.public.sentence(sentence)),
+        _ => (state, sentence.to_owned()),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use gristmill_model::{PublicEnd, PublicReason};
+
     use super::*;
 
-    fn run(state: RunState, reason: Option<&str>, seq: Option<i64>) -> Run {
+    fn run(state: RunState, reason: Option<&str>, public: PublicEnd, seq: Option<i64>) -> Run {
         let now = Timestamp(1);
         Run {
             id: RunId::new(now, 1),
@@ -259,6 +267,7 @@ mod tests {
             cause_id: None,
             state,
             reason: reason.map(str::to_owned),
+            public,
             jobs_left: 0,
             created: now,
             started: None,
@@ -267,25 +276,50 @@ mod tests {
     }
 
     #[test]
-    fn every_state_of_a_run_has_one_at_the_forge_and_no_reason_is_told() {
+    fn every_state_of_a_run_has_one_at_the_forge_and_no_private_reason_is_told() {
         use StatusState::{Cancelled, Failure, Pending, Success};
         let reason = Some("git.acme.org is 10.1.2.3; /srv/gristmill: no space left");
+        let nothing = PublicEnd::default();
         for (state, seq, failed, told, sentence) in [
             (RunState::Queued, Some(1), None, Pending, "it waits to be made"),
             (RunState::Running, Some(1), None, Pending, "it is being made"),
             (RunState::Succeeded, Some(1), None, Success, "it is published"),
             (RunState::Succeeded, None, None, Success, "it is made"),
             (RunState::Skipped, Some(1), None, Success, "there was nothing to make"),
-            (RunState::Failed, Some(1), Some("fetch"), Failure, "fetching the commit failed"),
-            (RunState::Failed, Some(1), Some("archive"), Failure, "making the archive failed"),
-            (RunState::Failed, Some(1), Some("publish"), Failure, "publishing failed"),
+            (RunState::Failed, Some(1), Some("fetch"), Failure, "the step `fetch` failed"),
+            (RunState::Failed, Some(1), Some("archive"), Failure, "the step `archive` failed"),
+            (RunState::Failed, Some(1), Some("publish"), Failure, "the step `publish` failed"),
             (RunState::Failed, Some(1), Some("10.1.2.3"), Failure, "it could not be made"),
             (RunState::Failed, Some(1), None, Failure, "it could not be made"),
             (RunState::Cancelled, Some(1), None, Cancelled, "it was cancelled"),
             (RunState::Superseded, None, None, Cancelled, "a later commit took its place"),
         ] {
-            let run = run(state, reason, seq);
-            assert_eq!(said(&run, failed), (told, sentence), "{state:?} {failed:?}");
+            let run = run(state, reason, nothing, seq);
+            assert_eq!(said(&run, failed), (told, sentence.to_owned()), "{state:?} {failed:?}");
+        }
+    }
+
+    #[test]
+    fn what_everybody_may_know_of_a_bad_end_is_told_and_of_a_good_one_nothing() {
+        let (reason, failed) = (Some("10.1.2.3 does not answer"), Some(archive::FETCH));
+        let unreached = Some(PublicReason::NotReached);
+        for (state, why, attempts, sentence) in [
+            (RunState::Failed, unreached, None, "the remote cannot be reached"),
+            (
+                RunState::Failed,
+                unreached,
+                Some(40),
+                "the remote cannot be reached; given up after 40 attempts",
+            ),
+            (RunState::Failed, None, Some(40), "the step `fetch` failed; given up after 40 attempts"),
+            (RunState::Cancelled, Some(PublicReason::CancelledByPerson), None, "cancelled by a person"),
+            // Told while one of its jobs has failed, and others still run.
+            (RunState::Running, unreached, None, "it is being made"),
+            (RunState::Superseded, unreached, None, "a later commit took its place"),
+            (RunState::Skipped, unreached, None, "there was nothing to make"),
+        ] {
+            let run = run(state, reason, PublicEnd { why, attempts }, Some(1));
+            assert_eq!(said(&run, failed).1, sentence, "{state:?}");
         }
     }
 }

@@ -59,6 +59,8 @@ impl<Io> Unstalled<Io> {
         context: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
         match written {
+            // The runtime wants others to have their turn, and wakes this task by itself: the client is not asked.
+            Poll::Pending if !tokio::task::coop::has_budget_remaining() => Poll::Pending,
             Poll::Pending => {
                 let stall = match &mut self.stall {
                     Some(stall) => stall,
@@ -142,6 +144,8 @@ mod tests {
 
     const TIME: Duration = Duration::from_millis(300);
     const STEP: Duration = Duration::from_millis(20);
+    /// More than a task may do in one turn.
+    const WRITES: usize = 1000;
 
     /// Both ends of a connection that holds 100 bytes.
     fn connection(places: usize) -> (Unstalled<DuplexStream>, DuplexStream, StallLimits) {
@@ -190,6 +194,17 @@ mod tests {
         io.flush().await.unwrap();
         assert_eq!(limits.places.available_permits(), 1);
         reading.abort();
+    }
+
+    #[tokio::test]
+    async fn a_client_that_reads_needs_no_place_when_others_have_their_turn() {
+        let limits = StallLimits { time: TIME, bytes_min: 100, places: Arc::new(Semaphore::new(0)) };
+        let (ours, _client) = duplex(WRITES);
+        let mut io = Unstalled::new(ours, limits);
+        for write in 0..WRITES {
+            let written = io.write_all(&[0; 1]).await;
+            assert!(written.is_ok(), "{write}: {written:?}");
+        }
     }
 
     #[tokio::test]

@@ -64,17 +64,12 @@ impl Served {
         stream
     }
 
-    /// The head of the answer.
     async fn ask(&self, request: &str) -> String {
-        let mut stream = self.send(request, 1).await;
-        let mut buffer = vec![0; 4096];
-        let length = tokio::time::timeout(ANSWER_MAX, stream.read(&mut buffer)).await.unwrap().unwrap();
-        let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
-        text.split("\r\n\r\n").next().unwrap().to_owned()
+        head(&mut self.send(request, 1).await).await
     }
 
     async fn status(&self, request: &str) -> String {
-        self.ask(request).await.split(' ').nth(1).unwrap_or_default().to_owned()
+        status(&self.ask(request).await)
     }
 
     async fn wait_for(&self, request: &str, status: &str) {
@@ -88,6 +83,18 @@ impl Served {
         let asked = tokio::time::timeout(PATIENCE, asking).await;
         assert!(asked.is_ok(), "{request} is answered {last:?} and not {status}");
     }
+}
+
+/// The head of the answer. Once it is here, the answer is under way.
+async fn head(stream: &mut TcpStream) -> String {
+    let mut buffer = vec![0; 4096];
+    let length = tokio::time::timeout(ANSWER_MAX, stream.read(&mut buffer)).await.unwrap().unwrap();
+    let text = String::from_utf8_lossy(&buffer[..length]).into_owned();
+    text.split("\r\n\r\n").next().unwrap().to_owned()
+}
+
+fn status(head: &str) -> String {
+    head.split(' ').nth(1).unwrap_or_default().to_owned()
 }
 
 /// How many bytes came before the connection was closed, or before `max` of them.
@@ -140,9 +147,11 @@ async fn only_so_many_clients_are_waited_for() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn readers_leave_room_for_hooks() {
     let served = Served::start(Limits { readers: 1, ..Limits::default() }).await;
-    let reader = served.send("GET /stream", 1).await;
-    served.wait_for("GET /", "503").await;
+    // Asking for another answer before this one has its place might take that place, and this one were refused.
+    let mut reader = served.send("GET /stream", 1).await;
+    assert_eq!(status(&head(&mut reader).await), "200");
     let refused = served.ask("GET /").await;
+    assert_eq!(status(&refused), "503");
     assert!(refused.to_lowercase().contains("\r\nretry-after: 5"), "{refused}");
     assert_eq!(served.status("GET /nothing/here").await, "503");
     assert_eq!(served.status("GET /hooksx").await, "503");

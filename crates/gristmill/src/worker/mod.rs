@@ -150,6 +150,7 @@ impl Worker {
         for (job, attempt) in unknown {
             let panicked = Finish::Retry {
                 reason: "the step ended in an unforeseen way (panic)".to_owned(),
+                public: None,
                 after: None,
                 within: None,
             };

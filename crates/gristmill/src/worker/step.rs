@@ -8,7 +8,7 @@ use gristmill_db::job::{Finish, Lease};
 use gristmill_db::project::Project;
 use gristmill_db::run::Run;
 use gristmill_db::{DbError, Tx, project, run};
-use gristmill_model::{PipelineSpec, ProjectSpec};
+use gristmill_model::{PipelineSpec, ProjectSpec, PublicReason};
 
 use crate::app::App;
 use crate::logs::JobLog;
@@ -105,6 +105,8 @@ pub enum StepError {
     Retry {
         /// For people.
         reason: String,
+        /// For everybody.
+        public: Option<PublicReason>,
         /// No sooner than this.
         after: Option<Duration>,
     },
@@ -125,18 +127,20 @@ pub enum StepError {
     Fail {
         /// For people.
         reason: String,
+        /// For everybody.
+        public: Option<PublicReason>,
     },
 }
 
 impl StepError {
     /// It may pass.
     pub fn retry(reason: impl std::fmt::Display) -> StepError {
-        StepError::Retry { reason: reason.to_string(), after: None }
+        StepError::Retry { reason: reason.to_string(), public: None, after: None }
     }
 
     /// It does not pass by itself.
     pub fn fail(reason: impl std::fmt::Display) -> StepError {
-        StepError::Fail { reason: reason.to_string() }
+        StepError::Fail { reason: reason.to_string(), public: None }
     }
 
     /// One or the other.
@@ -144,21 +148,39 @@ impl StepError {
         if is_transient { StepError::retry(reason) } else { StepError::fail(reason) }
     }
 
+    /// Says what everybody may know of it, unless that was said where more was known.
+    pub fn told(mut self, why: impl Into<Option<PublicReason>>) -> StepError {
+        if let StepError::Retry { public, .. } | StepError::Fail { public, .. } = &mut self {
+            *public = public.or(why.into());
+        }
+        self
+    }
+
+    /// What everybody may know of it.
+    pub fn public(&self) -> Option<PublicReason> {
+        match self {
+            StepError::Retry { public, .. } | StepError::Fail { public, .. } => *public,
+            StepError::Damaged { .. } | StepError::NotNow { .. } => None,
+        }
+    }
+
     /// What the end of the `attempt`-th attempt is.
     pub(super) fn into_finish(self, attempt: i64) -> Finish {
         match self {
-            StepError::Retry { reason, after } => Finish::Retry { reason, after, within: None },
+            StepError::Retry { reason, public, after } => {
+                Finish::Retry { reason, public, after, within: None }
+            }
             StepError::Damaged { reason } => {
-                Finish::Retry { reason, after: None, within: Some(DAMAGED_WAIT_MAX) }
+                Finish::Retry { reason, public: None, after: None, within: Some(DAMAGED_WAIT_MAX) }
             }
             StepError::NotNow { reason } if attempt > NOT_NOW_MAX => {
-                Finish::Retry { reason, after: None, within: None }
+                Finish::Retry { reason, public: None, after: None, within: None }
             }
             StepError::NotNow { reason } => {
                 let turn = u32::try_from(attempt.clamp(1, NOT_NOW_TURNS_MAX)).expect("small");
                 Finish::Deferred { reason, wait: NOT_NOW_WAIT * turn }
             }
-            StepError::Fail { reason } => Finish::Failed { reason },
+            StepError::Fail { reason, public } => Finish::Failed { reason, public },
         }
     }
 }

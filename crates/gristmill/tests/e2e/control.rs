@@ -99,6 +99,11 @@ fn a_failed_run_says_why_and_a_retry_after_the_mending_publishes() {
     assert_eq!(run["state"], "failed", "mistake 10: {run:#}");
     let reason = run["reason"].as_str().expect("a reason").to_owned();
     assert!(reason.contains("archive_max") || reason.contains("bytes"), "{reason}");
+    assert_eq!(
+        world.server.store().query("SELECT public_reason FROM run"),
+        ["archive_too_large 1048576"],
+        "what the forge would be told"
+    );
     assert_eq!(world.server.store().public(KEY), None);
     world.server.stop();
     world.server.set_settings("");

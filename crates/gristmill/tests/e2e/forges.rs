@@ -294,7 +294,7 @@ fn a_token_that_is_refused_for_a_while_loses_no_status() {
 }
 
 #[test]
-fn of_a_run_that_fails_the_forge_is_told_the_step_and_not_the_reason() {
+fn of_a_run_that_fails_the_forge_is_told_what_everybody_may_know() {
     let mut place = Place::new(Family::Github);
     let project =
         gristmill_testkit::server::Project::new(PROJECT, &place.forge.clone_url(PROJECT), "a secret")
@@ -312,8 +312,22 @@ fn of_a_run_that_fails_the_forge_is_told_the_step_and_not_the_reason() {
     let reason = place.run_of(&commit).expect("a run")["reason"].to_string();
     assert!(reason.contains("http://127.0.0.1:1"), "{reason}");
     let last = place.forge.statuses(PROJECT).pop().expect("a status");
-    assert_eq!(last.description, "making the archive failed");
+    assert_eq!(last.description, "a submodule cannot be fetched from its server");
     assert!(last.url.contains("/runs/"), "{}", last.url);
+    // What the pipeline does not bring is also told for what it is.
+    for (url, description) in [
+        ("ssh://git@elsewhere.example/lib.git", "a submodule's server is not allowed"),
+        ("file:///srv/git/lib.git", "a submodule in .gitmodules is incomplete or not allowed"),
+    ] {
+        let modules = format!("[submodule \"lib\"]\n\tpath = lib\n\turl = {url}\n");
+        let changes = Changes::new().file(".gitmodules", &modules).submodule("lib", &"1".repeat(40));
+        let commit = place.repo.commit_unreferenced(&[], &changes);
+        place.forge.push(PROJECT, MAIN, Some(&commit));
+        let told = || (place.states(&commit).last()? == "failure").then_some(());
+        assert!(wait_for(PATIENCE, told).is_some(), "{url}: {}", place.server.log());
+        let last = place.forge.statuses(PROJECT).pop().expect("a status");
+        assert_eq!(last.description, description, "{url}");
+    }
 }
 
 #[test]

@@ -61,8 +61,12 @@ impl World {
             self.count("looks that failed");
             let id = id.expect("looks belong to projects");
             self.tx(|tx| project::looked(tx, id, Some("it does not answer")))?;
-            let retry =
-                job::Finish::Retry { reason: "it does not answer".to_owned(), after: None, within: None };
+            let retry = job::Finish::Retry {
+                reason: "it does not answer".to_owned(),
+                public: None,
+                after: None,
+                within: None,
+            };
             return Ok(Some(Next::Go(State::End(retry), 1, 3_000)));
         }
         let index = self.project_index(looking.project.id);

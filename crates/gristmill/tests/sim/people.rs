@@ -74,7 +74,7 @@ impl World {
 
     fn cancel(&mut self) -> Done {
         let Some(id) = self.any_run() else { return Ok(()) };
-        match self.tx(|tx| run::cancel(tx, id, "somebody said so"))? {
+        match self.tx(|tx| run::cancel(tx, id, "somebody said so", None))? {
             Stopped::Now => {
                 self.count("cancels");
                 self.stop_run(id, "cancelled");

@@ -67,7 +67,7 @@ impl World {
                 let how = match &desired {
                     Desired::Committed { .. } => None,
                     Desired::Already { .. } | Desired::Overtaken { .. } => Some(succeeded("{}".to_owned())),
-                    Desired::Taken { by } => Some(Finish::Failed { reason: by.clone() }),
+                    Desired::Taken { by } => Some(Finish::Failed { reason: by.clone(), public: None }),
                 };
                 let ended = match how {
                     None => None,
@@ -197,7 +197,7 @@ impl World {
 }
 
 fn retry(reason: &str) -> Finish {
-    Finish::Retry { reason: reason.to_owned(), after: None, within: None }
+    Finish::Retry { reason: reason.to_owned(), public: None, after: None, within: None }
 }
 
 fn artifact_of(

@@ -86,7 +86,7 @@ pub fn succeeded(outcome: String) -> Finish {
 }
 
 fn retry(reason: &str) -> Finish {
-    Finish::Retry { reason: reason.to_owned(), after: None, within: None }
+    Finish::Retry { reason: reason.to_owned(), public: None, after: None, within: None }
 }
 
 impl World {
@@ -198,7 +198,7 @@ impl World {
         let finish = if is_broken {
             self.count("permanent failures");
             self.excuse(Some(run), "cannot be fetched");
-            Finish::Failed { reason: "the remote does not have it".to_owned() }
+            Finish::Failed { reason: "the remote does not have it".to_owned(), public: None }
         } else if is_poison {
             retry("it never works")
         } else if self.fails(6) {
@@ -233,7 +233,7 @@ impl World {
     fn work(&mut self, task: &Task) -> Next {
         let finish = if task.lease.payload == "fail" {
             self.count("side jobs that fail");
-            Finish::Failed { reason: "it was to fail".to_owned() }
+            Finish::Failed { reason: "it was to fail".to_owned(), public: None }
         } else {
             succeeded("{}".to_owned())
         };

@@ -31,7 +31,7 @@ async fn failed_run(world: &World) -> (RunId, Vec<JobId>) {
     let lease = leases.into_iter().next().unwrap();
     let ended = world.app.db.transact(move |tx| {
         let reason = "it <broke> & \"failed\"".to_owned();
-        job::finish(tx, lease.job, lease.attempt, Finish::Failed { reason })
+        job::finish(tx, lease.job, lease.attempt, Finish::Failed { reason, public: None })
     });
     ended.await.map_err(|error: FinishError| error.to_string()).unwrap();
     let jobs = world.app.db.read(move |tx| job::of_run(tx, run, 10)).await.unwrap();

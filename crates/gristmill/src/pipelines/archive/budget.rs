@@ -3,6 +3,9 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use gristmill_model::PublicReason;
+use gristmill_model::public::Bytes;
+
 use crate::worker::step::{Step, StepError};
 
 /// What is left of both.
@@ -35,7 +38,10 @@ impl Budget {
     pub(super) fn time(&self) -> Result<Duration, StepError> {
         let left = self.end.saturating_duration_since(Instant::now());
         match left.is_zero() {
-            true => Err(StepError::retry(format!("{} take longer than worker.git_timeout", self.what))),
+            true => {
+                let what = format!("{} take longer than worker.git_timeout", self.what);
+                Err(StepError::retry(what).told(PublicReason::TooSlow))
+            }
             false => Ok(left),
         }
     }
@@ -56,6 +62,7 @@ impl Budget {
     pub(super) fn too_much(&self) -> StepError {
         let (what, max) = (self.what, self.bytes_max);
         StepError::fail(format!("{what} are more than worker.repository_max ({max} bytes)"))
+            .told(PublicReason::RepositoryTooLarge(Bytes(max)))
     }
 }
 

@@ -12,7 +12,7 @@ use std::io::{Seek as _, Write as _};
 use gristmill_archive::Limits;
 use gristmill_forge::api::Tree;
 use gristmill_git::{FetchLimits, GitError, ImportStream, Mirror};
-use gristmill_model::{CommitId, Download, Timestamp, TreeId};
+use gristmill_model::{CommitId, Download, PublicReason, Timestamp, TreeId};
 use serde::{Deserialize, Serialize};
 
 use super::assemble::git_error;
@@ -180,7 +180,8 @@ impl Note {
         let why = if suspects.is_empty() { usual.to_owned() } else { suspects.join(", ") };
         Err(StepError::fail(format!(
             "{what}; what filters it is probably {why}. Fetch it by git, or set `allow_filtered = true` to take what the forge gives"
-        )))
+        ))
+        .told(PublicReason::Filtered))
     }
 }
 
@@ -221,7 +222,8 @@ mod tests {
                 let note = Note { commit, tree: tells, suspects };
                 match (note.judge(found, allow), &expected) {
                     (Ok(marked), Ok(expected)) => assert_eq!(marked, *expected),
-                    (Err(StepError::Fail { reason }), Err(expected)) => {
+                    (Err(StepError::Fail { reason, public }), Err(expected)) => {
+                        assert_eq!(public, Some(PublicReason::Filtered));
                         assert!(reason.contains(expected), "{reason}");
                         assert_eq!(reason.contains("probably a suspect."), is_named, "{reason}");
                         assert_eq!(reason.contains("git-lfs, or submodules."), !is_named, "{reason}");

@@ -7,7 +7,7 @@ use gristmill_git::{CommitInfo, FetchLimits, GitError, Mirror, ObjectError, Obje
 use gristmill_model::{ArchiveOptions, Attributes, CommitId, Timestamp, TreeId};
 use serde::{Deserialize, Serialize};
 
-use super::{download, members, paths};
+use super::{download, members, paths, public};
 use crate::app::App;
 use crate::fail;
 use crate::reach::{Asks, ReachError};
@@ -135,7 +135,8 @@ pub(super) async fn remote(step: &Step, subject: &Subject) -> Result<Remote, Ste
 }
 
 fn reach_error(error: ReachError) -> StepError {
-    StepError::when(error.is_transient(), error)
+    let why = public::of_reach(&error);
+    StepError::when(error.is_transient(), error).told(why)
 }
 
 /// Makes a mirror anew that lacks what it should have; the job's next attempt fetches into it.
@@ -151,7 +152,7 @@ pub(super) fn object_error(error: &ObjectError) -> StepError {
         ObjectError::Missing(_) | ObjectError::Unreadable { .. } => {
             StepError::Damaged { reason: error.to_string() }
         }
-        other => StepError::when(other.is_transient(), other),
+        other => StepError::when(other.is_transient(), other).told(public::of_object(other)),
     }
 }
 
@@ -161,5 +162,6 @@ pub(super) async fn mirror(app: &App, project: gristmill_model::ProjectId) -> Re
 }
 
 pub(super) fn git_error(error: GitError) -> StepError {
-    StepError::when(error.is_transient(), error)
+    let why = public::of_git(&error);
+    StepError::when(error.is_transient(), error).told(why)
 }

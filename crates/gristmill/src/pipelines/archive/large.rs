@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gristmill_git::{Authorization, LfsLimits, LfsPointer, ObjectError, Objects, Protocol};
+use gristmill_model::PublicReason;
 
 use super::assemble::{Part, git_error};
 use super::door::Door;
@@ -41,12 +42,15 @@ pub(super) fn pointers(
             Err(ObjectError::Malformed { .. }) if !is_wanted => {}
             Err(ObjectError::Malformed { why, .. }) => {
                 let name = shown(&one.name);
-                return Err(StepError::fail(format!("{name} begins like a pointer of git-lfs, but {why}")));
+                let what = format!("{name} begins like a pointer of git-lfs, but {why}");
+                return Err(StepError::fail(what).told(PublicReason::LargeFilePointer));
             }
             Err(error) => return Err(object_error(error)),
         }
         if found.len() > POINTERS_MAX {
-            return Err(StepError::fail(format!("more than {POINTERS_MAX} files are pointers of git-lfs")));
+            let max = u32::try_from(POINTERS_MAX).expect("a small number");
+            let what = format!("more than {POINTERS_MAX} files are pointers of git-lfs");
+            return Err(StepError::fail(what).told(PublicReason::LargeFilesTooMany(max)));
         }
     }
     Ok(found)
@@ -131,7 +135,10 @@ async fn download(step: &Step, part: &Part<'_>, missing: Vec<LfsPointer>) -> Res
 /// Where the files are asked for.
 async fn door(step: &Step, part: &Part<'_>, time_max: Duration) -> Result<Door, StepError> {
     let url = &part.remote.url;
-    let refused = |why| StepError::fail(format!("large files of {url} cannot be had: {why}"));
+    let refused = |why| {
+        StepError::fail(format!("large files of {url} cannot be had: {why}"))
+            .told(PublicReason::LargeFileRefused)
+    };
     let git = &step.app.git;
     match url.protocol() {
         Protocol::Https | Protocol::Http => {

@@ -9,10 +9,12 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use gristmill_git::{LfsPointer, Mirror, Remote};
+use gristmill_model::PublicReason;
 use gristmill_outgoing::{Client, Error, Method, Request, Response, Url, Whose};
 use serde::Deserialize;
 
 use super::door::{Action, Door};
+use super::public;
 use crate::worker::step::{Step, StepError};
 
 /// How many files are asked for at once; git-lfs's own number.
@@ -103,7 +105,7 @@ impl Server<'_> {
                 let fault = self.fault(pointer, &format!("the server says {} {message}", refused.code));
                 // As with HTTP: what the server cannot do now, and too many questions.
                 let passes = matches!(refused.code, 408 | 429 | 500..=599);
-                return Err(StepError::when(passes, fault));
+                return Err(StepError::when(passes, fault).told(public::of_large_file(refused.code)));
             }
             let download = object.actions.and_then(|actions| actions.download);
             actions.extend(download.map(|action| (object.oid, action)));
@@ -153,14 +155,17 @@ impl Server<'_> {
         }
         let left = self.end.saturating_duration_since(Instant::now());
         match left.is_zero() {
-            true => Err(self.broken("they take longer than worker.git_timeout, all of them together")),
+            true => {
+                let what = "they take longer than worker.git_timeout, all of them together";
+                Err(self.broken(what).told(PublicReason::TooSlow))
+            }
             false => Ok(left),
         }
     }
 
     fn failed(&self, error: &Error) -> StepError {
         let what = format!("large files of {} cannot be had: {error}", self.remote.url);
-        StepError::when(error.is_transient(), what)
+        StepError::when(error.is_transient(), what).told(PublicReason::LargeFileRefused)
     }
 
     fn refused(&self, response: &Response, what: &str) -> StepError {
@@ -169,7 +174,8 @@ impl Server<'_> {
             self.remote.url,
             response.status()
         );
-        StepError::when(response.is_transient(), reason)
+        let why = public::of_large_file(response.status().into());
+        StepError::when(response.is_transient(), reason).told(why)
     }
 
     fn broken(&self, what: &str) -> StepError {
@@ -181,5 +187,6 @@ impl Server<'_> {
             "the large file {} of {} cannot be had: {what}",
             pointer.oid, self.remote.url
         ))
+        .told(PublicReason::LargeFileRefused)
     }
 }

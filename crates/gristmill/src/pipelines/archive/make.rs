@@ -8,7 +8,7 @@ use gristmill_archive::Format;
 use gristmill_db::job::{self, Finish};
 use gristmill_db::step::{self as steps, Begin};
 use gristmill_db::{artifact, blob, job as jobs};
-use gristmill_model::Digest;
+use gristmill_model::{Digest, PublicReason};
 use gristmill_storage::Blob;
 use serde::{Deserialize, Serialize};
 
@@ -131,7 +131,7 @@ async fn make(
             "the forge gave {} out with the tree {}, and now with {tree}",
             fetched.commit, fetched.tree
         );
-        return Err(StepError::fail(format!("{reason}; build it again")));
+        return Err(StepError::fail(format!("{reason}; build it again")).told(PublicReason::Filtered));
     }
     let mirror = &brought.mirror;
     let assembled = assemble(step, subject, &brought, fetched).await;
@@ -234,5 +234,5 @@ fn describe(zipped: &Zipped) -> String {
 }
 
 fn storage_error(error: gristmill_storage::StorageError) -> StepError {
-    StepError::when(error.is_transient(), error)
+    StepError::when(error.is_transient(), error).told(PublicReason::StorageFailed)
 }

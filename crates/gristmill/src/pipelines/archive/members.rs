@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use gristmill_archive::attributes::{Attributes as Rules, AttributesError, PathAttributes, RULE_BYTES_MAX};
 use gristmill_git::{Entry, ObjectError, Objects, OwnClone, WalkLimits};
-use gristmill_model::{ArchiveOptions, Attributes, TreeId};
+use gristmill_model::{ArchiveOptions, Attributes, PublicReason, TreeId};
 
 use super::source::{At, CommitText, Content, Conversion, Member, Planned, object_error};
 use crate::worker::step::StepError;
@@ -49,7 +49,7 @@ fn rules(objects: &Objects, entries: &[(Vec<u8>, Entry)]) -> Result<Option<Rules
         let Some(blob) = rule_file(path, entry) else { continue };
         bytes += objects.blob_size(blob).map_err(object_error)?;
         if bytes > RULE_BYTES_MAX as u64 {
-            return Err(StepError::fail(AttributesError::TooLarge));
+            return Err(refused(AttributesError::TooLarge));
         }
         let mut content = Vec::new();
         objects.blob(blob, &mut content).map_err(object_error)?;
@@ -60,7 +60,11 @@ fn rules(objects: &Objects, entries: &[(Vec<u8>, Entry)]) -> Result<Option<Rules
         return Ok(None);
     }
     let files = files.iter().map(|(folder, content)| (*folder, content.as_slice()));
-    Rules::new(files).map(Some).map_err(StepError::fail)
+    Rules::new(files).map(Some).map_err(refused)
+}
+
+fn refused(error: AttributesError) -> StepError {
+    StepError::fail(error).told(PublicReason::AttributesRefused)
 }
 
 const RULE_FILE: &[u8] = b".gitattributes";

@@ -22,6 +22,7 @@ pub mod make;
 mod members;
 mod outside;
 pub mod paths;
+mod public;
 pub mod publish;
 mod recipe;
 mod source;

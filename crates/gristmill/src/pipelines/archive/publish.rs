@@ -11,7 +11,7 @@ use gristmill_db::artifact::{self, Artifact};
 use gristmill_db::job::{self, Finish};
 use gristmill_db::publication::{self, Desire, Desired, Publication};
 use gristmill_db::{DbError, Tx};
-use gristmill_model::{ArtifactId, KeyFields, KeyTemplate, ObjectKey, PipelineKind};
+use gristmill_model::{ArtifactId, KeyFields, KeyTemplate, ObjectKey, PipelineKind, PublicReason};
 use gristmill_storage::{ProjectError, PublicObject};
 
 use super::fetch::Fetched;
@@ -82,7 +82,8 @@ impl Publish {
             tree: fetched.tree,
             date: &date,
         };
-        let key = template.render(&fields).map_err(StepError::fail)?;
+        let refused = |error| StepError::fail(error).told(PublicReason::KeyRefused);
+        let key = template.render(&fields).map_err(refused)?;
         let size = i64::try_from(made.size).unwrap_or(i64::MAX);
         let artifact = Artifact {
             // Replaced in the transaction, which has the time and the randomness.
@@ -195,7 +196,8 @@ fn desire(tx: &mut Tx<'_>, mut want: Desire, is_tip: bool, own_key: bool) -> Res
         Desired::Taken { by } => Err(StepError::fail(format!(
             "{} already publishes under `{}`; give this pipeline another key, or set allow_shared_key in both",
             by, want.key
-        ))),
+        ))
+        .told(PublicReason::KeyTaken)),
     }
 }
 
@@ -224,7 +226,8 @@ async fn project(step: &Step, key: ObjectKey, seq: i64) -> Result<Ending, StepEr
         Err(_) => {
             return Err(StepError::retry(
                 "the storage did not answer in time; what the key holds is compared before it is written again",
-            ));
+            )
+            .told(PublicReason::StorageFailed));
         }
         Ok(Ok(projected)) => projected,
         Ok(Err(error)) => {
@@ -258,7 +261,7 @@ pub fn object(publication: &Publication) -> PublicObject {
 }
 
 fn project_error(error: ProjectError) -> StepError {
-    StepError::when(error.is_transient(), error)
+    StepError::when(error.is_transient(), error).told(PublicReason::StorageFailed)
 }
 
 /// Brings a key to what it should hold, for the checker: a key that somebody changed, or that a dead

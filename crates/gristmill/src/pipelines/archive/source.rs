@@ -8,7 +8,7 @@ use std::sync::Arc;
 use gristmill_archive::attributes::{self, Commit, Eol, PathAttributes};
 use gristmill_archive::{FileMode, IN_MEMORY_MAX, WriteError};
 use gristmill_git::{LfsObjects, LfsPointer, ObjectError, Objects};
-use gristmill_model::{BlobId, CommitId, Digest};
+use gristmill_model::{BlobId, CommitId, Digest, PublicReason};
 
 use crate::worker::step::StepError;
 
@@ -190,6 +190,7 @@ impl Source {
             Content::Converted(at, conversion) => {
                 let fault = |what: &dyn std::fmt::Display| {
                     StepError::fail(format!("{}: {what}; or use attributes = \"raw\"", shown(name)))
+                        .told(PublicReason::AttributesRefused)
                 };
                 if self.size(*at)? > CONVERTED_BYTES_MAX as u64 {
                     let what = format!(
@@ -273,6 +274,8 @@ pub(super) fn object_error(error: ObjectError) -> StepError {
 pub(super) fn write_error(error: WriteError) -> StepError {
     match error {
         WriteError::Io(error) => StepError::retry(format!("the archive cannot be written: {error}")),
-        other => StepError::fail(format!("the tree cannot be archived: {other}")),
+        other => {
+            StepError::fail(format!("the tree cannot be archived: {other}")).told(PublicReason::TreeRefused)
+        }
     }
 }

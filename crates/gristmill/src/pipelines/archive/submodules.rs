@@ -17,13 +17,14 @@ use std::path::PathBuf;
 use gristmill_git::{
     FetchLimits, Fetched, GitError, Mirror, Protocol, Remote, RemoteUrl, Submodule, SubmoduleLimits, Wanted,
 };
-use gristmill_model::{ArchiveOptions, CommitId, Digest};
+use gristmill_model::{ArchiveOptions, CommitId, Digest, PublicReason};
 use gristmill_outgoing::Whose;
 
 use super::assemble::{Part, git_error, members_of};
 use super::budget::Budget;
 use super::fetch;
 use super::outside::Outside;
+use super::public;
 use super::source::{Member, Planned, Source, shown};
 use crate::worker::step::{Step, StepError, Subject};
 
@@ -124,7 +125,7 @@ impl Gathering<'_> {
         let planned = spread(planned, &mut contents);
         if planned.len() > MEMBERS_MAX {
             let what = format!("with its submodules the archive has more than {MEMBERS_MAX} members");
-            return Err(StepError::fail(what));
+            return Err(StepError::fail(what).told(PublicReason::TreeTooLarge));
         }
         Ok(planned)
     }
@@ -140,7 +141,8 @@ impl Gathering<'_> {
                 level.commit,
                 level.url,
                 shown(path.as_bytes())
-            ))),
+            ))
+            .told(PublicReason::ModulesRefused)),
         }
     }
 
@@ -153,13 +155,16 @@ impl Gathering<'_> {
         source: &mut Source,
     ) -> Result<(Level, Vec<Planned>), StepError> {
         if self.mirrors.len() >= MODULES_MAX {
-            return Err(StepError::fail(format!("there are more than {MODULES_MAX} submodules")));
+            let what = format!("there are more than {MODULES_MAX} submodules");
+            let max = u32::try_from(MODULES_MAX).expect("a small number");
+            return Err(StepError::fail(what).told(PublicReason::ModulesTooMany(max)));
         }
         let named = |why: &dyn std::fmt::Display| {
             let name = shown(&path);
             StepError::fail(format!("the submodule {name} ({}) cannot be fetched: {why}", module.url))
         };
-        let whose = judge(&self.own.url, &module.url).map_err(|why| named(&why))?;
+        let whose =
+            judge(&self.own.url, &module.url).map_err(|why| named(&why).told(PublicReason::ModuleServer))?;
         let (git, remote) = match whose {
             Whose::Operators => (&self.step.app.git, Remote { url: module.url.clone(), ..self.own.clone() }),
             Whose::Strangers => {
@@ -208,9 +213,15 @@ impl Gathering<'_> {
             ..fetch::limits(self.step)
         };
         let fetched = mirror.fetch(remote, wanted, limits).await.map_err(|error| match error {
-            GitError::TooLarge { .. } => named(&self.budget.too_much()),
-            error if error.is_transient() => git_error(error),
-            error => named(&error),
+            GitError::TooLarge { .. } => {
+                let too_much = self.budget.too_much();
+                named(&too_much).told(too_much.public())
+            }
+            error if error.is_transient() && !matches!(error, GitError::Unreachable { .. }) => {
+                git_error(error)
+            }
+            error if error.is_transient() => StepError::retry(error).told(PublicReason::ModuleUnfetched),
+            error => named(&error).told(public::of_module(&error, wanted.commit)),
         })?;
         self.budget.take(mirror.bytes().saturating_sub(counted))?;
         Ok(fetched)

@@ -5,7 +5,7 @@ use std::io::{self, Read};
 
 use gristmill_archive::{ExtractError, Kind, Limits, Packing, TarReader, check_member_name};
 use gristmill_git::ImportStream;
-use gristmill_model::CommitId;
+use gristmill_model::{CommitId, PublicReason};
 
 use super::source::shown;
 use crate::worker::step::StepError;
@@ -67,7 +67,8 @@ pub(super) fn unpack(
                 | UnpackError::Extract(ExtractError::Read(_) | ExtractError::Write { .. })
         );
         let reason = format!("the forge's archive of {wanted} cannot be taken: {error}");
-        StepError::when(may_pass, reason)
+        let why = (!may_pass).then_some(PublicReason::ForgeArchiveRefused);
+        StepError::when(may_pass, reason).told(why)
     })
 }
 

@@ -8,6 +8,8 @@ use std::sync::mpsc;
 use gristmill_archive::{
     Compressor, FileEntry, Index, IndexError, Located, Member as Raw, ZipWriter, compress,
 };
+use gristmill_model::PublicReason;
+use gristmill_model::public::Bytes;
 use gristmill_storage::{Blob, BlobReader, Staged};
 
 use super::source::{Content, Member, Planned, Source, write_error};
@@ -299,4 +301,5 @@ impl io::Read for At<'_> {
 
 pub(super) fn too_large(bytes_max: u64) -> StepError {
     StepError::fail(format!("the archive is larger than {bytes_max} bytes; worker.archive_max allows more"))
+        .told(PublicReason::ArchiveTooLarge(Bytes(bytes_max)))
 }
