@@ -18,12 +18,11 @@ use bytes::Bytes;
 use gristmill_model::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
-use x509_cert::der::DateTime;
 
 use super::call::{Answer, Call, Method};
 use super::error::ApiError;
 use super::family::{Family, Operation};
-use super::read::{self, Id, Line};
+use super::read::{self, Id, Line, moment};
 use super::{Api, encoded};
 use crate::gitlab;
 use crate::parse::Object;
@@ -238,14 +237,4 @@ fn missed(attempts: Vec<Delivery>) -> Vec<Delivery> {
     let is_taken = |attempt: &&Delivery| attempt.status.is_some_and(|code| (200..300).contains(&code));
     let mut done: HashSet<String> = attempts.iter().filter(is_taken).map(|one| one.guid.clone()).collect();
     attempts.into_iter().filter(|attempt| done.insert(attempt.guid.clone())).collect()
-}
-
-/// `2021-05-12T20:33:44Z`, with or without fractions of a second, which do not matter.
-fn moment(text: &str) -> Option<Timestamp> {
-    let (seconds, rest) = text.split_at_checked(19)?;
-    if !rest.ends_with('Z') {
-        return None;
-    }
-    let date: DateTime = format!("{seconds}Z").parse().ok()?;
-    i64::try_from(date.unix_duration().as_millis()).ok().map(Timestamp)
 }

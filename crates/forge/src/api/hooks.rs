@@ -148,7 +148,7 @@ impl Api {
             hook.alert_status.take().map_or(hook.active != Some(false), |status| status.0 == "executable");
         // Some forges list services that are configured by other fields than an address.
         let url = match self.family {
-            Family::Github | Family::Gitea => configured,
+            Family::Github | Family::Gitea | Family::Gogs | Family::Azure => configured,
             _ => hook.url.take(),
         };
         Ok(Hook { url: url.map(|url| url.0).unwrap_or_default(), active, id: self.hook_id(hook)? })
@@ -178,7 +178,7 @@ impl Api {
                 "url": url, "token": secret, "enable_ssl_verification": true,
                 "push_events": true, "tag_push_events": true, "releases_events": true,
             }),
-            Family::Gitea => json!({
+            Family::Gitea | Family::Gogs | Family::Azure => json!({
                 "type": if self.forge == Forge::Forgejo { "forgejo" } else { "gitea" },
                 "active": true, "events": events,
                 "config": { "url": url, "content_type": "json", "secret": secret },
