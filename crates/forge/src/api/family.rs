@@ -61,6 +61,8 @@ pub enum Operation {
     Statuses,
     /// [`super::Api::missed_deliveries`], [`super::Api::payload`].
     Deliveries,
+    /// [`super::Api::owner_hooks`], and their deliveries.
+    OwnerHooks,
     /// [`super::Api::refs`], [`super::Api::tree`].
     Content,
     /// [`super::Api::archive`].
@@ -75,6 +77,7 @@ impl Operation {
             Operation::Keys => "manage its deploy keys",
             Operation::Statuses => "set the status of a commit",
             Operation::Deliveries => "see the deliveries of its webhook",
+            Operation::OwnerHooks => "see the webhooks of its organisation or group, and their deliveries",
             Operation::Content => "read its refs and content",
             Operation::Archive => "download its archives",
         }
@@ -102,6 +105,10 @@ pub(crate) const fn needed(family: Family, operation: Operation) -> &'static str
         (Family::Github, Op::Statuses) => {
             "a fine-grained token with `Commit statuses: read and write`, or a classic one with `repo:status`"
         }
+        (Family::Github, Op::OwnerHooks) => {
+            "a fine-grained token of the organisation with `Webhooks: read` among its organization permissions, or a classic one with `admin:org_hook`, of an owner of the organisation"
+        }
+        (Family::Gitlab, Op::OwnerHooks) => "a token with the scope `api` and the role Owner of the group",
         (Family::Gitlab, Op::Repository | Op::Content | Op::Archive) => {
             "a token with the scope `read_api` or `api` and at least the role Reporter"
         }
@@ -110,7 +117,7 @@ pub(crate) const fn needed(family: Family, operation: Operation) -> &'static str
         }
         (Family::Gitlab, Op::Statuses) => "a token with the scope `api` and at least the role Developer",
         (Family::Gitea, Op::Repository | Op::Content | Op::Archive) => "a token with `read:repository`",
-        (Family::Gitea, Op::Hooks | Op::Keys | Op::Deliveries) => {
+        (Family::Gitea, Op::Hooks | Op::Keys | Op::Deliveries | Op::OwnerHooks) => {
             "a token with `write:repository`, of an administrator of the repository"
         }
         (Family::Gitea, Op::Statuses) => {
@@ -122,7 +129,7 @@ pub(crate) const fn needed(family: Family, operation: Operation) -> &'static str
         (Family::Bitbucket, Op::Archive) => {
             "an API token with `read:repository:bitbucket`, and as `username` the e-mail address of its account; access tokens (`repository`) are refused for archives in some places"
         }
-        (Family::Bitbucket, Op::Hooks | Op::Deliveries) => {
+        (Family::Bitbucket, Op::Hooks | Op::Deliveries | Op::OwnerHooks) => {
             "a token with `repository` and `webhook` (`read:`, `write:` and `delete:webhook:bitbucket`), of an administrator of the repository"
         }
         (Family::Bitbucket, Op::Keys) => {
@@ -132,7 +139,7 @@ pub(crate) const fn needed(family: Family, operation: Operation) -> &'static str
         (Family::BitbucketServer, Op::Repository | Op::Content | Op::Archive | Op::Statuses) => {
             "an HTTP access token with `Repository read`"
         }
-        (Family::BitbucketServer, Op::Hooks | Op::Keys | Op::Deliveries) => {
+        (Family::BitbucketServer, Op::Hooks | Op::Keys | Op::Deliveries | Op::OwnerHooks) => {
             "an HTTP access token with `Repository admin`"
         }
         (Family::Gogs, _) => "an access token of somebody who may read the repository",

@@ -57,7 +57,7 @@ pub use self::call::{Answer, Call, Credential, CredentialError, Header, Method};
 pub use self::deliveries::{Delivery, MissedDeliveries, UnsignedPayload};
 pub use self::error::ApiError;
 pub use self::family::Operation;
-pub use self::hooks::{Hook, NewHook};
+pub use self::hooks::{Hook, HooksOf, NewHook};
 pub use self::keys::{DeployKey, NewKey};
 pub use self::limits::Wait;
 pub use self::refs::RefTip;

@@ -2,7 +2,7 @@
 
 use expect_test::expect;
 use gristmill_forge::Forge;
-use gristmill_forge::api::{Answer, Api, ApiBase, ApiError, Call};
+use gristmill_forge::api::{Answer, Api, ApiBase, ApiError, Call, HooksOf};
 
 use super::{COMMIT, CONTENT_FORGES, FORGES, answer, api, check, with};
 
@@ -255,7 +255,7 @@ fn mistake_14_no_answer_decides_a_host() {
         let _ = api.ensure_hook(&hook, &mut carry);
         let _ = api.ensure_key(&key, &mut carry);
         let _ = api.refs(&mut carry);
-        let _ = api.missed_deliveries("1", gristmill_model::Timestamp(0), &mut carry);
+        let _ = api.missed_deliveries(HooksOf::Repository, "1", gristmill_model::Timestamp(0), &mut carry);
         assert!(asked >= 4, "{forge}: {asked}");
     }
 }

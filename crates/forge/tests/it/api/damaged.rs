@@ -1,6 +1,8 @@
 //! Thousands of damaged answers: a result or a sentence each, and no panic.
 
-use gristmill_forge::api::{Answer, Api, ApiError, Call, CommitStatus, NewHook, NewKey, StatusState};
+use gristmill_forge::api::{
+    Answer, Api, ApiError, Call, CommitStatus, HooksOf, NewHook, NewKey, StatusState,
+};
 use gristmill_forge::{Forge, Secret};
 use gristmill_model::Timestamp;
 
@@ -51,9 +53,11 @@ fn all(api: &Api, carry: &mut impl FnMut(Call) -> Result<Answer, ApiError>) -> V
         description: "d",
         url: Some("https://x/"),
     };
-    let missed = api.missed_deliveries("7", Timestamp(0), carry);
+    let missed = api.missed_deliveries(HooksOf::Repository, "7", Timestamp(0), carry);
     let payload = match &missed {
-        Ok(found) if !found.deliveries.is_empty() => api.payload("7", &found.deliveries[0], carry).map(drop),
+        Ok(found) if !found.deliveries.is_empty() => {
+            api.payload(HooksOf::Repository, "7", &found.deliveries[0], carry).map(drop)
+        }
         _ => Ok(()),
     };
     vec![
