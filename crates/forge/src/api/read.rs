@@ -219,3 +219,28 @@ pub(crate) fn moment(text: &str) -> Option<Timestamp> {
     let ms = i64::try_from(date.unix_duration().as_millis()).ok()?;
     Some(Timestamp(ms - ahead_ms))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_are_read_with_their_zone() {
+        for (text, expected) in [
+            ("2026-01-01T12:00:00Z", Some(1_767_268_800_000)),
+            ("2026-01-01T12:00:00.123Z", Some(1_767_268_800_000)),
+            ("2026-01-01T12:00:00+00:00", Some(1_767_268_800_000)),
+            ("2026-01-01T14:30:00.5+02:30", Some(1_767_268_800_000)),
+            ("2026-01-01T07:00:00-05:00", Some(1_767_268_800_000)),
+            ("2026-01-01T12:00:00", None),
+            ("2026-01-01T12:00:00x", None),
+            ("2026-01-01T12:00:00+0200", None),
+            ("2026-01-01T12:00:00Zulu", None),
+            ("2026-13-01T12:00:00Z", None),
+            ("yesterday", None),
+            ("", None),
+        ] {
+            assert_eq!(moment(text), expected.map(Timestamp), "{text}");
+        }
+    }
+}
