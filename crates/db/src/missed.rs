@@ -1,7 +1,7 @@
 //! Deliveries that never came and that only the forge's API told of. Their ids are kept, so that what they told is
 //! acted on once.
 
-use gristmill_model::{ProjectId, Timestamp};
+use gristmill_model::{PatternName, ProjectId, Timestamp};
 
 use crate::error::DbError;
 use crate::params;
@@ -12,6 +12,8 @@ statements! {
     CAME = "SELECT 1 FROM delivery WHERE project_id = $1 AND remote_id = $2";
     FOUND = "SELECT 1 FROM missed_delivery WHERE project_id = $1 AND remote_id = $2";
     NOTE_MISSED = "INSERT INTO missed_delivery (project_id, remote_id, found_ms) VALUES ($1, $2, $3) ON CONFLICT (project_id, remote_id) DO NOTHING";
+    CAME_TO_PATTERN = "SELECT 1 FROM delivery JOIN project ON project.id = delivery.project_id WHERE project.pattern = $1 AND delivery.remote_id = $2";
+    FOUND_OF_PATTERN = "SELECT 1 FROM missed_delivery JOIN project ON project.id = missed_delivery.project_id WHERE project.pattern = $1 AND missed_delivery.remote_id = $2";
     EXPIRED_MISSED = "SELECT project_id, remote_id FROM missed_delivery WHERE found_ms < $1 LIMIT $2";
     DELETE_MISSED = "DELETE FROM missed_delivery WHERE project_id = $1 AND remote_id = $2";
 }
@@ -22,6 +24,16 @@ pub fn is_known(tx: &mut Tx<'_>, project: ProjectId, remote_id: &str) -> Result<
         return Ok(true);
     }
     Ok(tx.query_one(FOUND, params![project, remote_id], |_| Ok(()))?.is_some())
+}
+
+/// The same for the projects that a pattern has made, whichever it was for.
+pub fn is_known_of_pattern(tx: &mut Tx<'_>, pattern: &PatternName, remote_id: &str) -> Result<bool, DbError> {
+    for sql in [CAME_TO_PATTERN, FOUND_OF_PATTERN] {
+        if tx.query_one(sql, params![pattern.as_str(), remote_id], |_| Ok(()))?.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Records that a delivery of this id was found. False where one came or was found before: then nothing may follow

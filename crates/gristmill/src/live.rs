@@ -18,6 +18,9 @@ use crate::http::peer::is_within;
 use crate::origin::Origin;
 use crate::seal::Keyring;
 
+/// Projects that one pattern may have: each is polled and has a mirror.
+pub(crate) const PROJECTS_OF_PATTERN_MAX: i64 = 10_000;
+
 /// The configuration in force, ready to be used.
 pub struct Live {
     /// As it was read.

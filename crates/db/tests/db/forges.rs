@@ -102,6 +102,27 @@ fn rule_6_a_missed_delivery_counts_once_and_not_where_it_came() {
 }
 
 #[test]
+fn rule_6_a_delivery_that_any_project_of_a_pattern_has_is_known_to_the_pattern() {
+    let bench = Bench::new();
+    let pattern = |name: &str| name.parse::<gristmill_model::PatternName>().unwrap();
+    let made = |of: &str, name: &str| {
+        let spec = gristmill_model::ProjectSpec { pattern: Some(pattern(of)), ..crate::bench::spec(name, 1) };
+        let made = bench.tx(|tx| gristmill_db::project::of_pattern(tx, &spec, &pattern(of), 9));
+        made.expect("there is room")
+    };
+    let (came, missed_one, other) =
+        (made("acme/*", "acme/a"), made("acme/*", "acme/b"), made("beta/*", "beta/c"));
+    bench.tx(|tx| gristmill_db::delivery::accept(tx, came, &webhook("d1", "{}")));
+    bench.tx(|tx| missed::note(tx, missed_one, "d2"));
+    bench.tx(|tx| missed::note(tx, other, "d3"));
+    let known = |of: &str, id: &str| bench.tx(|tx| missed::is_known_of_pattern(tx, &pattern(of), id));
+    let all = |of: &str| ["d1", "d2", "d3"].map(|id| known(of, id));
+    assert_eq!(all("acme/*"), [true, true, false]);
+    assert_eq!(all("beta/*"), [false, false, true]);
+    assert_eq!(all("none/*"), [false; 3]);
+}
+
+#[test]
 fn missed_deliveries_are_forgotten_in_time() {
     let (bench, project) = Bench::with_project(1);
     for id in ["d1", "d2", "d3"] {

@@ -18,10 +18,13 @@ use crate::text::shown;
 /// | Gitea, Forgejo | any | `https://HOST/api/v1` |
 /// | Bitbucket | bitbucket.org | `https://api.bitbucket.org/2.0` |
 /// | Bitbucket Data Center | any | `https://HOST/rest` |
+/// | Gogs | any | `https://HOST/api/v1` |
+/// | Azure DevOps | `https://dev.azure.com/ORGANISATION/…` | `https://dev.azure.com/ORGANISATION` |
+/// | Azure DevOps | any | what stands before the project |
 ///
 /// Sources: "Getting started with the REST API" of GitHub and of GitHub Enterprise Server; "About GitHub
 /// Enterprise Cloud with data residency"; "REST API" of GitLab, Bitbucket Cloud and Data Center; "API Usage" of
-/// Gitea.
+/// Gitea; "Introduction" of Gogs' reference; "Azure DevOps Services REST API".
 #[derive(Clone, PartialEq, Eq)]
 pub struct ApiBase(String);
 
@@ -79,6 +82,9 @@ impl ApiBase {
                       api = \"https://git.acme.org/api/v1\""
                         .to_owned(),
             })?;
+        if family == Family::Azure {
+            return azure(git, repository, &format!("{scheme}://{host}{port}"));
+        }
         let path = match family {
             Family::Github if host == "github.com" => return ApiBase::given("https://api.github.com"),
             Family::Github if host.ends_with(".ghe.com") => {
@@ -96,8 +102,9 @@ impl ApiBase {
             }
             Family::Github => "/api/v3",
             Family::Gitlab => "/api/v4",
-            Family::Gitea => "/api/v1",
+            Family::Gitea | Family::Gogs => "/api/v1",
             Family::BitbucketServer => "/rest",
+            Family::Azure => "",
         };
         // What git is fetched from over http lies beside the API, but for this part of the path.
         let prefix = if family == Family::BitbucketServer {
@@ -168,6 +175,37 @@ fn remote(git: &str, repository: &str) -> Option<Remote> {
         }),
         _ => None,
     }
+}
+
+/// What stands before the project: the organisation, or a server's collection. `git` ends in `PROJECT/_git/NAME`, or in
+/// `_git/NAME` where both have one name ("Clone an existing Git repo" of Azure DevOps).
+fn azure(git: &str, repository: &str, server: &str) -> Result<ApiBase, ApiError> {
+    let found = azure_prefix(git, repository).ok_or_else(|| ApiError::Input {
+        problem: format!(
+            "`git` does not end in `PROJECT/_git/NAME` of `{}`, so it does not tell where the forge's API is; let `repository` be PROJECT/NAME, or set `api`, such as api = \"https://dev.azure.com/acme\"",
+            shown(repository)
+        ),
+    })?;
+    ApiBase::given(&format!("{server}{found}"))
+}
+
+fn azure_prefix(git: &str, repository: &str) -> Option<String> {
+    let rest = git.strip_prefix("https://").or_else(|| git.strip_prefix("http://"))?;
+    let mut parts: Vec<&str> = rest.split('/').skip(1).filter(|part| !part.is_empty()).collect();
+    let (project, name) = repository.split_once('/')?;
+    let is = |part: Option<&str>, name: &str| {
+        let decoded = part.map(|part| percent_encoding::percent_decode_str(part).decode_utf8_lossy());
+        decoded.is_some_and(|part| part.eq_ignore_ascii_case(name))
+    };
+    if !is(parts.pop(), name) || !is(parts.pop(), "_git") {
+        return None;
+    }
+    if is(parts.last().copied(), project) {
+        parts.pop();
+    } else if !project.eq_ignore_ascii_case(name) {
+        return None;
+    }
+    Some(parts.iter().map(|part| format!("/{part}")).collect())
 }
 
 fn prefix(path: &str, repository: &str) -> String {

@@ -166,15 +166,20 @@ impl Credential {
     /// - GitHub: `Authorization: Bearer` ("Authenticating to the REST API").
     /// - GitLab: `PRIVATE-TOKEN`; with the user `oauth2` `Authorization: Bearer`, which takes tokens of OAuth
     ///   too ("REST API authentication").
-    /// - Gitea, Forgejo: `Authorization: token` ("API Usage").
+    /// - Gitea, Forgejo, Gogs: `Authorization: token` ("API Usage"; "Authentication" of Gogs' reference).
     /// - Bitbucket, both: `Authorization: Bearer` for access tokens; Basic where there is a user, for API
     ///   tokens, app passwords and passwords ("Authentication methods", "HTTP access tokens").
+    /// - Azure DevOps: Basic with a personal access token as the password; the user may be empty ("Use personal
+    ///   access tokens").
     pub(crate) fn header(&self, family: Family) -> Header {
         let token = &self.token;
         let user = self.username.as_deref().filter(|name| !NO_USERS.contains(name));
         let (name, value) = match (family, user) {
             (Family::Gitlab, user) if user != Some(OAUTH_USER) => ("PRIVATE-TOKEN", token.clone()),
-            (Family::Gitea, _) => ("Authorization", format!("token {token}")),
+            (Family::Gitea | Family::Gogs, _) => ("Authorization", format!("token {token}")),
+            (Family::Azure, user) => {
+                ("Authorization", format!("Basic {}", self.pair(user.unwrap_or_default())))
+            }
             (Family::Bitbucket | Family::BitbucketServer, Some(user)) => {
                 ("Authorization", format!("Basic {}", self.pair(user)))
             }
@@ -191,7 +196,7 @@ impl Credential {
     /// `text` without the token, should a server repeat it.
     pub(crate) fn cleaned(&self, text: &str) -> String {
         let text = text.replace(&self.token, "…");
-        self.username.as_deref().map_or(text.clone(), |user| text.replace(&self.pair(user), "…"))
+        text.replace(&self.pair(self.username.as_deref().unwrap_or_default()), "…")
     }
 }
 

@@ -6,8 +6,8 @@
 //! | GitLab, since 17.3 | each attempt with its request; no moment | 7 days |
 //! | others | nothing | |
 //!
-//! Sources: "REST API endpoints for repository webhooks" (deliveries) and "Redelivering webhooks" of GitHub and of Enterprise Server;
-//! "Project webhooks API" (events) of GitLab, and its source for what a failed attempt has as its status
+//! Sources: "REST API endpoints for repository webhooks" and those for organization webhooks (deliveries), and
+//! "Redelivering webhooks", of GitHub and of Enterprise Server; "Project webhooks API" and "Group webhooks API" (events) of GitLab, and its source for what a failed attempt has as its status
 //! (`internal error`), the 20 entries a page, and requests that were too large to keep (`oversize`).
 //!
 //! What is fetched so is signed by nobody: [`UnsignedPayload`].
@@ -18,12 +18,12 @@ use bytes::Bytes;
 use gristmill_model::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
-use x509_cert::der::DateTime;
 
 use super::call::{Answer, Call, Method};
 use super::error::ApiError;
 use super::family::{Family, Operation};
-use super::read::{self, Id, Line};
+use super::hooks::HooksOf;
+use super::read::{self, Id, Line, moment};
 use super::{Api, encoded};
 use crate::gitlab;
 use crate::parse::Object;
@@ -120,13 +120,14 @@ impl Api {
     /// [`ApiError`]. [`ApiError::Unsupported`] where the forge keeps none.
     pub fn missed_deliveries<E: From<ApiError>>(
         &self,
+        of: HooksOf,
         hook_id: &str,
         since: Timestamp,
         carry: &mut impl FnMut(Call) -> Result<Answer, E>,
     ) -> Result<MissedDeliveries, E> {
         let list = match self.family {
-            Family::Github => format!("{}/deliveries?per_page=100", self.hook_path(hook_id)),
-            Family::Gitlab => format!("{}/events?per_page=20", self.hook_path(hook_id)),
+            Family::Github => format!("{}/deliveries?per_page=100", self.hook_path_of(of, hook_id)?),
+            Family::Gitlab => format!("{}/events?per_page=20", self.hook_path_of(of, hook_id)?),
             _ => return Err(self.no_deliveries().into()),
         };
         let (mut attempts, mut next) = (Vec::new(), Some(String::new()));
@@ -134,7 +135,7 @@ impl Api {
             let Some(place) = next.take() else { break };
             let mut call = self.call(Method::Get, &format!("{list}{place}"));
             call.answer_bytes_max = PAYLOAD_BYTES_MAX;
-            let answer = self.ask(Operation::Deliveries, call, carry)?;
+            let answer = self.ask(operation(of), call, carry)?;
             let before = attempts.len();
             attempts.extend(self.read_attempts(&answer)?);
             let of_page = &attempts[before..];
@@ -154,6 +155,7 @@ impl Api {
     /// [`ApiError`].
     pub fn payload<E: From<ApiError>>(
         &self,
+        of: HooksOf,
         hook_id: &str,
         delivery: &Delivery,
         carry: &mut impl FnMut(Call) -> Result<Answer, E>,
@@ -161,15 +163,15 @@ impl Api {
         if self.family != Family::Github {
             return Ok(delivery.payload.clone());
         }
-        let path = format!("{}/deliveries/{}", self.hook_path(hook_id), encoded(&delivery.id));
+        let path = format!("{}/deliveries/{}", self.hook_path_of(of, hook_id)?, encoded(&delivery.id));
         let mut call = self.call(Method::Get, &path);
         call.answer_bytes_max = PAYLOAD_BYTES_MAX;
-        let answer = self.ask(Operation::Deliveries, call, carry)?;
+        let answer = self.ask(operation(of), call, carry)?;
         let detail: Detail = self.object(&answer)?;
         Ok(detail.request.and_then(|request| unsigned(request.0.payload)))
     }
 
-    fn no_deliveries(&self) -> ApiError {
+    pub(super) fn no_deliveries(&self) -> ApiError {
         self.unsupported(
             "it keeps no deliveries that its API would tell of; what was missed is found by polling",
         )
@@ -202,6 +204,13 @@ impl Api {
             payload: None,
         };
         Ok(attempts.into_iter().map(read).collect())
+    }
+}
+
+fn operation(of: HooksOf) -> Operation {
+    match of {
+        HooksOf::Repository => Operation::Deliveries,
+        HooksOf::Owner => Operation::OwnerHooks,
     }
 }
 
@@ -238,14 +247,4 @@ fn missed(attempts: Vec<Delivery>) -> Vec<Delivery> {
     let is_taken = |attempt: &&Delivery| attempt.status.is_some_and(|code| (200..300).contains(&code));
     let mut done: HashSet<String> = attempts.iter().filter(is_taken).map(|one| one.guid.clone()).collect();
     attempts.into_iter().filter(|attempt| done.insert(attempt.guid.clone())).collect()
-}
-
-/// `2021-05-12T20:33:44Z`, with or without fractions of a second, which do not matter.
-fn moment(text: &str) -> Option<Timestamp> {
-    let (seconds, rest) = text.split_at_checked(19)?;
-    if !rest.ends_with('Z') {
-        return None;
-    }
-    let date: DateTime = format!("{seconds}Z").parse().ok()?;
-    i64::try_from(date.unix_duration().as_millis()).ok().map(Timestamp)
 }

@@ -22,6 +22,15 @@ use crate::forge::Forge;
 use crate::parse::Object;
 use crate::secret::Secret;
 
+/// Whose webhooks.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum HooksOf {
+    /// The repository's own.
+    Repository,
+    /// Those of the organisation or group that it lies in, which tell of all that is there.
+    Owner,
+}
+
 /// A webhook as the forge lists it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Hook {
@@ -73,6 +82,30 @@ impl Api {
     ) -> Result<Vec<Hook>, E> {
         let listed: Vec<Listed> = self.list(Operation::Hooks, &self.hooks_path(), carry)?;
         Ok(listed.into_iter().map(|hook| self.read_hook(hook)).collect::<Result<_, ApiError>>()?)
+    }
+
+    /// All webhooks of the organisation or group that the repository lies in.
+    ///
+    /// # Errors
+    /// [`ApiError`]: [`ApiError::NotFound`] also where a person has the repository,
+    /// [`ApiError::Unsupported`] where the forge keeps no deliveries of theirs.
+    pub fn owner_hooks<E: From<ApiError>>(
+        &self,
+        carry: &mut impl FnMut(Call) -> Result<Answer, E>,
+    ) -> Result<Vec<Hook>, E> {
+        let path = self.owner_hooks_path()?;
+        let listed: Vec<Listed> = self.list(Operation::OwnerHooks, &path, carry)?;
+        Ok(listed.into_iter().map(|hook| self.read_hook(hook)).collect::<Result<_, ApiError>>()?)
+    }
+
+    /// Sources: "REST API endpoints for organization webhooks" of GitHub, "Group webhooks API" of GitLab.
+    fn owner_hooks_path(&self) -> Result<String, ApiError> {
+        let owner = encoded(self.repository.owner());
+        match self.family {
+            Family::Github => Ok(format!("/orgs/{owner}/hooks")),
+            Family::Gitlab => Ok(format!("/groups/{owner}/hooks")),
+            _ => Err(self.no_deliveries()),
+        }
     }
 
     /// Sees to it that the webhook is there, once: with JSON, checked certificates (Bitbucket Cloud checks them
@@ -133,8 +166,15 @@ impl Api {
         self.path(if self.family == Family::BitbucketServer { "/webhooks" } else { "/hooks" })
     }
 
-    pub(super) fn hook_path(&self, id: &str) -> String {
+    fn hook_path(&self, id: &str) -> String {
         format!("{}/{}", self.hooks_path(), encoded(id))
+    }
+
+    pub(super) fn hook_path_of(&self, of: HooksOf, id: &str) -> Result<String, ApiError> {
+        match of {
+            HooksOf::Repository => Ok(self.hook_path(id)),
+            HooksOf::Owner => Ok(format!("{}/{}", self.owner_hooks_path()?, encoded(id))),
+        }
     }
 
     fn hook_id(&self, hook: Listed) -> Result<String, ApiError> {
@@ -148,7 +188,7 @@ impl Api {
             hook.alert_status.take().map_or(hook.active != Some(false), |status| status.0 == "executable");
         // Some forges list services that are configured by other fields than an address.
         let url = match self.family {
-            Family::Github | Family::Gitea => configured,
+            Family::Github | Family::Gitea | Family::Gogs | Family::Azure => configured,
             _ => hook.url.take(),
         };
         Ok(Hook { url: url.map(|url| url.0).unwrap_or_default(), active, id: self.hook_id(hook)? })
@@ -178,7 +218,7 @@ impl Api {
                 "url": url, "token": secret, "enable_ssl_verification": true,
                 "push_events": true, "tag_push_events": true, "releases_events": true,
             }),
-            Family::Gitea => json!({
+            Family::Gitea | Family::Gogs | Family::Azure => json!({
                 "type": if self.forge == Forge::Forgejo { "forgejo" } else { "gitea" },
                 "active": true, "events": events,
                 "config": { "url": url, "content_type": "json", "secret": secret },

@@ -122,7 +122,7 @@ impl Api {
 
     fn keys_path(&self) -> String {
         match self.family {
-            Family::Github | Family::Gitea => self.path("/keys"),
+            Family::Github | Family::Gitea | Family::Gogs | Family::Azure => self.path("/keys"),
             Family::Gitlab => self.path("/deploy_keys"),
             Family::Bitbucket => self.path("/deploy-keys"),
             Family::BitbucketServer => self.path("/ssh").replacen("/api/", "/keys/", 1),
@@ -132,7 +132,7 @@ impl Api {
     fn read_key(&self, listed: Listed) -> Result<DeployKey, ApiError> {
         let missing = |field: &str| self.shape(field, "the deploy key has none");
         let read_only = match self.family {
-            Family::Github | Family::Gitea => listed.read_only == Some(true),
+            Family::Github | Family::Gitea | Family::Gogs | Family::Azure => listed.read_only == Some(true),
             // Told of a key in a list; of one just made, older versions leave it out.
             Family::Gitlab => listed.can_push != Some(true),
             Family::Bitbucket => true,
@@ -150,7 +150,9 @@ impl Api {
     fn key_body(&self, wanted: &NewKey<'_>) -> Value {
         let NewKey { title, key } = *wanted;
         match self.family {
-            Family::Github | Family::Gitea => json!({ "title": title, "key": key, "read_only": true }),
+            Family::Github | Family::Gitea | Family::Gogs | Family::Azure => {
+                json!({ "title": title, "key": key, "read_only": true })
+            }
             Family::Gitlab => json!({ "title": title, "key": key, "can_push": false }),
             Family::Bitbucket => json!({ "label": title, "key": key }),
             Family::BitbucketServer => {

@@ -28,7 +28,8 @@
 //!
 //! One file is one kind of thing at the forge, with each forge's way to it and the page of the forge's
 //! documentation that it is from. Families: GitHub (and Enterprise Server), GitLab, Gitea (and Forgejo),
-//! Bitbucket Cloud, Bitbucket Data Center. The others have no API that is spoken here: [`ApiError::NoApi`].
+//! Bitbucket Cloud, Bitbucket Data Center; of Gogs and Azure DevOps refs and content alone, see [`Api::can`]. The
+//! others have no API that is spoken here: [`ApiError::NoApi`].
 
 mod archive;
 mod base;
@@ -50,18 +51,19 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+pub use self::archive::Packed;
 pub use self::base::ApiBase;
 pub use self::call::{Answer, Call, Credential, CredentialError, Header, Method};
 pub use self::deliveries::{Delivery, MissedDeliveries, UnsignedPayload};
 pub use self::error::ApiError;
 pub use self::family::Operation;
-pub use self::hooks::{Hook, NewHook};
+pub use self::hooks::{Hook, HooksOf, NewHook};
 pub use self::keys::{DeployKey, NewKey};
 pub use self::limits::Wait;
 pub use self::refs::RefTip;
 pub use self::repository::Repository;
 pub use self::status::{CommitStatus, StatusState};
-pub use self::tree::Tree;
+pub use self::tree::{Root, Told, Tree};
 
 use self::call::ANSWER_BYTES_MAX;
 use self::family::Family;
@@ -70,6 +72,11 @@ use crate::parse::Object;
 
 /// The most pages of a list that are read. At a hundred entries a page that is more refs than any look needs.
 const PAGES_MAX: usize = 200;
+/// The largest answer that has a whole list, in bytes: some thousands of branches at half a kilobyte each.
+const UNPAGED_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// The version of Azure DevOps' API that is spoken, which every call must name. `zipForUnix` is of this one.
+const AZURE_VERSION: &str = "api-version=7.1";
 
 /// What a segment of a path or a value of a query may hold as it is (RFC 3986, "unreserved").
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -130,6 +137,15 @@ impl Api {
         &self.base
     }
 
+    /// Whether this is spoken here. Refs and content are, of every forge that has an API.
+    pub fn can(&self, operation: Operation) -> bool {
+        matches!(operation, Operation::Content | Operation::Archive) || self.family.is_managed()
+    }
+
+    fn check(&self, operation: Operation) -> Result<(), ApiError> {
+        if self.can(operation) { Ok(()) } else { Err(ApiError::NoApi { forge: self.forge }) }
+    }
+
     /// What the token must be allowed to do for an operation, in the forge's own words.
     pub fn needed(&self, operation: Operation) -> &'static str {
         family::needed(self.family, operation)
@@ -139,10 +155,11 @@ impl Api {
     fn path(&self, below: &str) -> String {
         let (owner, name) = (encoded(self.repository.owner()), encoded(self.repository.name()));
         match self.family {
-            Family::Github | Family::Gitea => format!("/repos/{owner}/{name}{below}"),
+            Family::Github | Family::Gitea | Family::Gogs => format!("/repos/{owner}/{name}{below}"),
             Family::Gitlab => format!("/projects/{}{below}", encoded(self.repository.as_str())),
             Family::Bitbucket => format!("/repositories/{owner}/{name}{below}"),
             Family::BitbucketServer => format!("/api/1.0/projects/{owner}/repos/{name}{below}"),
+            Family::Azure => format!("/{owner}/_apis/git/repositories/{name}{below}"),
         }
     }
 
@@ -182,6 +199,7 @@ impl Api {
         call: Call,
         carry: &mut impl FnMut(Call) -> Result<Answer, E>,
     ) -> Result<Answer, E> {
+        self.check(operation)?;
         let answer = carry(call)?;
         Ok(self.accepted(operation, answer)?)
     }
@@ -195,6 +213,7 @@ impl Api {
         is_there: impl FnOnce(&mut C) -> Result<bool, E>,
         carry: &mut C,
     ) -> Result<bool, E> {
+        self.check(operation)?;
         let answer = carry(self.call(Method::Delete, path))?;
         match self.accepted(operation, answer) {
             Ok(_) => Ok(true),
@@ -220,7 +239,10 @@ impl Api {
         let mut at = Some(if self.family == Family::BitbucketServer { 0 } else { 1 });
         for _ in 0..PAGES_MAX {
             let Some(page) = at else { return Ok(found) };
-            let call = self.call(Method::Get, &self.page(path, page));
+            let mut call = self.call(Method::Get, &self.page(path, page));
+            if self.family == Family::Gogs {
+                call.answer_bytes_max = UNPAGED_BYTES_MAX;
+            }
             let answer = self.ask(operation, call, carry)?;
             at = self.read_page(&answer, page, &mut found)?;
         }
@@ -239,6 +261,8 @@ impl Api {
             Family::Gitea => format!("{path}{joint}limit=50&page={page}"),
             Family::Bitbucket => format!("{path}{joint}pagelen=100&page={page}"),
             Family::BitbucketServer => format!("{path}{joint}limit=100&start={page}"),
+            // Gogs has no pages of these; Azure DevOps' go by tokens, see `refs`.
+            Family::Gogs | Family::Azure => path.to_owned(),
         }
     }
 
@@ -263,6 +287,10 @@ impl Api {
             Family::Github | Family::Gitlab | Family::Gitea => {
                 found.extend(self.json::<Vec<Object<T>>>(answer)?.into_iter().map(|entry| entry.0));
                 read::goes_on(self.family, answer, found.len()).then_some(page + 1)
+            }
+            Family::Gogs | Family::Azure => {
+                found.extend(self.json::<Vec<Object<T>>>(answer)?.into_iter().map(|entry| entry.0));
+                None
             }
             Family::Bitbucket => {
                 let wrapped: Wrapped<T> = self.object(answer)?;

@@ -1,7 +1,9 @@
 //! From an [`Answer`] to a value or an [`ApiError`].
 
+use gristmill_model::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
+use x509_cert::der::DateTime;
 
 use super::Api;
 use super::call::Answer;
@@ -18,8 +20,20 @@ impl Api {
     /// The answer, where it is a success.
     pub(crate) fn accepted(&self, operation: Operation, answer: Answer) -> Result<Answer, ApiError> {
         match answer.status {
+            // Who is not known to Azure DevOps is shown, or led to, the page to sign in.
+            203 | 302 if self.family == Family::Azure => Err(self.signed_out(operation)),
             200..=299 => Ok(answer),
             _ => Err(self.refusal(operation, &answer)),
+        }
+    }
+
+    /// There came a page for people.
+    pub(crate) fn signed_out(&self, operation: Operation) -> ApiError {
+        ApiError::Unauthorized {
+            forge: self.forge,
+            message: "it shows its page to sign in".to_owned(),
+            what: operation.what(),
+            needs: needed(self.family, operation),
         }
     }
 
@@ -169,7 +183,9 @@ pub(crate) fn goes_on(family: Family, answer: &Answer, taken: usize) -> bool {
             // Without either header only an empty page ends the list.
             link.unwrap_or_else(|| total.is_none_or(|total| taken < total))
         }
-        Family::Github | Family::Bitbucket | Family::BitbucketServer => link == Some(true),
+        Family::Github | Family::Bitbucket | Family::BitbucketServer | Family::Gogs | Family::Azure => {
+            link == Some(true)
+        }
     }
 }
 
@@ -182,4 +198,49 @@ pub(crate) fn next_link(link: &str) -> Option<&str> {
     let parts = link.split(',').filter_map(|part| part.split_once(';'));
     let mut next = parts.filter(|(_, rel)| rel.contains("rel=\"next\"")).map(|(url, _)| url.trim());
     next.next()?.strip_prefix('<')?.strip_suffix('>')
+}
+
+/// `2021-05-12T20:33:44Z`, with or without fractions of a second, which do not matter, or with hours and minutes to
+/// UTC in the place of the `Z`.
+pub(crate) fn moment(text: &str) -> Option<Timestamp> {
+    let (seconds, rest) = text.split_at_checked(19)?;
+    let zone = rest.trim_start_matches(|c: char| c == '.' || c.is_ascii_digit());
+    let ahead_ms = match zone.split_at_checked(1)? {
+        ("Z", "") => 0,
+        (sign @ ("+" | "-"), time) => {
+            let (hours, minutes) = time.split_once(':')?;
+            let (hours, minutes) = (hours.parse::<u8>().ok()?, minutes.parse::<u8>().ok()?);
+            let ms = (i64::from(hours) * 60 + i64::from(minutes)) * 60_000;
+            if sign == "+" { ms } else { -ms }
+        }
+        _ => return None,
+    };
+    let date: DateTime = format!("{seconds}Z").parse().ok()?;
+    let ms = i64::try_from(date.unix_duration().as_millis()).ok()?;
+    Some(Timestamp(ms - ahead_ms))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_are_read_with_their_zone() {
+        for (text, expected) in [
+            ("2026-01-01T12:00:00Z", Some(1_767_268_800_000)),
+            ("2026-01-01T12:00:00.123Z", Some(1_767_268_800_000)),
+            ("2026-01-01T12:00:00+00:00", Some(1_767_268_800_000)),
+            ("2026-01-01T14:30:00.5+02:30", Some(1_767_268_800_000)),
+            ("2026-01-01T07:00:00-05:00", Some(1_767_268_800_000)),
+            ("2026-01-01T12:00:00", None),
+            ("2026-01-01T12:00:00x", None),
+            ("2026-01-01T12:00:00+0200", None),
+            ("2026-01-01T12:00:00Zulu", None),
+            ("2026-13-01T12:00:00Z", None),
+            ("yesterday", None),
+            ("", None),
+        ] {
+            assert_eq!(moment(text), expected.map(Timestamp), "{text}");
+        }
+    }
 }

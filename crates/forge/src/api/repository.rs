@@ -116,7 +116,7 @@ impl Api {
     fn read_repository(&self, answer: &Answer) -> Result<Repository, ApiError> {
         let text = |line: Option<Line>| line.map(|line| line.0).filter(|text| !text.is_empty());
         Ok(match self.family {
-            Family::Github | Family::Gitea => {
+            Family::Github | Family::Gitea | Family::Gogs | Family::Azure => {
                 let found: OfGithub = self.object(answer)?;
                 Repository {
                     id: found.id.0,

@@ -71,6 +71,7 @@ impl Api {
         status: &CommitStatus<'_>,
         carry: &mut impl FnMut(Call) -> Result<Answer, E>,
     ) -> Result<(), E> {
+        self.check(Operation::Statuses)?;
         let call = self.call_with(Method::Post, &self.status_path(status), &self.status_body(status)?);
         let answer = carry(call)?;
         match self.accepted(Operation::Statuses, answer) {
@@ -87,9 +88,9 @@ impl Api {
     fn status_path(&self, status: &CommitStatus<'_>) -> String {
         let commit = status.commit;
         match self.family {
-            Family::Github | Family::Gitea | Family::Gitlab => self.path(&format!("/statuses/{commit}")),
             Family::Bitbucket => self.path(&format!("/commit/{commit}/statuses/build")),
             Family::BitbucketServer => format!("/build-status/1.0/commits/{commit}"),
+            _ => self.path(&format!("/statuses/{commit}")),
         }
     }
 
@@ -98,7 +99,7 @@ impl Api {
         let description_max = if self.family == Family::Github { GITHUB_CHARS_MAX } else { CHARS_MAX };
         let description = cut(status.description, description_max);
         let mut body = match self.family {
-            Family::Github | Family::Gitea => {
+            Family::Github | Family::Gitea | Family::Gogs | Family::Azure => {
                 json!({ "state": state, "context": name, "description": description })
             }
             Family::Gitlab => json!({ "state": state, "name": name, "description": description }),
@@ -128,10 +129,6 @@ impl Api {
 const fn word(family: Family, state: StatusState) -> &'static str {
     use StatusState as S;
     match (family, state) {
-        (Family::Github | Family::Gitea | Family::Gitlab, S::Pending) => "pending",
-        (Family::Github | Family::Gitea | Family::Gitlab, S::Success) => "success",
-        (Family::Github | Family::Gitea, S::Failure) => "failure",
-        (Family::Github | Family::Gitea, S::Error | S::Cancelled) => "error",
         (Family::Gitlab, S::Failure | S::Error) => "failed",
         (Family::Gitlab, S::Cancelled) => "canceled",
         (Family::Bitbucket | Family::BitbucketServer, S::Pending) => "INPROGRESS",
@@ -139,6 +136,10 @@ const fn word(family: Family, state: StatusState) -> &'static str {
         (Family::Bitbucket, S::Cancelled) => "STOPPED",
         (Family::Bitbucket, S::Failure | S::Error)
         | (Family::BitbucketServer, S::Failure | S::Error | S::Cancelled) => "FAILED",
+        (_, S::Pending) => "pending",
+        (_, S::Success) => "success",
+        (_, S::Failure) => "failure",
+        (_, S::Error | S::Cancelled) => "error",
     }
 }
 

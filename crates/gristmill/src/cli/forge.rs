@@ -4,7 +4,9 @@ use std::io::Read as _;
 
 use anyhow::{Context as _, bail};
 use gristmill_db::forge_object::{self, ForgeObject, Kind};
-use gristmill_forge::api::{Api, ApiBase, Credential, Ensured, NewHook, NewKey, Repository};
+use gristmill_forge::api::{
+    Api, ApiBase, ApiError, Credential, Ensured, NewHook, NewKey, Operation, Repository,
+};
 use gristmill_forge::{Forge, Secret};
 use gristmill_model::{ProjectName, RepoPath};
 
@@ -56,7 +58,8 @@ fn api_of(context: &Context, project: &Project) -> anyhow::Result<Api> {
         None => ApiBase::derived(forge, &project.spec.git, project.spec.repository.as_str())?,
     };
     let credential = credential(context, source, project.git_username.as_deref())?;
-    Ok(Api::new(forge, base, Some(credential), project.spec.repository.clone())?)
+    let api = Api::new(forge, base, Some(credential), project.spec.repository.clone())?;
+    if api.can(Operation::Hooks) { Ok(api) } else { Err(ApiError::NoApi { forge }.into()) }
 }
 
 /// The address that the forge posts to.

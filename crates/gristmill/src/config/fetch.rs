@@ -1,6 +1,7 @@
 //! `fetch` of a `[[project]]`: whether its source comes by git or as the forge's own archives.
 
 use gristmill_forge::Forge;
+use gristmill_forge::api::ApiBase;
 use gristmill_git::{Protocol, RemoteUrl};
 use gristmill_model::{Attributes, Download, FetchBy, PipelineKind};
 
@@ -11,13 +12,23 @@ use super::server;
 /// The most bytes of one packed archive, where it is not said.
 const BYTES_MAX: u64 = 500 << 20;
 /// Whose API has refs, archives and a way to compare them.
-const FORGES: [Forge; 6] =
-    [Forge::Github, Forge::Gitlab, Forge::Gitea, Forge::Forgejo, Forge::Bitbucket, Forge::BitbucketServer];
+const FORGES: [Forge; 8] = [
+    Forge::Github,
+    Forge::Gitlab,
+    Forge::Gitea,
+    Forge::Forgejo,
+    Forge::Gogs,
+    Forge::Bitbucket,
+    Forge::BitbucketServer,
+    Forge::AzureDevops,
+];
 
 /// What it is read for.
 pub(super) struct For<'a> {
     pub(super) forge: Option<Forge>,
     pub(super) url: Option<&'a RemoteUrl>,
+    /// `git` and the repository's name, where they have to tell where the API is.
+    pub(super) api_from: Option<(String, String)>,
     /// Whether a program is asked for tokens, which the API is not.
     pub(super) has_helper: bool,
     pub(super) pipelines: &'a [ParsedPipeline],
@@ -68,6 +79,11 @@ fn check(field: &Field<'_>, of: &For<'_>, allow_filtered: bool) -> bool {
             "`fetch = \"download\"` asks the forge's API, with `token`; let `git` be the repository's https:// address"
                 .to_owned(),
         );
+    }
+    if let (Some(forge), Some((git, repository)), true) = (of.forge, &of.api_from, faults.is_empty())
+        && let Err(error) = ApiBase::derived(forge, git, repository)
+    {
+        faults.push(format!("`fetch = \"download\"` asks the forge's API: {error}"));
     }
     if of.has_helper {
         faults.push(

@@ -76,7 +76,9 @@ pub(super) fn read(mut section: Section<'_>, folder: &Path, around: &Surrounding
     let jobs_max = section.get("jobs_max").map_or(Some(JOBS_MAX), |field| field.integer(1..=1000));
     let pipelines = read_pipelines(&mut section);
     let has_helper = !access.credential_helper.is_empty();
-    let of = fetch::For { forge, url, has_helper, pipelines: &pipelines };
+    let repository_at = git.as_ref().zip(repository.as_ref()).filter(|_| access.api.is_none());
+    let api_from = repository_at.map(|((git, _), repository)| repository.example(git));
+    let of = fetch::For { forge, url, api_from, has_helper, pipelines: &pipelines };
     let fetch = fetch::read(&mut section, &of);
     section.finish();
     let (pipelines, places) = pipelines.into_iter().map(|parsed| (parsed.spec, parsed.place)).unzip();
@@ -209,6 +211,18 @@ impl Name {
 enum Repository {
     One(RepoPath),
     AllOf(PatternName),
+}
+
+impl Repository {
+    /// The repository, of a pattern its sample, and where that is by `git`.
+    fn example(&self, git: &str) -> (String, String) {
+        match self {
+            Repository::One(path) => (git.to_owned(), path.as_str().to_owned()),
+            Repository::AllOf(name) => {
+                (git.replace(REPO_PLACEHOLDER, "sample"), format!("{}/sample", name.owner()))
+            }
+        }
+    }
 }
 
 fn read_name(field: &Field<'_>) -> Option<Name> {

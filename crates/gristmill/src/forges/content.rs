@@ -4,7 +4,7 @@ use std::io::Write;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use gristmill_forge::api::{Api, ApiError, RefTip, Tree};
+use gristmill_forge::api::{Api, ApiError, Packed, RefTip, Told};
 use gristmill_model::public::Bytes;
 use gristmill_model::{CommitId, ProjectSpec, PublicReason};
 
@@ -74,11 +74,11 @@ pub async fn refs(app: &App, spec: &ProjectSpec, time_max: Duration) -> Result<V
     listed.await
 }
 
-/// The tree of a commit, where the forge tells it.
+/// The tree of a commit and when it was committed, where the forge tells it.
 ///
 /// # Errors
 /// [`CallError`].
-pub async fn tree(app: &App, spec: &ProjectSpec, commit: CommitId) -> Result<Tree, CallError> {
+pub async fn tree(app: &App, spec: &ProjectSpec, commit: CommitId) -> Result<Told, CallError> {
     let api = api(app, spec)?;
     blocking(app, move |mut carry| api.tree(commit, &mut carry)).await
 }
@@ -92,7 +92,7 @@ pub struct DownloadLimits {
     pub time_max: Duration,
 }
 
-/// Writes the archive of a commit, a tar file in gzip, to `output`; how many bytes it has. The address is made of the
+/// Writes the archive of a commit to `output`; how many bytes it has, and how it is packed. The address is made of the
 /// configuration alone (mistake 14). Where the forge leads to another host, that is a stranger's address, and the token
 /// does not go there. Blocks.
 ///
@@ -105,7 +105,7 @@ pub fn download(
     limits: DownloadLimits,
     output: &mut dyn Write,
     cancel: &AtomicBool,
-) -> Result<u64, CallError> {
+) -> Result<(u64, Packed), CallError> {
     let api = api(app, spec)?;
     let call = api.archive(commit, usize::try_from(limits.bytes_max).unwrap_or(usize::MAX));
     let request = carrier::request(call)?.follow(REDIRECTS_MAX).total(limits.time_max);
@@ -129,5 +129,5 @@ pub fn download(
         }
     })?;
     api.archive_refusal(carrier::answer(&response))?;
-    Ok(response.body_bytes())
+    Ok((response.body_bytes(), api.packed()))
 }

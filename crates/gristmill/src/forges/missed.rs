@@ -2,18 +2,21 @@
 //!
 //! What they tell is a hint like any payload, and signed by nobody. It makes the remote be looked at; what only they
 //! know, commits that are not the tip any more and releases, is asked for as a build request, which the look carries
-//! out against what the remote says. Each counts once, by its id, and not at all where it came after all.
+//! out against what the remote says. Each counts once, by its id, and not at all where it came after all. [`owner`]
+//! does it for the one webhook that a pattern's repositories may have in common.
 
+mod owner;
+
+use std::collections::HashSet;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use gristmill_db::forge_object::{self, Kind};
 use gristmill_db::project::{self, Project};
 use gristmill_db::request::{self, BuildRequest};
 use gristmill_db::{DbError, job, missed};
-use gristmill_forge::api::{Api, ApiError, Delivery, UnsignedPayload};
+use gristmill_forge::api::{Api, ApiError, Delivery, HooksOf, UnsignedPayload};
 use gristmill_forge::{Forge, parse_unverified};
-use gristmill_model::{EventKind, Timestamp};
+use gristmill_model::{Event, EventKind, PatternName, ProjectId, ProjectSpec, Timestamp};
 
 use super::{CallError, access, blocking, locked};
 use crate::app::App;
@@ -33,7 +36,16 @@ const REQUESTS_MAX: usize = 50;
 /// Projects read at once.
 const PAGE: i64 = 100;
 
-/// What is known of a project from looks before.
+/// Whose webhook is looked at.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum Whose {
+    /// A repository's.
+    Project(ProjectId),
+    /// That of the organisation or group whose repositories a pattern covers.
+    Pattern(PatternName),
+}
+
+/// What is known of a webhook from looks before.
 #[derive(Clone, Debug, Default)]
 pub struct Looked {
     /// When the last look that left nothing began.
@@ -42,8 +54,10 @@ pub struct Looked {
     hook: Option<String>,
     /// The number of a webhook that we made and that is not there any more.
     gone: Option<String>,
-    /// The address that no webhook of the repository had, and until when the forge is not asked for it again.
+    /// The address that no webhook there had, or none that is to be seen, and until when the forge is not asked for it again.
     no_hook: Option<(String, Timestamp)>,
+    /// Of an owner's: the deliveries that are for no repository of ours, as far as they are still told of.
+    nobodys: HashSet<String>,
     /// What went wrong last, so that it is said once.
     error: Option<String>,
 }
@@ -54,22 +68,40 @@ pub async fn look(app: &App) -> anyhow::Result<()> {
     loop {
         let from = after.clone();
         let page = app.db.read(move |tx| project::list(tx, &from, PAGE)).await?;
-        let Some(last) = page.last() else { return Ok(()) };
+        let Some(last) = page.last() else { break };
         after = last.name.to_string();
         for project in page.iter().filter(|project| project.active) {
-            look_at(app, project).await?;
+            look_at(app, project).await;
         }
     }
+    owner::look(app).await;
+    Ok(())
 }
 
-async fn look_at(app: &App, project: &Project) -> anyhow::Result<()> {
-    let Some(api) = api_for(app, project) else { return Ok(()) };
+async fn look_at(app: &App, project: &Project) {
+    let Some(api) = api_for(app, &project.spec) else { return };
+    let whose = Whose::Project(project.id);
+    let Some((mut looked, now)) = begun(app, &whose, &api) else { return };
+    let found = find(app, project, &api, &mut looked).await;
+    ended(app, (whose, project.name.as_str(), &api), looked, found, now);
+}
+
+/// What is known, and when this look begins; None while the API is left alone.
+fn begun(app: &App, whose: &Whose, api: &Api) -> Option<(Looked, Timestamp)> {
     let now = app.clock.now();
-    if app.forges.is_paused(api.base(), now) {
-        return Ok(());
-    }
-    let mut looked = locked(&app.forges.missed).get(&project.id).cloned().unwrap_or_default();
-    match find(app, project, &api, &mut looked).await {
+    let looked = || locked(&app.forges.missed).get(whose).cloned().unwrap_or_default();
+    (!app.forges.is_paused(api.base(), now)).then(|| (looked(), now))
+}
+
+/// Keeps what a look learnt, or says why it came to nothing.
+fn ended(
+    app: &App,
+    (whose, name, api): (Whose, &str, &Api),
+    mut looked: Looked,
+    found: Result<bool, CallError>,
+    now: Timestamp,
+) {
+    match found {
         Ok(is_all) => {
             looked.error = None;
             if is_all {
@@ -87,19 +119,22 @@ async fn look_at(app: &App, project: &Project) -> anyhow::Result<()> {
             }
             let error = error.to_string();
             if looked.error.as_ref() != Some(&error) {
-                tracing::warn!(project.name = %project.name, error, "deliveries that were missed cannot be looked for; polling finds what moved");
+                tracing::warn!(
+                    project.name = name,
+                    error,
+                    "deliveries that were missed cannot be looked for; polling finds what moved"
+                );
             }
             looked.error = Some(error);
         }
     }
-    locked(&app.forges.missed).insert(project.id, looked);
-    Ok(())
+    locked(&app.forges.missed).insert(whose, looked);
 }
 
-fn api_for(app: &App, project: &Project) -> Option<Api> {
-    let keeps = matches!(project.spec.forge.parse(), Ok(Forge::Github | Forge::Gitlab));
+fn api_for(app: &App, spec: &ProjectSpec) -> Option<Api> {
+    let keeps = matches!(spec.forge.parse(), Ok(Forge::Github | Forge::Gitlab));
     let live = app.live();
-    access(&live, &project.spec).filter(|_| keeps)?.api(&project.spec).ok()
+    access(&live, spec).filter(|_| keeps)?.api(spec).ok()
 }
 
 /// Whether all that the forge told of is found.
@@ -109,20 +144,32 @@ async fn find(app: &App, project: &Project, api: &Api, looked: &mut Looked) -> R
     }
     // One that is found later may have missed something by then.
     let Some(hook) = looked.hook.clone() else { return Ok(false) };
-    let since = looked.at.map_or_else(|| app.clock.now().minus(FIRST), |at| at.minus(OVERLAP));
-    let (listing, of_hook) = (api.clone(), hook.clone());
-    let found =
-        blocking(app, move |mut carry| listing.missed_deliveries(&of_hook, since, &mut carry)).await?;
-    if found.more {
-        tracing::debug!(project.name = %project.name, "older deliveries than one look reads may have been missed");
-    }
-    let mut unknown = unknown(app, project, found.deliveries).await.map_err(|error| database(&error))?;
+    let found = listed(app, (project.name.as_str(), api), HooksOf::Repository, &hook, looked.at).await?;
+    let mut unknown = unknown(app, project, found).await.map_err(|error| database(&error))?;
     let is_all = unknown.len() <= DELIVERIES_MAX;
     unknown.truncate(DELIVERIES_MAX);
     for delivery in unknown {
         act(app, project, api, &hook, delivery).await?;
     }
     Ok(is_all)
+}
+
+/// What the forge tells of since the last look.
+async fn listed(
+    app: &App,
+    (name, api): (&str, &Api),
+    of: HooksOf,
+    hook: &str,
+    last: Option<Timestamp>,
+) -> Result<Vec<Delivery>, CallError> {
+    let since = last.map_or_else(|| app.clock.now().minus(FIRST), |at| at.minus(OVERLAP));
+    let (listing, hook) = (api.clone(), hook.to_owned());
+    let found =
+        blocking(app, move |mut carry| listing.missed_deliveries(of, &hook, since, &mut carry)).await?;
+    if found.more {
+        tracing::debug!(project.name = name, "older deliveries than one look reads may have been missed");
+    }
+    Ok(found.deliveries)
 }
 
 /// Those that neither came nor were found before.
@@ -181,13 +228,8 @@ async fn act(
     hook: &str,
     delivery: Delivery,
 ) -> Result<(), CallError> {
-    let (asking, hook, one) = (api.clone(), hook.to_owned(), delivery.clone());
-    let payload = match blocking(app, move |mut carry| asking.payload(&hook, &one, &mut carry)).await {
-        Ok(payload) => payload,
-        // It is gone by now, or not to be read: the remote is looked at all the same.
-        Err(CallError::Api(ApiError::NotFound { .. } | ApiError::Shape { .. })) => None,
-        Err(error) => return Err(error),
-    };
+    // Where there is none the remote is looked at all the same.
+    let payload = payload(app, api, HooksOf::Repository, hook, &delivery).await?;
     let requests = payload.map(|payload| requests(project, &delivery, &payload)).unwrap_or_default();
     let (id, guid) = (project.id, delivery.guid);
     tracing::info!(project.name = %project.name, delivery.remote_id = guid, builds = requests.len(), "a delivery that never came was found at the forge");
@@ -201,17 +243,25 @@ async fn act(
     noted.await.map_err(|error: DbError| database(&error))
 }
 
+/// The payload; None where it is gone by now, or not to be read.
+async fn payload(
+    app: &App,
+    api: &Api,
+    of: HooksOf,
+    hook: &str,
+    delivery: &Delivery,
+) -> Result<Option<UnsignedPayload>, CallError> {
+    let (asking, hook, one) = (api.clone(), hook.to_owned(), delivery.clone());
+    match blocking(app, move |mut carry| asking.payload(of, &hook, &one, &mut carry)).await {
+        Err(CallError::Api(ApiError::NotFound { .. } | ApiError::Shape { .. })) => Ok(None),
+        payload => payload,
+    }
+}
+
 /// What a payload asks to be built, as far as it is of this repository.
 fn requests(project: &Project, delivery: &Delivery, payload: &UnsignedPayload) -> Vec<BuildRequest> {
-    let event = Some(delivery.event.as_str()).filter(|event| !event.is_empty());
-    let parsed = project
-        .spec
-        .forge
-        .parse()
-        .context("the project's forge")
-        .and_then(|forge: Forge| Ok(parse_unverified(forge, event, payload.json())?));
     let builds = |kind: EventKind| matches!(kind, EventKind::Push | EventKind::Tag | EventKind::Release);
-    let events = parsed.unwrap_or_default().into_iter();
+    let events = events(&project.spec.forge, delivery, payload).into_iter();
     let ours =
         events.filter(|event| builds(event.kind) && intake::repository_fault(project, event).is_none());
     let asked = ours.filter_map(|event| {
@@ -227,6 +277,13 @@ fn requests(project: &Project, delivery: &Delivery, payload: &UnsignedPayload) -
         .filter(|asked| asked.commit.is_some() || is_release)
     });
     asked.take(REQUESTS_MAX).collect()
+}
+
+/// What a payload tells; nothing where it cannot be read.
+fn events(forge: &str, delivery: &Delivery, payload: &UnsignedPayload) -> Vec<Event> {
+    let event = Some(delivery.event.as_str()).filter(|event| !event.is_empty());
+    let Ok(forge) = forge.parse::<Forge>() else { return Vec::new() };
+    parse_unverified(forge, event, payload.json()).unwrap_or_default()
 }
 
 fn database(error: &DbError) -> CallError {

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use gristmill_forge::Forge;
 use gristmill_forge::api::{Answer, Api, ApiBase, ApiError, Call, Credential};
-use gristmill_model::{PatternName, ProjectId, ProjectSpec, PublicReason, Timestamp};
+use gristmill_model::{PatternName, ProjectSpec, PublicReason, Timestamp};
 
 use crate::app::App;
 use crate::live::Live;
@@ -111,8 +111,8 @@ pub struct Forges {
     carry: Arc<Carry>,
     /// Until when an API is left alone, by its address; or until when it is for one project, by the names of both.
     paused: Mutex<HashMap<String, Timestamp>>,
-    /// What the last look for missed deliveries learnt, by project.
-    missed: Mutex<HashMap<ProjectId, missed::Looked>>,
+    /// What the last look for missed deliveries learnt, by whose webhook it was.
+    missed: Mutex<HashMap<missed::Whose, missed::Looked>>,
 }
 
 /// How long an API that is not well is left alone at least.

@@ -11,7 +11,7 @@ use gristmill_db::project::{self, Project};
 use gristmill_db::run::Run;
 use gristmill_db::told::{self, Told, Untold};
 use gristmill_db::{DbError, Tx, job, run};
-use gristmill_forge::api::{Api, CommitStatus, StatusState};
+use gristmill_forge::api::{Api, CommitStatus, Operation, StatusState};
 use gristmill_model::retry::backoff;
 use gristmill_model::{JobState, ProjectId, RunId, RunState, Timestamp};
 
@@ -100,8 +100,8 @@ async fn tell_page(app: &App, page: Page) -> anyhow::Result<usize> {
 fn api_for(app: &App, project: &Project) -> Option<Api> {
     let live = app.live();
     let access = access(&live, &project.spec).filter(|access| access.statuses && project.active)?;
-    // Forges without an API have no statuses.
-    access.api(&project.spec).ok()
+    // Forges without an API, or with one that is asked for content alone, have no statuses.
+    access.api(&project.spec).ok().filter(|api| api.can(Operation::Statuses))
 }
 
 /// Whether the project is at another server since its settings were imported, and they are not in force yet.

@@ -26,6 +26,7 @@ use super::sender::{self, Address, Refused, Sent, To};
 use super::sns::Sns;
 use crate::app::App;
 use crate::fail;
+use crate::live::PROJECTS_OF_PATTERN_MAX;
 
 /// How long a whole body may take.
 const BODY_MAX: Duration = Duration::from_secs(30);
@@ -37,9 +38,6 @@ const UNIT_BYTES: usize = 1024;
 const RETRY_AFTER_SECONDS: &str = "30";
 /// Bodies longer than this are hashed away from the threads that serve everybody.
 const HASH_HERE_MAX: usize = 1 << 20;
-
-/// Projects that one pattern may have: each is polled and has a mirror.
-const PROJECTS_OF_PATTERN_MAX: i64 = 10_000;
 
 /// The addresses that git2s3 had for the webhooks of all repositories, with and without the name of its stage, which
 /// its own domain names had in their paths too.

@@ -14,13 +14,15 @@ const TOKEN: &str = "canary-of-a-token";
 /// The fakes are on the loopback, and that is where their redirects lead.
 const LOOPBACK: &str = "[network]\nallow = [\"127.0.0.1/32\"]\n";
 
-const FAMILIES: [Family; 6] = [
+const FAMILIES: [Family; 8] = [
     Family::Github,
     Family::Gitlab,
     Family::Gitea,
     Family::Forgejo,
+    Family::Gogs,
     Family::Bitbucket,
     Family::BitbucketServer,
+    Family::AzureDevops,
 ];
 
 /// Those that tell no trees.
@@ -56,9 +58,11 @@ impl Place {
             .with(&format!("api = \"{}\"", forge.api_url()))
             .with("fetch = \"download\"");
         let project = if is_bitbucket(family) { project.with("allow_filtered = true") } else { project };
-        // Data Center's addresses have something before the name.
+        // These addresses have something before the name, or within.
         let project = match family {
-            Family::BitbucketServer => project.with(&format!("repository = \"{PROJECT}\"")),
+            Family::BitbucketServer | Family::AzureDevops => {
+                project.with(&format!("repository = \"{PROJECT}\""))
+            }
             _ => project,
         };
         server.set_projects([shape(project)]);
@@ -233,8 +237,8 @@ fn what_the_forge_leaves_out_is_refused_or_recorded() {
     place.push(MAIN, &with_module);
     place.assert_refused(&with_module, "what filters it is probably submodules");
 
-    for family in [Family::Github, Family::Gitlab, Family::Gitea, Family::Bitbucket, Family::BitbucketServer]
-    {
+    let filtering = FAMILIES.into_iter().filter(|family| *family != Family::AzureDevops);
+    for family in filtering {
         let place = Place::new(family, |project| match family {
             family if is_bitbucket(family) => project,
             _ => project.with("allow_filtered = true"),
@@ -255,6 +259,58 @@ fn what_the_forge_leaves_out_is_refused_or_recorded() {
         let versions = place.server.store().versions_of(KEY);
         assert_eq!(versions.len(), 2, "{family:?} {versions:#?}");
     }
+}
+
+#[test]
+fn azure_devops_packs_what_gitattributes_would_leave_out_and_no_submodules() {
+    let place = Place::new(Family::AzureDevops, |project| project);
+    let all = || everything().file(".gitattributes", "/docs export-ignore\n").file("docs/a", "kept");
+    let whole = place.commit(&[], &all());
+    place.push(MAIN, &whole);
+    assert_equals_git(&place.repo, &whole, &place.public(KEY));
+    let module = all().file(".gitmodules", "").submodule("module", &"1".repeat(40));
+    let with_module = place.commit(std::slice::from_ref(&whole), &module);
+    place.push(MAIN, &with_module);
+    let told = place.told(&with_module);
+    assert_eq!(place.run_of(&with_module)["state"], "failed", "{told}");
+    assert!(told.contains("what filters it is probably submodules"), "{told}");
+    assert_equals_git(&place.repo, &whole, &place.public(KEY));
+}
+
+#[test]
+fn the_date_of_a_commit_is_the_one_that_the_forge_tells_where_its_archive_has_none() {
+    let place = Place::new(Family::AzureDevops, |project| project.pipeline("key = \"{branch}-{date}.zip\""));
+    let commit = place.commit(&[], &everything());
+    place.push(MAIN, &commit);
+    let committed =
+        String::from_utf8(place.repo.git(["log", "-1", "--format=%ct", &commit])).expect("a number");
+    let committed: i64 = committed.trim().parse().expect("seconds");
+    let date = gristmill::clock::date(gristmill_model::Timestamp(committed * 1000));
+    place.public(&format!("main-{date}.zip"));
+}
+
+#[test]
+fn what_gogs_does_not_tell_of_the_root_is_taken_from_the_archive_and_all_else_is_compared() {
+    // Below the root a mode is part of the folder's id; what is in the root is by its content.
+    for (name, changes) in [("docs", "docs/a export-ignore\n"), ("a root", "README.md export-ignore\n")] {
+        let place = Place::new(Family::Gogs, |project| project);
+        let commit = place.commit(&[], &everything().file(".gitattributes", changes).file("docs/a", "out"));
+        place.push(MAIN, &commit);
+        let told = place.told(&commit);
+        assert_eq!(place.run_of(&commit)["state"], "failed", "{name} {told}");
+        assert!(told.contains("`export-ignore` in .gitattributes"), "{name} {told}");
+    }
+}
+
+#[test]
+fn who_is_shown_the_page_to_sign_in_is_told_what_is_needed() {
+    let mut place = Place::with(Family::AzureDevops, LOOPBACK, |project| project);
+    let commit = place.commit(&[], &everything());
+    let deliveries = place.forge.push(PROJECT, MAIN, Some(&commit));
+    place.server.accept(PROJECT, &deliveries);
+    place.server.wait_for_log("it shows its page to sign in");
+    place.server.wait_for_log("a personal access token with `Code (Read)`");
+    place.server.expect_leftovers();
 }
 
 #[test]
@@ -311,7 +367,7 @@ fn a_stop_in_the_middle_of_a_download_loses_nothing() {
 
 #[test]
 fn rule_8_a_push_without_a_hook_is_found_by_asking_the_api() {
-    for family in [Family::Github, Family::Bitbucket] {
+    for family in [Family::Github, Family::Gogs, Family::Bitbucket, Family::AzureDevops] {
         // Nobody needs a token for what everybody may see.
         let mut place = Place::with(family, LOOPBACK, |project| project.poll("1s"));
         place.forge.require_token(None);

@@ -85,3 +85,46 @@ fn what_was_missed_is_left_out_like_any_push_where_it_touches_none_of_the_paths(
     place.server.start();
     assert_eq!(place.ended(&overtaken), ("missed".into(), "skipped".into()), "{}", place.server.log());
 }
+
+#[test]
+fn rule_8_what_the_webhook_of_an_organisation_or_a_group_missed_is_found_by_one_look_for_all() {
+    for (family, hooks) in [(Family::Github, "/orgs/acme/hooks?"), (Family::Gitlab, "/groups/acme/hooks?")] {
+        let mut place = Place::new(family);
+        let tool = place.forge.create_bare("acme/tool");
+        let git = place.forge.clone_url("acme/{repo}");
+        let pattern = gristmill_testkit::server::Project::new("acme/*", &git, "a secret")
+            .with(&format!("forge = \"{}\"", family.name()))
+            .with("token = { env = \"FORGE_TOKEN\" }")
+            .with(&format!("api = \"{}\"", place.forge.api_url()))
+            .with("statuses = false")
+            .pipeline("branches = [\"main\"]");
+        place.server.set_projects([pattern]);
+        place.forge.add_owner_hook("acme", &place.server.url("/hooks/acme/*"), "a secret");
+        place.server.stop();
+        // Nobody listens. Of neither repository anything came before.
+        let overtaken = place.commit(&[], "one");
+        place.forge.push(PROJECT, MAIN, Some(&overtaken));
+        let tip = place.commit(std::slice::from_ref(&overtaken), "two");
+        place.forge.push(PROJECT, MAIN, Some(&tip));
+        let other = tool.commit_unreferenced(&[], &gristmill_testkit::repo::Changes::new().file("a", "1"));
+        place.forge.push("acme/tool", MAIN, Some(&other));
+        place.server.start();
+        for commit in [&overtaken, &tip, &other] {
+            assert_eq!(place.ended(commit).1, "succeeded", "{family:?}\n{}", place.server.log());
+        }
+        assert_eq!(place.ended(&overtaken).0, "missed", "{family:?}");
+        place.server.wait_until_idle();
+        let newest = place.server.store().versions_of(crate::world::KEY).pop().expect("a version");
+        assert_eq!(newest.commit, tip, "{family:?}: the key is the tip's");
+        assert_eq!(list(&place.server, &["run", "list"]).len(), 3, "{family:?}");
+        let asked = || {
+            let all = place.forge.requests();
+            all.iter().filter(|one| one.target.contains(hooks)).count()
+        };
+        assert_eq!(asked(), 1, "{family:?}");
+        place.server.stop();
+        place.server.start();
+        place.server.wait_until_idle();
+        assert_eq!(list(&place.server, &["run", "list"]).len(), 3, "{family:?}: each counts once");
+    }
+}

@@ -31,3 +31,19 @@ pub(super) fn split_format(name: &str) -> Option<(&str, &'static str)> {
         .into_iter()
         .find_map(|(ending, format)| Some((name.strip_suffix(ending)?, format)))
 }
+
+/// Makes plain files of all members of a zip file, as it is made on other systems than Unix.
+pub(super) fn forget_modes(zip: &mut [u8]) {
+    let number = |zip: &[u8], at: usize, bytes: usize| {
+        zip[at..at + bytes].iter().rev().fold(0_usize, |number, byte| number << 8 | usize::from(*byte))
+    };
+    // The end record has no comment longer than the id of a commit, and names where the directory begins.
+    let end = zip.windows(4).rposition(|four| four == b"PK\x05\x06").expect("an end record");
+    let (count, mut at) = (number(zip, end + 10, 2), number(zip, end + 16, 4));
+    for _ in 0..count {
+        assert_eq!(&zip[at..at + 4], b"PK\x01\x02", "a record of the directory");
+        zip[at + 5] = 0;
+        zip[at + 38..at + 42].fill(0);
+        at += 46 + [28, 30, 32].map(|length| number(zip, at + length, 2)).iter().sum::<usize>();
+    }
+}

@@ -153,6 +153,17 @@ impl FakeForge {
         hook
     }
 
+    /// Adds a webhook of an organisation or group, for everything in all repositories that it has by now.
+    pub fn add_owner_hook(&self, owner: &str, url: &str, secret: &str) -> Hook {
+        let mut hook = self.inner.new_hook(url, Some(secret), self.inner.family.shape().all_events());
+        hook.settings = json!({ "of_owner": true });
+        let mut state = self.inner.state();
+        let is_of = |name: &str| name.rsplit_once('/').is_some_and(|(of, _)| of == owner);
+        let all = state.repositories.iter_mut().filter(|(name, _)| is_of(name));
+        all.for_each(|(_, repository)| repository.hooks.push(hook.clone()));
+        hook
+    }
+
     /// Adds a hook of GitLab's administrators, which gets the pushes of all repositories: here, of this one. Its
     /// events are called otherwise.
     pub fn add_system_hook(&self, full_name: &str, url: &str, secret: &str) -> Hook {

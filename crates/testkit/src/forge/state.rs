@@ -71,7 +71,12 @@ impl Repository {
     }
 
     pub(super) fn hook(&self, id: &str) -> Option<&Hook> {
-        self.hooks.iter().find(|hook| hook.has_id(id))
+        self.own_hooks().find(|hook| hook.has_id(id))
+    }
+
+    /// Those that are not its organisation's or group's.
+    pub(super) fn own_hooks(&self) -> impl Iterator<Item = &Hook> {
+        self.hooks.iter().filter(|hook| !hook.is_owners())
     }
 }
 
@@ -100,6 +105,11 @@ pub struct Hook {
 impl Hook {
     pub(super) fn has_id(&self, id: &str) -> bool {
         self.id.to_string() == id || self.uuid == id.trim_start_matches('{').trim_end_matches('}')
+    }
+
+    /// Whether it is an organisation's or a group's: each of its repositories has it then, with what was sent for it.
+    pub(super) fn is_owners(&self) -> bool {
+        self.settings["of_owner"] == true
     }
 
     pub(super) fn setting(&self, name: &str) -> &Value {
@@ -233,6 +243,37 @@ impl Inner {
         let shape = self.family.shape();
         let token = shape.token(call);
         self.admit(token.as_deref(), full_name, need).map_err(|why| shape.refused(why, call))
+    }
+
+    /// The webhooks of an organisation or group, with what was sent of all its repositories, and one of these. A token
+    /// that is for some repositories alone is not for their owner.
+    pub(super) fn admit_owner(
+        &self,
+        call: &Call,
+        owner: &str,
+    ) -> Result<(Repository, Vec<Hook>), super::http::Answer> {
+        let shape = self.family.shape();
+        let token = shape.token(call);
+        let is_of = |repository: &&Repository| {
+            repository.full_name.rsplit_once('/').is_some_and(|(of, _)| of.eq_ignore_ascii_case(owner))
+        };
+        let first = self.state().repositories.values().find(is_of).map(|one| one.full_name.clone());
+        let repository = self.admit(token.as_deref(), first.as_deref().unwrap_or_default(), Grant::Admin);
+        let repository = repository.map_err(|why| shape.refused(why, call))?;
+        let state = self.state();
+        if token.and_then(|token| state.tokens.get(&token)).is_none_or(|token| token.only.is_some()) {
+            return Err(shape.refused(Refusal::Forbidden(Grant::Admin), call));
+        }
+        let mut hooks: Vec<Hook> = Vec::new();
+        let all = state.repositories.values().filter(is_of).flat_map(|repository| &repository.hooks);
+        for hook in all.filter(|hook| hook.is_owners()) {
+            match hooks.iter_mut().find(|known| known.id == hook.id) {
+                Some(known) => known.attempts.extend(hook.attempts.clone()),
+                None => hooks.push(hook.clone()),
+            }
+        }
+        hooks.iter_mut().for_each(|hook| hook.attempts.sort_by_key(|attempt| attempt.id));
+        Ok((repository, hooks))
     }
 
     /// Changes a repository that was found before. `None` where it is gone meanwhile.

@@ -145,5 +145,11 @@ fn refs_commits_statuses_and_downloads() {
         "/items?path=/&versionDescriptor.version={commit}&versionDescriptor.versionType=commit&$format=zip"
     ));
     assert_eq!(members(&zip.bytes, true), ["a"]);
+    let modes = |zip: &[u8]| {
+        let at = zip.windows(4).position(|four| four == b"PK\x01\x02").expect("a record of the directory");
+        (zip[at + 5], zip[at + 38..at + 42].iter().any(|byte| *byte != 0))
+    };
+    assert_eq!(modes(&zip.bytes).0, 0, "without being asked for, nothing of Unix");
+    assert!(!modes(&zip.bytes).1);
     assert_eq!(get("/items?path=/&versionDescriptor[version]=none&$format=zip").status, 404);
 }

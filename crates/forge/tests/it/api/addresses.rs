@@ -2,9 +2,9 @@
 
 use expect_test::expect;
 use gristmill_forge::Forge;
-use gristmill_forge::api::{Answer, Api, ApiBase, ApiError, Call};
+use gristmill_forge::api::{Answer, Api, ApiBase, ApiError, Call, HooksOf};
 
-use super::{COMMIT, FORGES, answer, api, check, with};
+use super::{COMMIT, CONTENT_FORGES, FORGES, answer, api, check, with};
 
 fn derived(forge: Forge, git: &str) -> String {
     match ApiBase::derived(forge, git, "acme/shop") {
@@ -90,20 +90,50 @@ fn the_address_follows_from_where_git_fetches() {
 
 #[test]
 fn forges_without_an_api_say_so() {
-    let without = Forge::ALL.into_iter().filter(|forge| FORGES.iter().all(|(known, _)| known != forge));
+    let known = || FORGES.iter().chain(&CONTENT_FORGES);
+    let without = Forge::ALL.into_iter().filter(|forge| known().all(|(known, _)| known != forge));
     check(
         without.map(|forge| derived(forge, "https://acme.org/acme/shop.git")),
         &expect![[r#"
-        gogs https://acme.org/acme/shop.git error: forge `gogs` has no API that is spoken here; enter webhook and keys by hand, and leave `token` to git
-        azure-devops https://acme.org/acme/shop.git error: forge `azure-devops` has no API that is spoken here; enter webhook and keys by hand, and leave `token` to git
-        codecommit https://acme.org/acme/shop.git error: forge `codecommit` has no API that is spoken here; enter webhook and keys by hand, and leave `token` to git
-        generic https://acme.org/acme/shop.git error: forge `generic` has no API that is spoken here; enter webhook and keys by hand, and leave `token` to git
-        bare https://acme.org/acme/shop.git error: forge `bare` has no API that is spoken here; enter webhook and keys by hand, and leave `token` to git
-    "#]],
+            codecommit https://acme.org/acme/shop.git error: forge `codecommit` has no API that is spoken here; enter webhook and keys by hand, and leave `token` to git
+            generic https://acme.org/acme/shop.git error: forge `generic` has no API that is spoken here; enter webhook and keys by hand, and leave `token` to git
+            bare https://acme.org/acme/shop.git error: forge `bare` has no API that is spoken here; enter webhook and keys by hand, and leave `token` to git
+        "#]],
     );
     let base = ApiBase::given("https://acme.org/api").expect("an address");
-    let api = Api::new(Forge::Gogs, base, None, "acme/shop".parse().expect("a name"));
-    assert_eq!(api.err(), Some(ApiError::NoApi { forge: Forge::Gogs }));
+    let api = Api::new(Forge::Codecommit, base, None, "acme/shop".parse().expect("a name"));
+    assert_eq!(api.err(), Some(ApiError::NoApi { forge: Forge::Codecommit }));
+}
+
+#[test]
+fn the_address_of_azure_devops_is_what_stands_before_the_project() {
+    let derived = |git: &str, repository: &str| {
+        let base = ApiBase::derived(Forge::AzureDevops, git, repository);
+        base.map(|base| base.to_string()).map_err(|error| error.to_string())
+    };
+    for (git, repository, expected) in [
+        ("https://dev.azure.com/org/acme/_git/shop", "acme/shop", "https://dev.azure.com/org"),
+        ("https://org@dev.azure.com/org/Acme/_git/Shop/", "acme/shop", "https://dev.azure.com/org"),
+        ("https://org.visualstudio.com/acme/_git/shop", "acme/shop", "https://org.visualstudio.com"),
+        ("https://dev.azure.com/org/_git/shop", "shop/shop", "https://dev.azure.com/org"),
+        (
+            "https://tfs.acme.org:8443/tfs/My%20Own/Our%20Shop/_git/Web%20Site",
+            "Our Shop/Web Site",
+            "https://tfs.acme.org:8443/tfs/My%20Own",
+        ),
+    ] {
+        assert_eq!(derived(git, repository).as_deref(), Ok(expected), "{git}");
+    }
+    for (git, repository) in [
+        ("https://dev.azure.com/org/_git/shop", "acme/shop"),
+        ("https://dev.azure.com/org/acme/_git/shop", "other/shop"),
+        ("https://dev.azure.com/org/acme/_git/shop", "acme/other"),
+        ("https://dev.azure.com/org/acme/shop", "acme/shop"),
+        ("git@ssh.dev.azure.com:v3/org/acme/shop", "acme/shop"),
+    ] {
+        let told = derived(git, repository).expect_err("another repository's");
+        assert!(told.contains("does not end in `PROJECT/_git/NAME`"), "{git}: {told}");
+    }
 }
 
 #[test]
@@ -225,7 +255,7 @@ fn mistake_14_no_answer_decides_a_host() {
         let _ = api.ensure_hook(&hook, &mut carry);
         let _ = api.ensure_key(&key, &mut carry);
         let _ = api.refs(&mut carry);
-        let _ = api.missed_deliveries("1", gristmill_model::Timestamp(0), &mut carry);
+        let _ = api.missed_deliveries(HooksOf::Repository, "1", gristmill_model::Timestamp(0), &mut carry);
         assert!(asked >= 4, "{forge}: {asked}");
     }
 }
@@ -240,7 +270,7 @@ fn mistake_14_archives_are_at_the_configured_forge() {
         format!("{} {} {}\n", call.method.as_str(), call.url, names.join(" "))
     };
     check(
-        FORGES.map(|(forge, _)| line(&api(forge))),
+        FORGES.into_iter().chain(CONTENT_FORGES).map(|(forge, _)| line(&api(forge))),
         &expect![[r#"
             GET https://api.github.com/repos/acme/shop/tarball/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa X-GitHub-Api-Version User-Agent Authorization
             GET https://gitlab.acme.org/api/v4/projects/acme%2Fshop/repository/archive.tar.gz?sha=aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa User-Agent PRIVATE-TOKEN
@@ -248,9 +278,57 @@ fn mistake_14_archives_are_at_the_configured_forge() {
             GET https://git.acme.org/api/v1/repos/acme/shop/archive/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.tar.gz User-Agent Authorization
             GET https://bitbucket.org/acme/shop/get/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.tar.gz User-Agent Authorization
             GET https://bitbucket.acme.org/rest/api/1.0/projects/acme/repos/shop/archive?at=aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa&format=tar.gz&prefix=source/ User-Agent Authorization
+            GET https://git.acme.org/api/v1/repos/acme/shop/archive/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa.tar.gz User-Agent Authorization
+            GET https://dev.azure.com/org/acme/_apis/git/repositories/shop/items?scopePath=/&recursionLevel=full&versionDescriptor.version=aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa&versionDescriptor.versionType=commit&$format=zip&zipForUnix=true&api-version=7.1 User-Agent Authorization
         "#]],
     );
     let base = ApiBase::given("https://bb.invalid/2.0").expect("an address");
     let given = Api::new(Forge::Bitbucket, base, None, "acme/shop".parse().expect("a name")).expect("an API");
     assert!(given.archive(commit, 1).url.starts_with("https://bb.invalid/acme/shop/get/"));
+}
+
+#[test]
+fn a_page_is_no_archive_and_says_who_may_have_one() {
+    let page = || with(answer(200, "<!DOCTYPE html>"), &[("content-type", "text/html; charset=utf-8")]);
+    let refusal = |forge, answer| {
+        api(forge)
+            .archive_refusal(answer)
+            .map_or_else(|error| format!("{error}\n"), |()| "taken\n".to_owned())
+    };
+    check(
+        [
+            refusal(Forge::Bitbucket, page()),
+            refusal(Forge::Bitbucket, answer(403, "")),
+            refusal(Forge::AzureDevops, answer(203, "")),
+            refusal(Forge::AzureDevops, answer(302, "")),
+            refusal(Forge::Github, page()),
+            refusal(Forge::Github, answer(203, "")),
+            refusal(Forge::Github, with(answer(200, ""), &[("content-type", "application/x-gzip")])),
+        ],
+        &expect![[r#"
+            bitbucket does not know the token (it shows its page to sign in); it has ended, was revoked, or is of another server. Needed to download its archives: an API token with `read:repository:bitbucket`, and as `username` the e-mail address of its account; access tokens (`repository`) are refused for archives in some places
+            bitbucket does not allow the token to download its archives (without a reason that can be read). Needed: an API token with `read:repository:bitbucket`, and as `username` the e-mail address of its account; access tokens (`repository`) are refused for archives in some places
+            azure-devops does not know the token (it shows its page to sign in); it has ended, was revoked, or is of another server. Needed to download its archives: a personal access token with `Code (Read)`
+            azure-devops does not know the token (it shows its page to sign in); it has ended, was revoked, or is of another server. Needed to download its archives: a personal access token with `Code (Read)`
+            github does not know the token (it shows its page to sign in); it has ended, was revoked, or is of another server. Needed to download its archives: a fine-grained token with `Contents: read` (and `Metadata: read`), or a classic one with `repo`
+            taken
+            taken
+        "#]],
+    );
+}
+
+#[test]
+fn where_content_alone_is_spoken_nothing_else_is_asked() {
+    use gristmill_forge::api::Operation;
+    for (forge, _) in CONTENT_FORGES {
+        let (api, mut carry) = (api(forge), |_: Call| -> Result<Answer, ApiError> { panic!("asked") });
+        let refused = Some(ApiError::NoApi { forge });
+        assert_eq!(api.repository(&mut carry).err(), refused);
+        assert_eq!(api.hooks(&mut carry).err(), refused);
+        assert_eq!(api.keys(&mut carry).err(), refused);
+        assert_eq!(api.delete_key("1", &mut carry).err(), refused);
+        let all = [Operation::Repository, Operation::Hooks, Operation::Keys, Operation::Statuses];
+        assert!(all.into_iter().all(|operation| !api.can(operation)));
+        assert!(api.can(Operation::Content) && api.can(Operation::Archive));
+    }
 }

@@ -1,10 +1,12 @@
 //! Thousands of damaged answers: a result or a sentence each, and no panic.
 
-use gristmill_forge::api::{Answer, Api, ApiError, Call, CommitStatus, NewHook, NewKey, StatusState};
+use gristmill_forge::api::{
+    Answer, Api, ApiError, Call, CommitStatus, HooksOf, NewHook, NewKey, StatusState,
+};
 use gristmill_forge::{Forge, Secret};
 use gristmill_model::Timestamp;
 
-use super::{COMMIT, FORGES, api};
+use super::{COMMIT, CONTENT_FORGES, FORGES, api};
 use crate::mutations::Random;
 
 /// Something of every answer, in one object that all operations read a part of.
@@ -17,6 +19,13 @@ fn object(forge: Forge) -> String {
     } else {
         r#""ssh-ed25519 AAAA c""#
     };
+    // Of Gogs it is a list.
+    let tree = match forge {
+        Forge::Gogs => {
+            format!(r#"[{{"mode":"120000","type":"blob","path":"p","sha":"{COMMIT}"}}]"#)
+        }
+        _ => format!(r#"{{"sha":"{COMMIT}"}}"#),
+    };
     format!(
         r#"{{"id":42,"uuid":"{{u}}","guid":"g","full_name":"acme/shop","path_with_namespace":"acme/shop","slug":"shop",
         "project":{{"key":"acme"}},"default_branch":"main","private":true,"is_private":true,"name":"v1","displayId":"v1",
@@ -24,7 +33,8 @@ fn object(forge: Forge) -> String {
         "mode":"100644","commit":{commit},"target":{commit},"latestCommit":"{COMMIT}","delivered_at":"2026-01-01T00:00:00Z",
         "event":"push","status_code":502,"request_headers":{{"Idempotency-Key":"k"}},"request_data":{{"a":[1]}},
         "response_status":"500","request":{{"payload":{{"b":2}}}},"message":"m","error":{{"message":"e"}},"errors":[{{"message":"f"}}],
-        "links":{{"clone":[{{"name":"ssh","href":"git@x:y"}}]}},"tree":{{"sha":"{COMMIT}"}}}}"#
+        "links":{{"clone":[{{"name":"ssh","href":"git@x:y"}}]}},"tree":{tree},"value":[{{"name":"refs/heads/x","objectId":"{COMMIT}"}}],"treeId":"{COMMIT}",
+        "committer":{{"date":"2026-01-01T00:00:00Z"}}}}"#
     )
 }
 
@@ -51,9 +61,11 @@ fn all(api: &Api, carry: &mut impl FnMut(Call) -> Result<Answer, ApiError>) -> V
         description: "d",
         url: Some("https://x/"),
     };
-    let missed = api.missed_deliveries("7", Timestamp(0), carry);
+    let missed = api.missed_deliveries(HooksOf::Repository, "7", Timestamp(0), carry);
     let payload = match &missed {
-        Ok(found) if !found.deliveries.is_empty() => api.payload("7", &found.deliveries[0], carry).map(drop),
+        Ok(found) if !found.deliveries.is_empty() => {
+            api.payload(HooksOf::Repository, "7", &found.deliveries[0], carry).map(drop)
+        }
         _ => Ok(()),
     };
     vec![
@@ -69,6 +81,7 @@ fn all(api: &Api, carry: &mut impl FnMut(Call) -> Result<Answer, ApiError>) -> V
         payload,
         api.refs(carry).map(drop),
         api.tree(commit, carry).map(drop),
+        api.owner_hooks(carry).map(drop),
     ]
 }
 
@@ -88,12 +101,14 @@ fn damaged_answers_get_a_result_or_a_sentence_and_never_a_panic() {
     let mut random = Random(0x9E37_79B9_7F4A_7C15);
     let (mut understood, mut refused) = (0, 0);
     for round in 0..1_500 {
-        let (forge, _) = FORGES[round % FORGES.len()];
+        let all_forges: Vec<_> = FORGES.into_iter().chain(CONTENT_FORGES).collect();
+        let (forge, _) = all_forges[round % all_forges.len()];
         let mut calls = 0;
         let mut carry = |call: Call| {
             calls += 1;
-            let lists =
-                ["page=", "start=", "/deliveries?", "/events?"].iter().any(|part| call.url.contains(part));
+            let lists = ["page=", "start=", "/deliveries?", "/events?", "/branches", "/tags"]
+                .iter()
+                .any(|part| call.url.contains(part));
             let mut body = if lists { list(forge) } else { object(forge) }.into_bytes();
             // Half of the answers stay whole, so that operations get beyond their first call.
             for _ in 0..random.below(2) * (1 + random.below(3)) {

@@ -1,7 +1,7 @@
 //! Deliveries that nobody took.
 
 use expect_test::expect;
-use gristmill_forge::api::{Answer, Api, ApiError, Call, MissedDeliveries};
+use gristmill_forge::api::{Answer, Api, ApiError, Call, HooksOf, MissedDeliveries};
 use gristmill_forge::{Forge, parse_unverified};
 use gristmill_model::Timestamp;
 
@@ -12,7 +12,7 @@ fn missed(
     mut carry: &mut dyn FnMut(Call) -> Result<Answer, ApiError>,
 ) -> Result<MissedDeliveries, ApiError> {
     // 2026-01-01T00:00:00Z
-    api.missed_deliveries("7", Timestamp(1_767_225_600_000), &mut carry)
+    api.missed_deliveries(HooksOf::Repository, "7", Timestamp(1_767_225_600_000), &mut carry)
 }
 
 fn attempt(id: u32, guid: &str, at: &str, code: i32) -> String {
@@ -63,8 +63,8 @@ fn github_tells_a_payload_by_itself() {
         let mut found = None;
         let listed = with(answer(200, &format!("[{}]", attempt(11, "g3", "2026-01-02T12:00:00Z", 0))), &[]);
         let told = told(Forge::Github, [listed, answer(200, body)], |api, mut carry| {
-            let all = api.missed_deliveries("7", Timestamp(0), &mut carry)?;
-            found = api.payload("7", &all.deliveries[0], &mut carry)?;
+            let all = api.missed_deliveries(HooksOf::Repository, "7", Timestamp(0), &mut carry)?;
+            found = api.payload(HooksOf::Repository, "7", &all.deliveries[0], &mut carry)?;
             Ok(found.is_some())
         });
         (told, found)
@@ -151,4 +151,56 @@ fn others_keep_none() {
         let told = told(forge, [], missed);
         assert!(told.contains("keeps no deliveries"), "{told}");
     }
+}
+
+#[test]
+fn those_of_an_organisation_or_a_group_are_asked_for_by_its_name() {
+    let empty = || answer(200, "[]");
+    let look = |forge| {
+        told(forge, [empty(), empty()], |api, mut carry| {
+            let hooks = api.owner_hooks(&mut carry)?.len();
+            Ok((hooks, api.missed_deliveries(HooksOf::Owner, "7", Timestamp(0), &mut carry)?.more))
+        })
+    };
+    let detail = told(Forge::Github, [answer(200, r#"{"request":{"payload":{}}}"#)], |api, mut carry| {
+        let delivery = gristmill_forge::api::Delivery {
+            id: "1".to_owned(),
+            guid: "g".to_owned(),
+            event: String::new(),
+            delivered_at: None,
+            status: None,
+            payload: None,
+        };
+        api.payload(HooksOf::Owner, "7", &delivery, &mut carry).map(|payload| payload.is_some())
+    });
+    let refused = |forge, status| {
+        told(forge, [answer(status, "{}")], |api, mut carry| api.owner_hooks(&mut carry).map(drop))
+    };
+    let without = told(Forge::Gitea, [], |api, mut carry| api.owner_hooks(&mut carry).map(drop));
+    check(
+        [
+            look(Forge::Github),
+            look(Forge::Gitlab),
+            detail,
+            refused(Forge::Github, 404),
+            refused(Forge::Gitlab, 403),
+            without,
+        ],
+        &expect![[r#"
+            GET https://api.github.com/orgs/acme/hooks?per_page=100&page=1
+            GET https://api.github.com/orgs/acme/hooks/7/deliveries?per_page=100
+              = (0, false)
+            GET https://gitlab.acme.org/api/v4/groups/acme/hooks?per_page=100&page=1
+            GET https://gitlab.acme.org/api/v4/groups/acme/hooks/7/events?per_page=20
+              = (0, false)
+            GET https://api.github.com/orgs/acme/hooks/7/deliveries/1
+              = true
+            GET https://api.github.com/orgs/acme/hooks?per_page=100&page=1
+              = error: github finds no repository `acme/shop` or not what was asked of it, or hides it from this token; compare the name. Needed to see the webhooks of its organisation or group, and their deliveries: a fine-grained token of the organisation with `Webhooks: read` among its organization permissions, or a classic one with `admin:org_hook`, of an owner of the organisation
+            GET https://gitlab.acme.org/api/v4/groups/acme/hooks?per_page=100&page=1
+              = error: gitlab does not allow the token to see the webhooks of its organisation or group, and their deliveries (without a reason). Needed: a token with the scope `api` and the role Owner of the group
+
+              = error: gitea cannot do this: it keeps no deliveries that its API would tell of; what was missed is found by polling
+        "#]],
+    );
 }

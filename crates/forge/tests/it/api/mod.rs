@@ -33,8 +33,14 @@ const FORGES: [(Forge, &str); 6] = [
     (Forge::BitbucketServer, "https://bitbucket.acme.org/scm/acme/shop.git"),
 ];
 
+/// Those of which refs and content alone are asked for.
+const CONTENT_FORGES: [(Forge, &str); 2] = [
+    (Forge::Gogs, "https://git.acme.org/acme/shop.git"),
+    (Forge::AzureDevops, "https://dev.azure.com/org/acme/_git/shop"),
+];
+
 fn git_of(forge: Forge) -> &'static str {
-    FORGES.into_iter().find(|(known, _)| *known == forge).expect("it has an API").1
+    FORGES.into_iter().chain(CONTENT_FORGES).find(|(known, _)| *known == forge).expect("it has an API").1
 }
 
 /// The API of `acme/shop` at that forge.

@@ -19,7 +19,15 @@ fn the_source_comes_by_git_unless_it_is_said() {
         ("fetch = \"download\"\ndownload_max = \"2GiB\"\nforge = \"gitlab\"", download(2 << 30, false)),
         ("fetch = \"download\"\nallow_filtered = true\nforge = \"gitea\"", download(524_288_000, true)),
         ("fetch = \"download\"\nallow_filtered = false\nforge = \"forgejo\"", download(524_288_000, false)),
-        ("fetch = \"download\"\nallow_filtered = true\nforge = \"bitbucket\"", download(524_288_000, true)),
+        (
+            "fetch = \"download\"\nallow_filtered = true\nforge = \"bitbucket\"\napi = \"https://b.org\"",
+            download(524_288_000, true),
+        ),
+        ("fetch = \"download\"\nforge = \"gogs\"", download(524_288_000, false)),
+        (
+            "fetch = \"download\"\nforge = \"azure-devops\"\napi = \"https://a.org/x\"",
+            download(524_288_000, false),
+        ),
     ] {
         assert_eq!(fetch(lines), expected, "{lines}");
     }
@@ -49,8 +57,17 @@ fn what_cannot_be_downloaded_is_refused_with_the_reason() {
             "`download_max` is \"500MB\"; expected a size",
         ),
         ("fetch = \"download\"\nallow_filtered = 1", "", "`allow_filtered` is 1; expected true or false"),
-        ("fetch = \"download\"\nforge = \"gogs\"", "", "of gogs no archives are read here, use git"),
-        ("fetch = \"download\"\nforge = \"azure-devops\"", "", "of azure-devops no archives"),
+        (
+            "fetch = \"download\"\nforge = \"azure-devops\"",
+            "",
+            "does not end in `PROJECT/_git/NAME` of `acme/shop`",
+        ),
+        ("fetch = \"download\"\nforge = \"bitbucket\"", "", "`github.com` is not bitbucket.org"),
+        (
+            "fetch = \"download\"\nforge = \"codecommit\"",
+            "",
+            "of codecommit no archives are read here, use git",
+        ),
         (
             "fetch = \"download\"\nforge = \"bitbucket-server\"",
             "",

@@ -40,7 +40,7 @@ fn asked(event: &str, payload: &str) -> Vec<(String, bool, bool)> {
     let body = format!(r#"{{"request":{{"payload":{payload}}}}}"#).into_bytes();
     let mut carry =
         |_: Call| Ok::<_, ApiError>(Answer { status: 200, headers: Vec::new(), body: body.clone() });
-    let payload = api.payload("7", &delivery, &mut carry).unwrap().unwrap();
+    let payload = api.payload(HooksOf::Repository, "7", &delivery, &mut carry).unwrap().unwrap();
     let found = requests(&project(), &delivery, &payload);
     let line = |one: BuildRequest| {
         assert_eq!((one.cause.as_str(), one.cause_id.as_deref(), one.pipeline), ("missed", Some("g"), None));

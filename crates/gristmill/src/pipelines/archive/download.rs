@@ -10,7 +10,7 @@ use std::fs::File;
 use std::io::{Seek as _, Write as _};
 
 use gristmill_archive::Limits;
-use gristmill_forge::api::Tree;
+use gristmill_forge::api::{Packed, Tree};
 use gristmill_git::{FetchLimits, GitError, ImportStream, Mirror};
 use gristmill_model::{CommitId, Download, PublicReason, Timestamp, TreeId};
 use serde::{Deserialize, Serialize};
@@ -64,43 +64,47 @@ async fn bring_into(
         return Ok(brought);
     }
     let told = content::tree(&step.app, &subject.spec, commit).await;
-    let tree = match told.map_err(|error| error.into_step_error(&step.app))? {
-        Tree::Id(tree) => Some(tree),
-        Tree::NotTold => None,
-    };
+    let told = told.map_err(|error| error.into_step_error(&step.app))?;
     let (packed, stream) = (import.file().map_err(git_error)?, import.stream().map_err(git_error)?);
     let (this, spec) = (step.clone(), subject.spec.clone());
     let work = move || {
         let bounds = DownloadLimits { bytes_max: download.bytes_max, time_max: limits.time_max };
-        let (packed, bytes) = load(&this, packed, |file| {
+        let (packed, (bytes, how)) = load(&this, packed, |file| {
             content::download(&this.app, &spec, commit, bounds, file, &this.stop_flag())
                 .map_err(|error| error.into_step_error(&this.app))
         })?;
-        read(&this, packed, stream, commit, limits).map(|(unpacked, stream)| (unpacked, stream, bytes))
+        let (unpacked, stream) = read(&this, (packed, how), stream, commit, limits)?;
+        Ok::<_, StepError>((unpacked, stream, bytes))
     };
     let (unpacked, stream, bytes) = tokio::task::spawn_blocking(work).await.map_err(StepError::retry)??;
-    let Unpacked { committed_s, files, suspects } = unpacked;
+    let Unpacked { committed_s, files, suspects, root_modes } = unpacked;
+    let tree = match told.tree {
+        Tree::Id(tree) => Some(tree),
+        Tree::Root(root) => Some(root.id(|name| root_modes.get(name.as_bytes()).copied())),
+        Tree::NotTold => None,
+    };
     step.log.line(&format!("the forge's archive of {commit}: {bytes} bytes, {files} files"));
     let note = serde_json::to_string(&Note { commit, tree, suspects }).expect("plain data");
-    let committed = Timestamp(i64::try_from(committed_s).unwrap_or(0).saturating_mul(1000));
+    let packed_s = i64::try_from(committed_s.unwrap_or(0)).unwrap_or(0);
+    let committed = told.committed.unwrap_or(Timestamp(packed_s.saturating_mul(1000)));
     let stand_in = import.finish(stream, commit, committed, &note).await.map_err(git_error)?;
     judged(mirror, stand_in, commit, download)?
 }
 
 /// Has the file written, and goes back to its beginning.
-fn load(
+fn load<T>(
     step: &Step,
     mut file: File,
-    write: impl FnOnce(&mut File) -> Result<u64, StepError>,
-) -> Result<(File, u64), StepError> {
-    let bytes = write(&mut file)?;
+    write: impl FnOnce(&mut File) -> Result<T, StepError>,
+) -> Result<(File, T), StepError> {
+    let written = write(&mut file)?;
     file.flush().and_then(|()| file.rewind()).map_err(StepError::retry)?;
-    if step.is_stopped() { Err(unpack::stopped()) } else { Ok((file, bytes)) }
+    if step.is_stopped() { Err(unpack::stopped()) } else { Ok((file, written)) }
 }
 
 fn read(
     step: &Step,
-    packed: File,
+    (file, packed): (File, Packed),
     mut stream: ImportStream,
     commit: CommitId,
     limits: FetchLimits,
@@ -113,7 +117,7 @@ fn read(
         path_bytes_max: PATH_BYTES_MAX,
         ..Limits::default()
     };
-    let unpacked = unpack::unpack(packed, commit, &limits, &mut stream, &|| step.is_stopped())?;
+    let unpacked = unpack::unpack(file, packed, commit, &limits, &mut stream, &|| step.is_stopped())?;
     Ok((unpacked, stream))
 }
 

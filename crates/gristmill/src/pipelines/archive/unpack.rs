@@ -1,9 +1,13 @@
 //! A forge's archive, read member by member: nothing of it becomes a file here but what git makes of it.
 
 use std::collections::{BTreeSet, HashMap};
-use std::io::{self, Read};
+use std::fs::File;
+use std::io::{self, Read, Seek, Write};
 
-use gristmill_archive::{ExtractError, Kind, Limits, Packing, TarReader, check_member_name};
+use gristmill_archive::{
+    ArchiveEntry, ExtractError, Kind, Limits, Packing, TarReader, ZipReader, check_member_name,
+};
+use gristmill_forge::api::Packed;
 use gristmill_git::ImportStream;
 use gristmill_model::{CommitId, PublicReason};
 
@@ -22,15 +26,22 @@ const SUSPECTS: [(&str, &str); 6] = [
     ("working-tree-encoding", "`working-tree-encoding` in .gitattributes"),
 ];
 
+/// Where in a zip file everything is a plain file.
+const NO_MODES: &str = "executable files and links, which older servers pack as plain files";
+
 /// What was read.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Unpacked {
-    /// The time of the first member, in seconds since 1970: `git archive` writes the committer's.
-    pub(super) committed_s: u64,
+    /// The time of the first member, in seconds since 1970: `git archive` writes the committer's ("the commit time as
+    /// recorded in the referenced commit object", git-archive(1)), and it is what GitHub ("Downloading source code
+    /// archives"), GitLab, Gitea and Gogs (their sources) make them with. Nothing in a zip file, whose times have no zone.
+    pub(super) committed_s: Option<u64>,
     /// Files and links.
     pub(super) files: u64,
     /// What speaks for a filter, in words.
     pub(super) suspects: BTreeSet<String>,
+    /// The modes of the files and links in the root, as git writes them.
+    pub(super) root_modes: HashMap<Vec<u8>, &'static str>,
 }
 
 /// Why it was not read to its end.
@@ -51,15 +62,22 @@ pub(super) fn stopped() -> StepError {
     StepError::retry(UnpackError::Stopped)
 }
 
-/// Puts the members of a tar file in gzip into the stream, without the one folder that all lie in.
+/// Puts the members of an archive into the stream, without the one folder that all lie in where it is a tar file.
 pub(super) fn unpack(
-    packed: impl Read,
+    file: File,
+    packed: Packed,
     wanted: CommitId,
     limits: &Limits,
     stream: &mut ImportStream,
     is_stopped: &dyn Fn() -> bool,
 ) -> Result<Unpacked, StepError> {
-    members(packed, wanted, limits, stream, is_stopped).map_err(|error| {
+    let names = Names { is_bare: packed == Packed::Zip, ..Names::default() };
+    let mut taker = Taker { names, limits, stream, unpacked: Unpacked::default() };
+    let read = match packed {
+        Packed::Tar => of_tar(file, wanted, &mut taker, is_stopped),
+        Packed::Zip => of_zip(file, &mut taker, is_stopped),
+    };
+    read.map(|()| taker.unpacked).map_err(|error| {
         let may_pass = matches!(
             error,
             UnpackError::Io(_)
@@ -72,61 +90,140 @@ pub(super) fn unpack(
     })
 }
 
-fn members(
+fn of_tar(
     packed: impl Read,
     wanted: CommitId,
-    limits: &Limits,
-    stream: &mut ImportStream,
+    taker: &mut Taker<'_>,
     is_stopped: &dyn Fn() -> bool,
-) -> Result<Unpacked, UnpackError> {
-    let mut tar = TarReader::new(packed, Packing::Gzip, limits)?;
-    let mut names = Names::default();
-    let mut unpacked = Unpacked::default();
-    let mut is_first = true;
+) -> Result<(), UnpackError> {
+    let mut tar = TarReader::new(packed, Packing::Gzip, taker.limits)?;
     while let Some(entry) = tar.next_entry()? {
         if is_stopped() {
             return Err(UnpackError::Stopped);
         }
-        if std::mem::take(&mut is_first) {
+        if taker.unpacked.committed_s.is_none() {
             of_commit(tar.comment(), wanted)?;
-            unpacked.committed_s = entry.mtime();
+            taker.unpacked.committed_s = Some(entry.mtime());
         }
-        let kind = entry.kind();
-        if entry.name().len() > limits.path_bytes_max || entry.target().len() > limits.path_bytes_max {
-            let name = shown(entry.name());
-            let fault = format!("{name}: its name or target has more than {} bytes", limits.path_bytes_max);
-            return Err(UnpackError::Fault(fault));
-        }
-        let Some(path) = names.take(entry.name(), kind == Kind::Directory).map_err(UnpackError::Fault)?
-        else {
-            continue;
+        let member = Member {
+            name: entry.name(),
+            kind: entry.kind(),
+            target: entry.target().to_vec(),
+            size: entry.size(),
         };
-        match kind {
-            Kind::Directory => continue,
-            Kind::Symlink => stream.symlink(&path, entry.target())?,
-            Kind::File | Kind::Executable => {
-                let file_name = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
-                if path == b".gitmodules" {
-                    unpacked.suspects.insert("submodules".to_owned());
-                }
-                let is_read = file_name == b".gitattributes" && entry.size() <= ATTRIBUTES_BYTES_MAX;
-                stream.file(&path, kind == Kind::Executable, entry.size(), |out| {
-                    if !is_read {
-                        return Ok::<(), UnpackError>(tar.copy(out)?);
-                    }
-                    let mut text = Vec::new();
-                    tar.copy(&mut text)?;
-                    unpacked.suspects.extend(suspects(&text));
-                    Ok(out.write_all(&text)?)
-                })?;
-            }
-        }
-        unpacked.files += 1;
+        taker.take(&member, |out| tar.copy(out))?;
     }
-    if is_first {
+    if taker.unpacked.committed_s.is_none() {
         return Err(UnpackError::Fault("there is nothing in it, not even its folder".to_owned()));
     }
-    Ok(unpacked)
+    Ok(())
+}
+
+/// What it does not say, its commit and the moment, is known from elsewhere.
+fn of_zip(
+    packed: impl Read + Seek,
+    taker: &mut Taker<'_>,
+    is_stopped: &dyn Fn() -> bool,
+) -> Result<(), UnpackError> {
+    let mut zip = ZipReader::open(packed, taker.limits)?;
+    for number in 0..zip.entries().len() {
+        if is_stopped() {
+            return Err(UnpackError::Stopped);
+        }
+        let entry = zip.entries()[number].clone();
+        let mut target = Vec::new();
+        if entry.kind() == Kind::Symlink && entry.info().size <= taker.limits.path_bytes_max as u64 {
+            zip.copy(number, &mut target)?;
+        }
+        let name = entry.name().strip_suffix(b"/").unwrap_or(entry.name());
+        // A link's size stands for its target, so that one that is too long is refused as such.
+        let member = Member { name, kind: entry.kind(), target, size: entry.info().size };
+        taker.take(&member, |out| zip.copy(number, out))?;
+    }
+    let has_modes = |entry: &ArchiveEntry| matches!(entry.kind(), Kind::Symlink | Kind::Executable);
+    if !zip.entries().iter().any(has_modes) {
+        taker.unpacked.suspects.insert(NO_MODES.to_owned());
+    }
+    Ok(())
+}
+
+/// A member, whatever it lies in.
+struct Member<'a> {
+    name: &'a [u8],
+    kind: Kind,
+    /// Of a link.
+    target: Vec<u8>,
+    size: u64,
+}
+
+/// Puts members into the stream, one by one.
+struct Taker<'a> {
+    names: Names,
+    limits: &'a Limits,
+    stream: &'a mut ImportStream,
+    unpacked: Unpacked,
+}
+
+impl Taker<'_> {
+    /// `copy` writes the member's content.
+    fn take(
+        &mut self,
+        member: &Member<'_>,
+        mut copy: impl FnMut(&mut dyn Write) -> Result<(), ExtractError>,
+    ) -> Result<(), UnpackError> {
+        let Member { name, kind, target, size } = member;
+        let bytes_max = self.limits.path_bytes_max;
+        let is_long_link = *kind == Kind::Symlink && *size > bytes_max as u64;
+        if name.len() > bytes_max || target.len() > bytes_max || is_long_link {
+            let fault = format!("{}: its name or target has more than {bytes_max} bytes", shown(name));
+            return Err(UnpackError::Fault(fault));
+        }
+        let is_folder = *kind == Kind::Directory;
+        let Some(path) = self.names.take(name, is_folder).map_err(UnpackError::Fault)? else {
+            return Ok(());
+        };
+        let mode = match kind {
+            Kind::Directory => return Ok(()),
+            Kind::Symlink => {
+                self.stream.symlink(&path, target)?;
+                "120000"
+            }
+            Kind::File | Kind::Executable => {
+                self.file(&path, member, &mut copy)?;
+                if *kind == Kind::Executable { "100755" } else { "100644" }
+            }
+        };
+        self.unpacked.files += 1;
+        if !path.contains(&b'/') {
+            self.unpacked.root_modes.insert(path, mode);
+        }
+        Ok(())
+    }
+
+    fn file(
+        &mut self,
+        path: &[u8],
+        member: &Member<'_>,
+        copy: &mut impl FnMut(&mut dyn Write) -> Result<(), ExtractError>,
+    ) -> Result<(), UnpackError> {
+        let file_name = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+        let suspected = &mut self.unpacked.suspects;
+        if path == b".gitmodules" {
+            suspected.insert("submodules".to_owned());
+        }
+        // Who packs zip files does not follow it.
+        let is_read =
+            !self.names.is_bare && file_name == b".gitattributes" && member.size <= ATTRIBUTES_BYTES_MAX;
+        self.stream.file(path, member.kind == Kind::Executable, member.size, |out| {
+            if !is_read {
+                return Ok::<(), UnpackError>(copy(out)?);
+            }
+            let mut text = Vec::new();
+            copy(&mut text)?;
+            suspected.extend(suspects(&text));
+            Ok(out.write_all(&text)?)
+        })
+    }
 }
 
 /// Refuses an archive that says it is of another commit. Not all say.
@@ -148,6 +245,8 @@ fn suspects(attributes: &[u8]) -> impl Iterator<Item = String> {
 /// The names so far, each of which may come once.
 #[derive(Debug, Default)]
 struct Names {
+    /// Whether there is no folder that all lie in.
+    is_bare: bool,
     /// The folder that all lie in.
     top: Option<Vec<u8>>,
     /// Whether it is a folder, by path below that.
@@ -161,14 +260,18 @@ impl Names {
         if let Err(error) = check_member_name(name) {
             return fault(&error.to_string());
         }
-        let end = name.iter().position(|byte| *byte == b'/').unwrap_or(name.len());
-        let (top, path) = name.split_at(end);
-        if self.top.get_or_insert_with(|| top.to_vec()) != top {
-            return fault("it does not lie in the one folder that the others lie in");
+        let mut path = name;
+        if !self.is_bare {
+            let end = name.iter().position(|byte| *byte == b'/').unwrap_or(name.len());
+            let (top, below) = name.split_at(end);
+            if self.top.get_or_insert_with(|| top.to_vec()) != top {
+                return fault("it does not lie in the one folder that the others lie in");
+            }
+            let Some((_, below)) = below.split_first() else {
+                return if is_folder { Ok(None) } else { fault("a file stands where the one folder should") };
+            };
+            path = below;
         }
-        let Some((_, path)) = path.split_first() else {
-            return if is_folder { Ok(None) } else { fault("a file stands where the one folder should") };
-        };
         for (at, _) in path.iter().enumerate().filter(|(_, byte)| **byte == b'/') {
             let above = &path[..at];
             match self.seen.get(above) {
@@ -215,6 +318,29 @@ mod tests {
                     (Err(found), Err(expected)) => assert!(found.contains(expected), "{found}"),
                     _ => panic!("{name}: {found:?}"),
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn where_there_is_no_folder_all_lies_in_the_root() {
+        let mut names = Names { is_bare: true, ..Names::default() };
+        for (name, is_folder, expected) in [
+            ("a", false, Ok(Some("a"))),
+            ("d", true, Ok(Some("d"))),
+            ("d/b", false, Ok(Some("d/b"))),
+            ("e/c", false, Ok(Some("e/c"))),
+            ("a", false, Err("comes twice")),
+            ("a/b", false, Err("a file elsewhere")),
+            ("../a", false, Err("`.` or `..`")),
+            (".git/config", false, Err("git's own folder")),
+        ] {
+            match (names.take(name.as_bytes(), is_folder), expected) {
+                (Ok(found), Ok(expected)) => {
+                    assert_eq!(found.as_deref(), expected.map(str::as_bytes), "{name}");
+                }
+                (Err(found), Err(expected)) => assert!(found.contains(expected), "{found}"),
+                (found, _) => panic!("{name}: {found:?}"),
             }
         }
     }

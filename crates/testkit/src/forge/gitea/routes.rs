@@ -11,6 +11,7 @@ use super::super::http::{Answer, Call, Page};
 use super::super::state::{DeployKey, Grant, Hook, Repository, public_key};
 use super::super::{Inner, archive};
 use super::{Gitea, payload, statuses};
+use crate::repo::TestRepo;
 
 /// How many entries of a tree one answer has.
 const TREE_PAGE: usize = 5;
@@ -281,6 +282,9 @@ fn read(of: &Gitea, call: &Call, repository: &Repository, about: &About, parts: 
                 all.iter().filter(|line| line.name.starts_with(&prefix)).map(object).collect();
             if found.is_empty() { not_found(call) } else { Answer::json(200, &Value::from(found)) }
         }
+        ["git", "trees", name] if of.is_gogs() => {
+            one(Commit::find(repo, name).map(|commit| gogs_tree(&api, repo, &commit)))
+        }
         ["git", "trees", name] => one(Commit::find(repo, name).map(|commit| {
             // Gitea gives as many a page as it likes; a small number shows whether the next one is asked for.
             let (all, page) = (root(repo, &commit.id), call.number("page", 1, usize::MAX));
@@ -303,11 +307,27 @@ fn read(of: &Gitea, call: &Call, repository: &Repository, about: &About, parts: 
             "sha": commit.id,
             "url": format!("{api}/git/commits/{}", commit.id),
             "created": commit.time,
-            "commit": { "message": commit.message, "tree": { "sha": commit.tree, "url": format!("{api}/git/trees/{}", commit.tree) } },
+            // What Gogs calls the tree's is the commit's.
+            "commit": { "message": commit.message, "tree": { "sha": if of.is_gogs() { &commit.id } else { &commit.tree }, "url": format!("{api}/git/trees/{}", commit.tree) } },
             "parents": commit.parents.iter().map(|id| json!({ "sha": id })).collect::<Vec<_>>(),
         }))),
         _ => not_found(call),
     }
+}
+
+/// By its source Gogs has no pages of it, leaves out a list that is empty, and tells one mode of all files.
+fn gogs_tree(api: &str, repo: &TestRepo, commit: &Commit) -> Value {
+    let mode = |kind: &str| match kind {
+        "commit" => "160000",
+        "tree" => "040000",
+        _ => "120000",
+    };
+    let entries: Vec<Value> = root(repo, &commit.id)
+        .iter()
+        .map(|one| json!({ "path": one.name, "mode": mode(&one.kind), "type": one.kind, "size": 0, "sha": one.id, "url": format!("{api}/git/trees/{}", one.id) }))
+        .collect();
+    let tree = if entries.is_empty() { Value::Null } else { Value::from(entries) };
+    json!({ "sha": commit.id, "url": format!("{api}/git/trees/{}", commit.id), "tree": tree })
 }
 
 /// The top folder is the repository's name, in small letters as its folder on the disk.

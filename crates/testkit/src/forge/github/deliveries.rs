@@ -83,7 +83,8 @@ fn short(repository: &Repository, attempt: &Attempt) -> Value {
         "event": attempt.delivery.event,
         "action": payload["action"],
         "installation_id": null,
-        "repository_id": repository.id,
+        // A hook of an organisation has those of several.
+        "repository_id": payload["repository"]["id"].as_u64().unwrap_or(repository.id),
         "throttled_at": null,
     })
 }

@@ -35,6 +35,35 @@ pub(super) fn answer(forge: &Arc<Inner>, call: &Call) -> Answer {
         (_, parts) if parts.len() >= 2 && parts[0] == "repositories" => {
             by_id(forge, call, parts[1], &parts[2..])
         }
+        (_, parts) if parts.len() >= 3 && parts[0] == "orgs" && parts[2] == "hooks" => {
+            of_owner(forge, call, parts[1], &parts[3..])
+        }
+        _ => failed(404, "Not Found"),
+    }
+}
+
+/// The webhooks of an organisation: <https://docs.github.com/en/rest/orgs/webhooks>.
+fn of_owner(forge: &Arc<Inner>, call: &Call, owner: &str, parts: &[&str]) -> Answer {
+    let (repository, hooks) = match forge.admit_owner(call, owner) {
+        Ok(found) => found,
+        Err(answer) => return answer,
+    };
+    let about = forge.about(&repository);
+    let shown = |hook: &Hook| {
+        let mut shown = payload::hook(&about, hook);
+        shown["type"] = "Organization".into();
+        shown["url"] = format!("{}/orgs/{owner}/hooks/{}", about.api, hook.id).into();
+        shown
+    };
+    match (call.method.as_str(), parts) {
+        ("GET", []) => paged(call, hooks.iter().map(shown).collect()),
+        ("GET", [id, rest @ ..]) => match (hooks.iter().find(|hook| hook.has_id(id)), rest) {
+            (Some(hook), []) => Answer::json(200, &shown(hook)),
+            (Some(hook), ["deliveries", rest @ ..]) => {
+                deliveries::answer(forge, call, &repository, hook, rest)
+            }
+            _ => failed(404, "Not Found"),
+        },
         _ => failed(404, "Not Found"),
     }
 }
@@ -89,7 +118,7 @@ fn of_repository(forge: &Arc<Inner>, call: &Call, repository: &Repository, parts
     match (call.method.as_str(), parts) {
         ("GET", []) => Answer::json(200, &payload::repository(&about)),
         ("GET", ["hooks"]) => {
-            let shown = repository.hooks.iter().map(|hook| payload::hook(&about, hook)).collect();
+            let shown = repository.own_hooks().map(|hook| payload::hook(&about, hook)).collect();
             paged(call, shown)
         }
         ("POST", ["hooks"]) => create_hook(forge, call, repository, &about),

@@ -42,7 +42,33 @@ pub(super) fn answer(forge: &Arc<Inner>, call: &Call) -> Answer {
                 Err(answer) => answer,
             }
         }
+        ("GET", parts) if parts.len() >= 3 && parts[0] == "groups" && parts[2] == "hooks" => {
+            of_group(forge, call, parts[1], &parts[3..])
+        }
         _ => Answer::json(404, &json!({ "error": "404 Not Found" })),
+    }
+}
+
+/// The webhooks of a group: <https://docs.gitlab.com/api/group_webhooks/>.
+fn of_group(forge: &Inner, call: &Call, group: &str, parts: &[&str]) -> Answer {
+    let (repository, hooks) = match forge.admit_owner(call, group) {
+        Ok(found) => found,
+        Err(answer) => return answer,
+    };
+    let about = forge.about(&repository);
+    let shown = |hook: &Hook| {
+        let mut shown = hook_json(&about, hook);
+        shown.as_object_mut().expect("an object").remove("project_id");
+        shown["group_id"] = 99.into();
+        shown
+    };
+    match parts {
+        [] => paged(call, hooks.iter().map(shown).collect()),
+        [id, rest @ ..] => match (hooks.iter().find(|hook| hook.has_id(id)), rest) {
+            (Some(hook), []) => Answer::json(200, &shown(hook)),
+            (Some(hook), ["events"]) => events(call, hook),
+            _ => failed(404, "404 Not found"),
+        },
     }
 }
 
@@ -74,7 +100,7 @@ fn of_project(forge: &Arc<Inner>, call: &Call, repository: &Repository, parts: &
     let about = forge.about(repository);
     match (call.method.as_str(), parts) {
         ("GET", ["hooks"]) => {
-            paged(call, repository.hooks.iter().map(|hook| hook_json(&about, hook)).collect())
+            paged(call, repository.own_hooks().map(|hook| hook_json(&about, hook)).collect())
         }
         ("POST", ["hooks"]) => match put_fields(call, forge.new_hook("", None, &[]), true) {
             Ok(hook) => {
@@ -203,10 +229,7 @@ fn of_hook(forge: &Arc<Inner>, call: &Call, repository: &Repository, hook: &Hook
             forge.remove_hook(&repository.full_name, hook.id);
             Answer::empty(204)
         }
-        ("GET", ["events"]) => {
-            let shown = hook.attempts.iter().rev().filter(|attempt| is_asked_for(call, attempt));
-            paged(call, shown.map(event_json).collect())
-        }
+        ("GET", ["events"]) => events(call, hook),
         ("POST", ["events", id, "resend"]) => {
             if forge.try_again(&repository.full_name, &hook.id.to_string(), id) {
                 Answer::json(201, &json!({ "response_status": 200 }))
@@ -217,6 +240,12 @@ fn of_hook(forge: &Arc<Inner>, call: &Call, repository: &Repository, hook: &Hook
         ("POST", ["test", trigger]) => projects::test_hook(forge, repository, hook, trigger),
         _ => failed(404, "404 Not found"),
     }
+}
+
+/// The newest first.
+fn events(call: &Call, hook: &Hook) -> Answer {
+    let shown = hook.attempts.iter().rev().filter(|attempt| is_asked_for(call, attempt));
+    paged(call, shown.map(event_json).collect())
 }
 
 /// `status` is a code, or a category of them.
