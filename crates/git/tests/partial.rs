@@ -345,6 +345,45 @@ async fn a_content_that_is_not_given_out_is_an_error_and_no_reason_to_begin_anew
     assert_eq!(mirror.fill(&remote(&repo.url()), commit(&only_here), limits()).await.expect("filled"), 1);
 }
 
+/// A repository that is a partial clone itself fetches what it lacks when it is asked for it, by what its own
+/// configuration says.
+#[tokio::test]
+async fn a_repository_that_lacks_a_content_itself_runs_nothing_to_get_it() {
+    let repo = TestRepo::new();
+    let ids = history(&repo);
+    let trapped = TestRepo::new();
+    history(&trapped);
+    let only_here = repo.commit("main", &Changes::new().file("secret", "only here"));
+    let setup = Setup::new();
+    let canary = setup.folder.path().join("canary");
+    let text = format!("#!/bin/sh\ntouch '{}'\n", canary.display());
+    let trap = common::script(&setup.folder.path().join("trap"), &text).display().to_string();
+    for (key, value) in [
+        ("core.repositoryFormatVersion", "1"),
+        ("extensions.partialClone", "origin"),
+        ("remote.origin.promisor", "true"),
+        ("remote.origin.url", &repo.url()),
+        ("remote.origin.uploadpack", &trap),
+    ] {
+        trapped.git(["config", key, value]);
+    }
+    let mirror = mirror(&setup, MirrorKind::Partial).await;
+    bring(&mirror, &remote(&repo.url()), &ids[19]).await.expect("brought");
+    mirror.fetch(&remote(&repo.url()), &by_id(&only_here), limits()).await.expect("fetched");
+    let error =
+        mirror.fill(&remote(&trapped.url()), commit(&only_here), limits()).await.expect_err("not there");
+    assert!(matches!(error, GitError::ContentUnavailable { .. }), "{error:?}");
+    assert!(!canary.exists(), "it ran something");
+    // The trap does work.
+    let missing = blobs_of(&repo, &only_here).difference(&blobs_of(&repo, &ids[19])).next().cloned();
+    let asked = Command::new("git")
+        .args(["--git-dir", &trapped.path().display().to_string(), "cat-file", "-e"])
+        .arg(missing.expect("a content"))
+        .output()
+        .expect("git starts");
+    assert!(!asked.status.success() && canary.exists());
+}
+
 #[tokio::test]
 async fn contents_count_for_the_limits() {
     let repo = TestRepo::new();
@@ -376,4 +415,34 @@ async fn many_contents_come_in_several_requests() {
     assert_eq!(objects(&setup.repo_dir(), "blob").len(), number);
     let packs = common::files_below(&setup.repo_dir().join("objects/pack"));
     assert_eq!(packs.iter().filter(|(path, _)| path.extension().is_some_and(|e| e == "pack")).count(), 1 + 2);
+}
+
+/// For docs/performance.md.
+#[tokio::test]
+#[ignore = "measures, and takes a minute"]
+async fn the_first_fetch_in_numbers() {
+    let (repo, _) = TestRepo::large(3_000, 30_000_000, 1);
+    repo.git(["config", "uploadpack.allowFilter", "true"]);
+    let mut id = String::new();
+    for number in 0..500 {
+        id = repo.change_some("main", 5, number);
+        if number % 5 == 0 {
+            let picture = (0..25).flat_map(|part| noise(number * 100 + part)).collect::<Vec<_>>();
+            id = repo.commit("main", &Changes::new().file("picture", picture));
+        }
+    }
+    repo.git(["repack", "-a", "-d", "-q"]);
+    for kind in [MirrorKind::Full, MirrorKind::Partial] {
+        let (setup, remote) = (Setup::new(), remote(&repo.url()));
+        let mirror = mirror(&setup, kind).await;
+        let start = std::time::Instant::now();
+        mirror.fetch(&remote, &wanted(MAIN, &id), limits()).await.expect("fetched");
+        let (fetched, after) = (mirror.bytes(), start.elapsed());
+        let count = mirror.fill(&remote, commit(&id), limits()).await.expect("filled");
+        println!(
+            "{kind:?}: {fetched} bytes after {after:.1?}, with {count} contents {} after {:.1?}",
+            mirror.bytes(),
+            start.elapsed()
+        );
+    }
 }
