@@ -62,13 +62,25 @@ async fn old_contents_stay_away_over_http() {
 }
 
 #[tokio::test]
-async fn old_contents_stay_away_over_ssh_and_version_0_needs_a_setting_of_the_server() {
+async fn old_contents_stay_away_over_ssh() {
     let key = key(1);
     let Some(sshd) = Sshd::start("old_contents_stay_away_over_ssh", &key, "") else { return };
-    // This sshd passes no GIT_PROTOCOL on, so both sides speak version 0.
+    let repo = TestRepo::new();
+    let setup = Setup::with_protocols(&[Protocol::Ssh, Protocol::File]);
+    check_way(&setup, &repo, &sshd.remote(repo.path(), &key)).await;
+}
+
+#[tokio::test]
+async fn version_0_of_the_protocol_needs_a_setting_of_the_server() {
+    let key = key(1);
+    let folder = tempfile::tempdir().expect("a folder");
+    let text = "#!/bin/sh\nunset GIT_PROTOCOL\neval \"$SSH_ORIGINAL_COMMAND\"\n";
+    let old = common::script(&folder.path().join("old"), text);
+    let options = format!("command=\"{}\"", old.display());
+    let Some(sshd) = Sshd::start("version_0_of_the_protocol", &key, &options) else { return };
     let repo = TestRepo::new();
     let ids = history(&repo);
-    let setup = Setup::with_protocols(&[Protocol::Ssh, Protocol::File]);
+    let setup = Setup::with_protocols(&[Protocol::Ssh]);
     let remote = sshd.remote(repo.path(), &key);
     let mirror = mirror(&setup, MirrorKind::Partial).await;
     let error = bring(&mirror, &remote, &ids[19]).await.expect_err("not by id");
@@ -195,35 +207,5 @@ async fn joining_packs_brings_nothing_and_loses_nothing() {
         let ending =
             |ending| files.iter().filter(|(path, _)| path.extension().is_some_and(|e| e == ending)).count();
         assert_eq!(ending("pack"), ending("promisor"), "all are marked");
-    }
-}
-
-/// For docs/performance.md.
-#[tokio::test]
-#[ignore = "measures, and takes a minute"]
-async fn the_first_fetch_in_numbers() {
-    let (repo, _) = TestRepo::large(3_000, 30_000_000, 1);
-    repo.git(["config", "uploadpack.allowFilter", "true"]);
-    let mut id = String::new();
-    for number in 0..500 {
-        id = repo.change_some("main", 5, number);
-        if number % 5 == 0 {
-            let picture = (0..25).flat_map(|part| noise(number * 100 + part)).collect::<Vec<_>>();
-            id = repo.commit("main", &Changes::new().file("picture", picture));
-        }
-    }
-    repo.git(["repack", "-a", "-d", "-q"]);
-    for kind in [MirrorKind::Full, MirrorKind::Partial] {
-        let (setup, remote) = (Setup::new(), remote(&repo.url()));
-        let mirror = mirror(&setup, kind).await;
-        let start = std::time::Instant::now();
-        mirror.fetch(&remote, &wanted(MAIN, &id), limits()).await.expect("fetched");
-        let (fetched, after) = (mirror.bytes(), start.elapsed());
-        let count = mirror.fill(&remote, commit(&id), limits()).await.expect("filled");
-        println!(
-            "{kind:?}: {fetched} bytes after {after:.1?}, with {count} contents {} after {:.1?}",
-            mirror.bytes(),
-            start.elapsed()
-        );
     }
 }
