@@ -1,5 +1,7 @@
 //! What the first commit of a repository with a long history costs a full and a partial mirror, for docs/performance.md.
 
+#![expect(clippy::print_stdout, reason = "it is a program that shows numbers")]
+
 use std::time::Instant;
 
 use gristmill_git::{FetchLimits, Git, GitOptions, Mirror, MirrorKind, Remote, Wanted};
