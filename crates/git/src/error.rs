@@ -129,6 +129,18 @@ pub enum GitError {
         /// What git said.
         detail: String,
     },
+    /// The remote does not give out the content of a file by its id.
+    #[error(
+        "{remote} does not give out all contents of the files of {commit} one by one, which `clone = \"partial\"` needs; set `clone = \"full\"` for this project: {detail}"
+    )]
+    ContentUnavailable {
+        /// The address.
+        remote: String,
+        /// The commit whose files were wanted.
+        commit: CommitId,
+        /// What git said.
+        detail: String,
+    },
     /// The id names something, but neither a commit nor a tag of one.
     #[error("{id} is a {kind}, not a commit")]
     NotACommit {
@@ -285,6 +297,7 @@ impl GitError {
             | GitError::Moved { .. }
             | GitError::RefGone { .. }
             | GitError::CommitUnavailable { .. }
+            | GitError::ContentUnavailable { .. }
             | GitError::NotACommit { .. }
             | GitError::ObjectFormat { .. }
             | GitError::TooLarge { .. }

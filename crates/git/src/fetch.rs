@@ -1,5 +1,6 @@
 //! One fetch: first by the ref, because every server gives that out, then by the commit's id.
 
+use std::ffi::OsString;
 use std::fs::File;
 
 use gristmill_model::{CommitId, Digest, GitRef, ObjectId};
@@ -7,6 +8,7 @@ use tokio::time::Instant;
 
 use crate::error::{GitError, ObjectError};
 use crate::mirror::{FetchLimits, Fetched, Mirror, Reachability, Wanted};
+use crate::partial::{self, MirrorKind};
 use crate::program::Call;
 use crate::remote::Remote;
 use crate::repair;
@@ -15,6 +17,17 @@ use crate::repair;
 pub(crate) fn pin_name(id: ObjectId) -> String {
     format!("refs/gristmill/{id}")
 }
+
+/// The subcommand and what holds for each fetch.
+pub(crate) const FETCH: [&str; 7] = [
+    "fetch",
+    "--quiet",
+    "--no-tags",
+    "--no-write-fetch-head",
+    "--no-auto-maintenance",
+    "--no-recurse-submodules",
+    "--no-show-forced-updates",
+];
 
 /// One fetch that holds the lock.
 pub(crate) struct Fetch<'a> {
@@ -30,6 +43,9 @@ impl Fetch<'_> {
     /// Brings the commit, pins it, and says how it stands to the ref.
     pub(crate) async fn run(&self) -> Result<Fetched, GitError> {
         repair::tidy(&self.mirror.repo)?;
+        if self.mirror.kind() == MirrorKind::Partial {
+            repair::promise(&self.mirror.repo)?;
+        }
         let tip = match &self.wanted.git_ref {
             Some(git_ref) => Some(self.fetch_ref(git_ref).await?),
             None => None,
@@ -72,23 +88,28 @@ impl Fetch<'_> {
     }
 
     async fn fetch_refspec(&self, refspec: &str, commit: Option<CommitId>) -> Result<(), GitError> {
-        let flags = [
-            "fetch",
-            "--quiet",
-            "--no-tags",
-            "--no-write-fetch-head",
-            "--no-auto-maintenance",
-            "--no-recurse-submodules",
-            "--no-show-forced-updates",
-            "--",
-        ];
-        let mut call = self.call(&flags);
-        call.args.extend([self.remote.url.argument(), refspec.into()]);
+        let repo = &self.mirror.repo;
+        let is_partial = self.mirror.kind() == MirrorKind::Partial;
+        let is_first = is_partial && !repair::was_fetched(repo)?;
+        let mut call = self.call(&[]);
+        if is_partial {
+            call.args.extend(partial::settings(&self.remote.url));
+        }
+        call.args.extend(FETCH.map(OsString::from));
+        match is_partial {
+            true => call.args.extend([partial::FILTER, "--", partial::REMOTE].map(OsString::from)),
+            false => call.args.extend(["--".into(), self.remote.url.argument()]),
+        }
+        call.args.push(refspec.into());
         call.remote = Some(self.remote);
         call.commit = commit;
         let bytes_max = self.limits.mirror_bytes_max;
-        let within = || repair::pack_bytes(&self.mirror.repo) <= bytes_max;
+        let within = || repair::pack_bytes(repo) <= bytes_max;
         match self.mirror.git.run_watched("fetch", call, within).await {
+            Ok(finished) if is_first && said_no_filter(&finished.stderr) => {
+                tracing::warn!(remote = %self.remote.url, "the server does not know filters and sent the whole history; the mirror is a full one");
+                repair::set_kind(repo, MirrorKind::Full)
+            }
             Ok(_) => Ok(()),
             Err(GitError::TooLarge { what, .. }) => Err(GitError::TooLarge { what, max: bytes_max }),
             Err(error) => Err(self.with_ref(error)),
@@ -137,4 +158,10 @@ impl Fetch<'_> {
     fn call(&self, args: &[&str]) -> Call<'_> {
         self.mirror.call(args, Some(self.lock), self.end.saturating_duration_since(Instant::now()))
     }
+}
+
+/// Whether git's own words, not those that the server has for people, tell of a server without filters.
+fn said_no_filter(stderr: &[u8]) -> bool {
+    let ours = stderr.split(|byte| *byte == b'\n').filter(|line| line.starts_with(b"warning: "));
+    ours.into_iter().any(|line| line.windows(partial::NO_FILTER.len()).any(|part| part == partial::NO_FILTER))
 }

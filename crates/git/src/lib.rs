@@ -5,6 +5,7 @@
 //! * [`RemoteUrl`] is an address that was checked at the edge; [`Remote`] adds what is needed to be let in.
 //! * [`DeployKey`] and [`HostKeys`] are for ssh, [`Credentials`] and [`CredentialHelper`] for https, [`Proxy`] for the way.
 //! * [`Mirror`] is a bare repository per project. It brings exact commits and keeps them.
+//!   A partial one ([`MirrorKind`]) leaves out the contents of files that no wanted commit has.
 //! * [`Import`] puts content into a mirror that came another way than by git.
 //! * [`Objects`] reads commits, trees and blobs of a mirror without starting a process.
 //! * [`LfsPointer`], [`Git::lfs_authenticate`] and [`Mirror::put_lfs`] are for large files, [`Mirror::submodules`] for other repositories.
@@ -46,6 +47,7 @@ mod mirror;
 mod objects;
 mod orphan;
 mod own_clone;
+mod partial;
 mod process;
 mod program;
 mod protocol;
@@ -74,6 +76,7 @@ pub use lfs_ssh::LfsAnswer;
 pub use mirror::{FetchLimits, Fetched, Maintained, Mirror, Reachability, Wanted};
 pub use objects::{CommitInfo, Objects};
 pub use own_clone::{CloneFile, CloneLimits, OwnClone};
+pub use partial::MirrorKind;
 pub use program::{Git, GitOptions, PASSED_ENV};
 pub use protocol::Protocol;
 pub use proxy::{Proxy, ProxyError};

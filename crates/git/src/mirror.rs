@@ -10,22 +10,20 @@
 //! <dir>/damaged/    the last repository that turned out broken, for a look at it
 //! ```
 //!
-//! # Why a mirror begins with the whole history
+//! # With how much a mirror begins
 //!
-//! Two ways to a shorter first fetch were considered and not taken:
+//! A full mirror begins with the whole history. That happens once in a project's life; each later fetch brings what is
+//! new. Every server does it, and fast: a whole clone is copied from packs that it has.
 //!
-//! * `--filter=blob:none` brings commits and trees alone. [`Objects`] reads every blob of the wanted tree, in process
-//!   and without the network; each would be missing. Git would bring them one request after another, by a lazy
-//!   fetch in the middle of a read, which is turned off here (`GIT_NO_LAZY_FETCH`) because it would talk to a remote that
-//!   the mirror's own configuration names.
-//! * `--depth=1` of the wanted commit brings all that its archive needs. But a shallow repository gives wrong answers to
-//!   whether one commit is in the history of another, without an error, and [`Reachability`] rests on that. Each
-//!   later fetch would have to complete the history first, which is the same transfer plus the tip's once more, and
-//!   many servers compute packs for shallow clients from nothing, while a whole clone is copied from packs they have.
-//!   A second, shallow repository beside the mirror would keep both answers right, at the price of that double transfer
-//!   and of two places where a commit may be.
+//! A partial one ([`MirrorKind`]) begins with all commits and trees and the contents of one commit's files, for
+//! histories with more old contents than anybody wants to transfer and keep. Each new commit then costs a second request.
 //!
-//! The first fetch happens once in a project's life; each later one brings what is new.
+//! `--depth=1` of the wanted commit was considered and not taken. It brings all that its archive needs, but a shallow
+//! repository gives wrong answers to whether one commit is in the history of another, without an error, and
+//! [`Reachability`] rests on that. Each later fetch would have to complete the history first, which is the same transfer
+//! plus the tip's once more, and many servers compute packs for shallow clients from nothing. A second, shallow
+//! repository beside the mirror would keep both answers right, at the price of that double transfer and of two places
+//! where a commit may be.
 //!
 //! # Names
 //!
@@ -44,6 +42,7 @@ use crate::error::{GitError, ObjectError};
 use crate::fetch::{Fetch, pin_name};
 use crate::lock::lock;
 use crate::objects::Objects;
+use crate::partial::MirrorKind;
 use crate::program::{Call, Git};
 use crate::refs::ListLimits;
 use crate::remote::Remote;
@@ -70,6 +69,8 @@ pub struct Mirror {
     pub(crate) git: Git,
     dir: PathBuf,
     pub(crate) repo: PathBuf,
+    /// What whoever holds this wants at least.
+    pub(crate) kind: MirrorKind,
 }
 
 /// What a fetch should bring.
@@ -146,7 +147,7 @@ impl Mirror {
     pub async fn open_or_create(git: &Git, dir: impl Into<PathBuf>) -> Result<Mirror, GitError> {
         let dir = dir.into();
         std::fs::create_dir_all(&dir).map_err(|error| GitError::io("make", &dir, error))?;
-        let mirror = Mirror { git: git.clone(), repo: dir.join("repo.git"), dir };
+        let mirror = Mirror { git: git.clone(), repo: dir.join("repo.git"), dir, kind: MirrorKind::Full };
         if repair::looks_broken(&mirror.repo).is_some() {
             let _lock = mirror.lock(OPEN_WAIT_MAX).await?;
             // Somebody else may have made it while we waited.
@@ -172,7 +173,7 @@ impl Mirror {
         if self.repo.exists() {
             tracing::warn!(git.mirror = %self.dir.display(), why, "a mirror is damaged and is made anew");
         }
-        repair::make_anew(&self.dir, &self.repo, format)
+        repair::make_anew(&self.dir, &self.repo, format, repair::kind(&self.repo))
     }
 
     /// Makes the mirror one of `format` before a commit of that format is fetched. One that holds objects of the
@@ -191,14 +192,15 @@ impl Mirror {
             }
             tracing::warn!(git.mirror = %self.dir.display(), ?format, "the remote names its objects by another hash now");
         }
-        repair::make_anew(&self.dir, &self.repo, format)
+        repair::make_anew(&self.dir, &self.repo, format, self.kind)
     }
 
     pub(crate) async fn lock(&self, wait_max: Duration) -> Result<File, GitError> {
         lock(&self.dir.join("lock"), wait_max).await
     }
 
-    /// Brings exactly this commit and pins it. Asks nobody where it is here and pinned already.
+    /// Brings exactly this commit and pins it. Asks nobody where it is here and pinned already. In a partial mirror the
+    /// contents of its files may be missing after that; [`Mirror::fill`] brings them.
     ///
     /// A mirror that turns out damaged on the way is made anew once.
     ///
@@ -223,12 +225,15 @@ impl Mirror {
         }
         let end = Instant::now() + limits.time_max;
         self.take_format(remote, wanted.commit.0.format(), end).await?;
+        self.take_kind(wanted.commit.0.format())?;
         let fetch = Fetch { mirror: self, remote, wanted, limits, lock: &lock, end };
         match fetch.run().await {
             Err(
                 GitError::Damaged { detail, .. } | GitError::Object(ObjectError::Unreadable { detail, .. }),
             ) => {
                 self.make_anew(&detail, wanted.commit.0.format())?;
+                // Where its configuration was lost, so was what it is.
+                self.take_kind(wanted.commit.0.format())?;
                 fetch.run().await
             }
             other => other,
@@ -237,7 +242,8 @@ impl Mirror {
 
     /// The commit where it is here and pinned.
     fn pinned(&self, commit: CommitId) -> Result<Option<Fetched>, GitError> {
-        if repair::read_ref(&self.repo, &pin_name(commit.0))? != Some(commit.0) {
+        let is_enough = self.kind == MirrorKind::Partial || self.kind() == MirrorKind::Full;
+        if !is_enough || repair::read_ref(&self.repo, &pin_name(commit.0))? != Some(commit.0) {
             return Ok(None);
         }
         match self.objects()?.peel(commit.0) {
@@ -296,6 +302,9 @@ impl Mirror {
             // Geometric: rewrites small packs often and large ones seldom, whatever the mirror's size.
             let args = ["repack", "-d", "--geometric=2", "--quiet", "--no-write-bitmap-index"];
             self.git.run("repack", self.call(&args, Some(&lock), time_max)).await?;
+            if self.kind() == MirrorKind::Partial {
+                repair::promise(&self.repo)?;
+            }
         }
         if many_pins {
             self.git.run("pack-refs", self.call(&["pack-refs", "--all"], Some(&lock), time_max)).await?;

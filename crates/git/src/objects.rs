@@ -179,6 +179,12 @@ impl Objects {
         Err(copy_error(io::Error::new(io::ErrorKind::UnexpectedEof, why)))
     }
 
+    /// Whether it is in the mirror. One that is not may have come since this reader was opened: the packs are not
+    /// listed anew for each.
+    pub(crate) fn has(&self, id: ObjectId) -> Result<bool, ObjectError> {
+        Ok(self.odb.exists_without_refresh(&self.to_gix(id)?))
+    }
+
     /// An object's kind and size.
     fn header(&self, id: ObjectId) -> Result<(Kind, u64), ObjectError> {
         let found = self.odb.header(self.to_gix(id)?).map_err(|error| read_error(id, &error))?;

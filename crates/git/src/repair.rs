@@ -2,13 +2,14 @@
 //!
 //! Everything here that writes is called with the mirror's lock held.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 
 use gristmill_model::{ObjectFormat, ObjectId};
 
 use crate::error::GitError;
+use crate::partial::MirrorKind;
 
 /// What our repositories' files contain. Written by hand: `git init` would take templates, and newer versions
 /// other formats. Version 0 means SHA-1 names and refs as files, which is what is read here.
@@ -16,7 +17,13 @@ const CONFIG: &str = "[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n
 /// The same for SHA-256 names, an extension that only version 1 may have (gitrepository-layout(5)).
 const CONFIG_SHA256: &str = "[core]\n\trepositoryformatversion = 1\n\tfilemode = true\n\tbare = true\n\
     [extensions]\n\tobjectformat = sha256\n";
+/// What says in a configuration that the mirror is a partial one. Git itself does not know it, and no remote is named: a
+/// git that misses an object has nobody to ask.
+const PARTIAL: &str = "[gristmill]\n\tpartial = true\n";
 const HEAD: &str = "ref: refs/heads/none\n";
+
+/// Where a repository lies that was replaced.
+const ASIDE: &str = "damaged";
 
 /// How deep folders under `refs` are looked into.
 const REF_LEVELS_MAX: usize = 4;
@@ -29,7 +36,7 @@ pub(crate) fn looks_broken(repo: &Path) -> Option<&'static str> {
         Some("it does not exist")
     } else if !holds("HEAD", HEAD) {
         Some("its HEAD is not what we wrote")
-    } else if !holds("config", CONFIG) && !holds("config", CONFIG_SHA256) {
+    } else if read_config(repo).is_none() {
         Some("its config is not what we wrote")
     } else if !repo.join("objects/pack").is_dir() {
         Some("its objects are missing")
@@ -43,29 +50,92 @@ pub(crate) fn looks_broken(repo: &Path) -> Option<&'static str> {
 }
 
 /// The text of a repository's `config`.
-pub(crate) fn config(format: ObjectFormat) -> &'static str {
-    match format {
+fn config(format: ObjectFormat, kind: MirrorKind) -> String {
+    let config = match format {
         ObjectFormat::Sha1 => CONFIG,
         ObjectFormat::Sha256 => CONFIG_SHA256,
+    };
+    match kind {
+        MirrorKind::Full => config.to_owned(),
+        MirrorKind::Partial => format!("{config}{PARTIAL}"),
     }
+}
+
+/// What a repository's `config` says; `None` where it is not one that we write.
+fn read_config(repo: &Path) -> Option<(ObjectFormat, MirrorKind)> {
+    let found = fs::read_to_string(repo.join("config")).ok()?;
+    let formats = [ObjectFormat::Sha1, ObjectFormat::Sha256];
+    let mut ours =
+        formats.into_iter().flat_map(|format| [(format, MirrorKind::Full), (format, MirrorKind::Partial)]);
+    ours.find(|(format, kind)| config(*format, *kind) == found)
 }
 
 /// By which hash a repository's objects are named; SHA-1 where it is broken or missing.
 pub(crate) fn format(repo: &Path) -> ObjectFormat {
-    match fs::read(repo.join("config")) {
-        Ok(found) if found == CONFIG_SHA256.as_bytes() => ObjectFormat::Sha256,
-        _ => ObjectFormat::Sha1,
+    read_config(repo).map_or(ObjectFormat::Sha1, |(format, _)| format)
+}
+
+/// Whether it has the whole history; said of one that is broken or missing too.
+pub(crate) fn kind(repo: &Path) -> MirrorKind {
+    read_config(repo).map_or(MirrorKind::Full, |(_, kind)| kind)
+}
+
+/// Notes what the repository is from now on.
+pub(crate) fn set_kind(repo: &Path, kind: MirrorKind) -> Result<(), GitError> {
+    let (path, new) = (repo.join("config"), repo.join("config.lock"));
+    fs::write(&new, config(format(repo), kind)).map_err(|error| GitError::io("write", &new, error))?;
+    fs::rename(&new, &path).map_err(|error| GitError::io("put in place", &path, error))?;
+    match kind {
+        MirrorKind::Partial => promise(repo),
+        MirrorKind::Full => remove_where(&repo.join("objects/pack"), &|name, _| name.ends_with(".promisor"))
+            .map_err(|error| GitError::io("tidy up", repo, error)),
+    }
+}
+
+/// Marks all packs of a partial mirror: what they refer to and is not here, the remote has.
+pub(crate) fn promise(repo: &Path) -> Result<(), GitError> {
+    let pack = repo.join("objects/pack");
+    let mark = || {
+        for entry in fs::read_dir(&pack)? {
+            let mark = entry?.path();
+            if mark.extension().is_some_and(|ending| ending == "pack") {
+                File::options().create(true).append(true).open(mark.with_extension("promisor"))?;
+            }
+        }
+        Ok(())
+    };
+    mark().map_err(|error| GitError::io("mark packs in", &pack, error))
+}
+
+/// Whether anything was ever fetched into it; content that was imported does not count.
+pub(crate) fn was_fetched(repo: &Path) -> Result<bool, GitError> {
+    const FOLDERS: [&str; 2] = ["refs/gristmill", "refs/gristmill-tip"];
+    for folder in FOLDERS {
+        if count_files(repo, folder)? > 0 {
+            return Ok(true);
+        }
+    }
+    let path = repo.join("packed-refs");
+    match fs::read_to_string(&path) {
+        Ok(packed) => Ok(FOLDERS.iter().any(|folder| packed.contains(&format!(" {folder}/")))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(GitError::io("read", &path, error)),
     }
 }
 
 /// Moves `repo` aside, where there is one, and makes an empty repository in its place.
-pub(crate) fn make_anew(dir: &Path, repo: &Path, format: ObjectFormat) -> Result<(), GitError> {
-    let aside = dir.join("damaged");
+pub(crate) fn make_anew(
+    dir: &Path,
+    repo: &Path,
+    format: ObjectFormat,
+    kind: MirrorKind,
+) -> Result<(), GitError> {
+    let aside = dir.join(ASIDE);
     let new = dir.join("new.git");
     for leftover in [&aside, &new] {
         remove_tree(leftover).map_err(|error| GitError::io("remove", leftover, error))?;
     }
-    make_at(&new, format)?;
+    make_at(&new, format, kind)?;
     match fs::rename(repo, &aside) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             return Err(GitError::io("move aside", repo, error));
@@ -75,14 +145,20 @@ pub(crate) fn make_anew(dir: &Path, repo: &Path, format: ObjectFormat) -> Result
     fs::rename(&new, repo).map_err(|error| GitError::io("put in place", repo, error))
 }
 
+/// Removes what [`make_anew`] moved aside.
+pub(crate) fn remove_aside(dir: &Path) -> Result<(), GitError> {
+    let aside = dir.join(ASIDE);
+    remove_tree(&aside).map_err(|error| GitError::io("remove", &aside, error))
+}
+
 /// Makes an empty repository at `repo`, in place of what is there.
-pub(crate) fn make_at(repo: &Path, format: ObjectFormat) -> Result<(), GitError> {
+fn make_at(repo: &Path, format: ObjectFormat, kind: MirrorKind) -> Result<(), GitError> {
     let make = || {
         remove_tree(repo)?;
         for folder in ["objects/info", "objects/pack", "refs/gristmill", "refs/gristmill-tip", "refs/heads"] {
             fs::create_dir_all(repo.join(folder))?;
         }
-        fs::write(repo.join("config"), config(format))?;
+        fs::write(repo.join("config"), config(format, kind))?;
         fs::write(repo.join("HEAD"), HEAD)
     };
     make().map_err(|error| GitError::io("make", repo, error))
@@ -193,12 +269,15 @@ pub(crate) fn count_packs(repo: &Path) -> Result<usize, GitError> {
 
 /// How many pins are files of their own.
 pub(crate) fn count_loose_pins(repo: &Path) -> Result<usize, GitError> {
-    let in_folder = |name: &str| match count(&repo.join(name), "") {
+    Ok(count_files(repo, "refs/gristmill")? + count_files(repo, "refs/gristmill-import")?)
+}
+
+fn count_files(repo: &Path, folder: &str) -> Result<usize, GitError> {
+    match count(&repo.join(folder), "") {
         // Packing refs removes folders that became empty.
         Err(GitError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(0),
         counted => counted,
-    };
-    Ok(in_folder("refs/gristmill")? + in_folder("refs/gristmill-import")?)
+    }
 }
 
 fn count(dir: &Path, ending: &str) -> Result<usize, GitError> {

@@ -1,6 +1,7 @@
 //! What the tests of this crate share.
 #![expect(dead_code, unreachable_pub, reason = "each test file uses a part")]
 
+pub mod history;
 pub mod sshd;
 
 use std::path::Path;

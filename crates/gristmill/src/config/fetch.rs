@@ -1,4 +1,5 @@
-//! `fetch` of a `[[project]]`: whether its source comes by git or as the forge's own archives.
+//! `fetch` and `clone` of a `[[project]]`: whether its source comes by git, and with how much of its history, or as the
+//! forge's own archives.
 
 use gristmill_forge::Forge;
 use gristmill_forge::api::ApiBase;
@@ -37,6 +38,7 @@ pub(super) struct For<'a> {
 /// Reads `fetch` and what goes with it; `None` where something is wrong, which is reported.
 pub(super) fn read(section: &mut Section<'_>, of: &For<'_>) -> Option<FetchBy> {
     let field = section.get("fetch");
+    let clone = section.get("clone");
     let (max, filtered) = (section.get("download_max"), section.get("allow_filtered"));
     let word = match &field {
         None => "git",
@@ -53,14 +55,42 @@ pub(super) fn read(section: &mut Section<'_>, of: &For<'_>) -> Option<FetchBy> {
                 is_right = false;
             }
         }
-        return is_right.then_some(FetchBy::Git);
+        let by_git = read_clone(clone.as_ref(), of.pipelines)?;
+        return is_right.then_some(by_git);
     };
+    if let Some(clone) = clone {
+        clone.error("`clone` is for `fetch = \"git\"` only, and no history is downloaded; leave it out");
+        return None;
+    }
     let bytes_max = max.map_or(Some(BYTES_MAX), |field| server::size(&field, 1, "500MiB"));
     let allow_filtered = filtered.map_or(Some(false), |field| field.bool());
     let (bytes_max, allow_filtered) = (bytes_max?, allow_filtered?);
     let is_possible = check(&field, of, allow_filtered);
     let fits = pipelines(&field, of.pipelines);
     (is_possible && fits).then_some(FetchBy::Download(Download { bytes_max, allow_filtered }))
+}
+
+/// With how much of the history git begins.
+fn read_clone(field: Option<&Field<'_>>, pipelines: &[ParsedPipeline]) -> Option<FetchBy> {
+    let Some(field) = field else { return Some(FetchBy::Git) };
+    let known = |text: &str| match text {
+        "full" => Some(FetchBy::Git),
+        "partial" => Some(FetchBy::Partial),
+        _ => None,
+    };
+    let clone = field.text_as("one of: full, partial", known)?;
+    let mut fits = true;
+    for ParsedPipeline { spec, .. } in pipelines {
+        let PipelineKind::Archive(archive) = &spec.kind;
+        if clone == FetchBy::Partial && archive.options.include_git {
+            field.error(format!(
+                "pipeline `{}`: `include_git` puts the whole history into the archive; with `clone = \"partial\"` leave it out",
+                spec.name
+            ));
+            fits = false;
+        }
+    }
+    fits.then_some(clone)
 }
 
 /// Whether the forge and the way to it are such that anything can be downloaded.

@@ -4,6 +4,7 @@ mod attributes;
 mod large;
 mod large_ssh;
 mod own_git;
+mod partial;
 mod paths;
 mod submodules;
 

@@ -9,6 +9,8 @@ pub enum FetchBy {
     /// By git.
     #[default]
     Git,
+    /// By git, without the contents of files that only older commits have.
+    Partial,
     /// As the archives that the forge itself makes of commits.
     Download(Download),
 }

@@ -101,6 +101,9 @@ fn what_is_stored_comes_back_and_equal_settings_have_equal_digests() {
         ),
         "{text_of_other}"
     );
+    other.fetch = FetchBy::Partial;
+    assert!(other.to_stored().0.contains(r#""fetch":"partial""#), "{}", other.to_stored().0);
+    assert_eq!(serde_json::from_str::<ProjectSpec>(&other.to_stored().0).unwrap(), other);
     let fetch = r#""fetch":{"download":{"bytes_max":7,"allow_filtered":true}}"#;
     assert!(text_of_other.contains(fetch), "{text_of_other}");
     // Old rows are read by new programs: a change here needs a thought about them.

@@ -15,6 +15,9 @@ fn the_source_comes_by_git_unless_it_is_said() {
     for (lines, expected) in [
         ("", FetchBy::Git),
         ("fetch = \"git\"", FetchBy::Git),
+        ("clone = \"full\"", FetchBy::Git),
+        ("clone = \"partial\"", FetchBy::Partial),
+        ("fetch = \"git\"\nclone = \"partial\"", FetchBy::Partial),
         ("fetch = \"download\"", download(524_288_000, false)),
         ("fetch = \"download\"\ndownload_max = \"2GiB\"\nforge = \"gitlab\"", download(2 << 30, false)),
         ("fetch = \"download\"\nallow_filtered = true\nforge = \"gitea\"", download(524_288_000, true)),
@@ -42,6 +45,27 @@ fn a_pattern_says_it_for_all_its_repositories() {
     let pattern = config.patterns[0].pattern.as_ref().unwrap();
     let made = pattern.expand(&"acme/tool".parse().unwrap()).unwrap();
     assert_eq!(made.fetch, FetchBy::Download(Download { bytes_max: 524_288_000, allow_filtered: false }));
+}
+
+#[test]
+fn a_partial_clone_is_by_git_and_goes_into_no_archive() {
+    for (lines, pipeline, told) in [
+        ("clone = \"shallow\"", "", "`clone` is \"shallow\"; expected one of: full, partial"),
+        ("clone = true", "", "`clone` is true; expected one of: full, partial"),
+        ("fetch = \"download\"\nclone = \"partial\"", "", "`clone` is for `fetch = \"git\"` only"),
+        ("fetch = \"download\"\nclone = \"full\"", "", "`clone` is for `fetch = \"git\"` only"),
+        (
+            "clone = \"partial\"",
+            "include_git = true",
+            "pipeline `archive`: `include_git` puts the whole history into the archive; with `clone = \"partial\"`",
+        ),
+    ] {
+        let refused = refusal(&project(lines, pipeline));
+        assert!(refused.contains(told), "{lines} {pipeline}: {refused}");
+    }
+    assert!(load(&project("clone = \"full\"", "include_git = true")).is_ok());
+    let all = "lfs = true\nsubmodules = true\nattributes = \"git\"\nexport_ignore = true\npaths = [\"a/**\"]";
+    assert!(load(&project("clone = \"partial\"", all)).is_ok());
 }
 
 #[test]

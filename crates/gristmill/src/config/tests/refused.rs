@@ -13,7 +13,7 @@ fn unknown_keys_name_the_nearest_and_all_that_are_known() {
     check(
         &project("brances = 1", "brances = [\"main\"]\nzzz = 1"),
         expect![[r#"
-            gristmill.toml:4: unknown key `brances` in [[project]]. Known keys: allow_filtered, allow_from, allow_http, api, credential_helper, download_max, enabled, fetch, forge, git, gitpull, host_keys, jobs_max, name, pipeline, poll, repository, repository_id, secret, secret_basic, secret_header, secret_sha1, ssh_key, statuses, token, topic, username
+            gristmill.toml:4: unknown key `brances` in [[project]]. Known keys: allow_filtered, allow_from, allow_http, api, clone, credential_helper, download_max, enabled, fetch, forge, git, gitpull, host_keys, jobs_max, name, pipeline, poll, repository, repository_id, secret, secret_basic, secret_header, secret_sha1, ssh_key, statuses, token, topic, username
             gristmill.toml:7: unknown key `brances` in [[project.pipeline]]; did you mean `branches`? Known keys: allow_shared_key, attributes, branches, delay, export_ignore, first_look, format, include_git, keep, key, kind, lfs, name, paths, release_key, releases, schedule, submodules, supersede, tag_key, tags
             gristmill.toml:8: unknown key `zzz` in [[project.pipeline]]. Known keys: allow_shared_key, attributes, branches, delay, export_ignore, first_look, format, include_git, keep, key, kind, lfs, name, paths, release_key, releases, schedule, submodules, supersede, tag_key, tags"#]],
     );

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use gristmill_db::job::Finish;
-use gristmill_git::{CommitInfo, FetchLimits, GitError, Mirror, ObjectError, Objects, Remote, Wanted};
-use gristmill_model::{ArchiveOptions, Attributes, CommitId, Timestamp, TreeId};
+use gristmill_git::{FetchLimits, GitError, Mirror, MirrorKind, ObjectError, Objects, Remote, Wanted};
+use gristmill_model::{ArchiveOptions, Attributes, CommitId, FetchBy, Timestamp, TreeId};
 use serde::{Deserialize, Serialize};
 
 use super::{download, members, paths, public};
@@ -57,38 +57,35 @@ pub async fn run(step: &Step) -> Result<Ending, StepError> {
     let (commit, at, mirror) = (brought.commit, brought.at, &brought.mirror);
     let objects = mirror.objects().map_err(git_error)?;
     let options = super::options(&subject.pipeline).clone();
-    let reader = objects.clone();
-    let read = move || learn(&reader, at, &options);
-    let learnt = tokio::task::spawn_blocking(read).await.map_err(StepError::retry)?;
-    let (info, by_commit) = mend(mirror, learnt).await?;
+    let info = mend(mirror, objects.commit(at).map_err(|error| object_error(&error))).await?;
     step.log
         .line(&format!("commit {commit}, tree {}, {} of {}", info.tree, brought.how, subject.run.git_ref));
     let untouched = paths::untouched(step, &subject, &brought, info.tree).await;
     if let Some(left_out) = mend(mirror, untouched).await? {
         return Ok(left_out);
     }
+    fill(step, &subject, &brought).await?;
+    let tree = info.tree;
+    let tells = move || tells_of_commit(&objects, tree, &options);
+    let tells = tokio::task::spawn_blocking(tells).await.map_err(StepError::retry)?;
+    let by_commit = mend(mirror, tells).await?;
     let filtered = brought.filtered.clone();
     let outcome = Fetched { commit, tree: info.tree, committed: info.committed, by_commit, filtered };
     let outcome = serde_json::to_string(&outcome).expect("plain data");
     Ok(ending(Finish::Succeeded { outcome, cached: false, expand: None }))
 }
 
-/// Reads the commit, and whether its archive tells of it.
-fn learn(
-    objects: &Objects,
-    commit: CommitId,
-    options: &ArchiveOptions,
-) -> Result<(CommitInfo, bool), StepError> {
-    let info = objects.commit(commit).map_err(|error| object_error(&error))?;
-    let by_commit = match options.attributes {
-        _ if options.include_git => true,
-        Attributes::Raw => false,
-        Attributes::Git => members::tells_of_commit(&members::list(0, objects, info.tree, options, None)?),
-    };
-    Ok((info, by_commit))
+/// Whether the archive of a commit with this tree tells of the commit.
+fn tells_of_commit(objects: &Objects, tree: TreeId, options: &ArchiveOptions) -> Result<bool, StepError> {
+    match options.attributes {
+        _ if options.include_git => Ok(true),
+        Attributes::Raw => Ok(false),
+        Attributes::Git => Ok(members::tells_of_commit(&members::list(0, objects, tree, options, None)?)),
+    }
 }
 
-/// Brings the run's commit into the project's mirror, where it stays; asks nobody where it is there.
+/// Brings the run's commit into the project's mirror, where it stays; asks nobody where it is there. [`fill`] brings the
+/// contents of its files, where they did not come along.
 pub(super) async fn bring(step: &Step, subject: &Subject) -> Result<Brought, StepError> {
     match subject.spec.fetch.download() {
         Some(download) => download::bring(step, subject, download).await,
@@ -98,6 +95,7 @@ pub(super) async fn bring(step: &Step, subject: &Subject) -> Result<Brought, Ste
 
 async fn by_git(step: &Step, subject: &Subject) -> Result<Brought, StepError> {
     let mirror = mirror(&step.app, subject.run.project).await?;
+    let mirror = mirror.of_kind(kind(subject));
     let wanted = Wanted { git_ref: Some(subject.run.git_ref.clone()), commit: subject.run.commit };
     let (into, wanted, limits) = (&mirror, &wanted, limits(step));
     let fetched = step.app.reach(subject.run.project, &subject.spec, Asks::IfNeeded, |remote| async move {
@@ -112,6 +110,38 @@ async fn by_git(step: &Step, subject: &Subject) -> Result<Brought, StepError> {
         Err(ReachError::Git(error)) => Err(git_error(error)),
         Err(error) => Err(reach_error(error)),
     }
+}
+
+/// How much of the history the run needs at least.
+pub(super) fn kind(subject: &Subject) -> MirrorKind {
+    match subject.spec.fetch {
+        FetchBy::Partial => MirrorKind::Partial,
+        FetchBy::Git | FetchBy::Download(_) => MirrorKind::Full,
+    }
+}
+
+/// Brings the contents of the commit's files that a partial mirror lacks; asks nobody where they are there.
+pub(super) async fn fill(step: &Step, subject: &Subject, brought: &Brought) -> Result<(), StepError> {
+    if kind(subject) == MirrorKind::Full {
+        return Ok(());
+    }
+    if brought.mirror.kind() == MirrorKind::Full {
+        step.log.line("the mirror has the whole history: it was full before, or the server knows no filters");
+        return Ok(());
+    }
+    let (into, commit, limits) = (&brought.mirror, brought.at, limits(step));
+    let filled = step.app.reach(subject.run.project, &subject.spec, Asks::IfNeeded, |remote| async move {
+        into.fill(&remote, commit, limits).await
+    });
+    let filled = filled.await.map_err(|error| match error {
+        ReachError::Git(error) => super::assemble::git_error(error),
+        error => reach_error(error),
+    });
+    match mend(into, filled).await? {
+        0 => {}
+        count => step.log.line(&format!("the contents of {count} files were not in the mirror and are now")),
+    }
+    Ok(())
 }
 
 /// Another job works on the mirror: waiting for it would hold a place that others can use.

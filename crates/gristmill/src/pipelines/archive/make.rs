@@ -133,6 +133,7 @@ async fn make(
         );
         return Err(StepError::fail(format!("{reason}; build it again")).told(PublicReason::Filtered));
     }
+    fetch::fill(step, subject, &brought).await?;
     let mirror = &brought.mirror;
     let assembled = assemble(step, subject, &brought, fetched).await;
     let assembly = fetch::mend(mirror, assembled).await?;

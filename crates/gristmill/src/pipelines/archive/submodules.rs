@@ -15,7 +15,8 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 
 use gristmill_git::{
-    FetchLimits, Fetched, GitError, Mirror, Protocol, Remote, RemoteUrl, Submodule, SubmoduleLimits, Wanted,
+    FetchLimits, Fetched, GitError, Mirror, MirrorKind, Protocol, Remote, RemoteUrl, Submodule,
+    SubmoduleLimits, Wanted,
 };
 use gristmill_model::{ArchiveOptions, CommitId, Digest, PublicReason};
 use gristmill_outgoing::Whose;
@@ -173,8 +174,14 @@ impl Gathering<'_> {
             }
         };
         let mirror = Mirror::open_or_create(git, self.folder(whose, &remote.url)).await.map_err(git_error)?;
+        // No archive needs a submodule's history. A partial mirror of another project's will do.
+        let kind = match fetch::kind(self.subject) {
+            MirrorKind::Full => mirror.kind(),
+            MirrorKind::Partial => MirrorKind::Partial,
+        };
+        let mirror = mirror.of_kind(kind);
         let wanted = Wanted { git_ref: None, commit: module.commit };
-        let commit = self.fetch(&mirror, &remote, &wanted, &named).await?;
+        let commit = fetch::mend(&mirror, self.fetch(&mirror, &remote, &wanted, &named).await).await?;
         let part = Part {
             mirror: &mirror,
             remote: &remote,
@@ -207,12 +214,14 @@ impl Gathering<'_> {
         // What a mirror has counts once.
         let is_counted = self.mirrors.iter().any(|known| known.dir() == mirror.dir());
         let counted = if is_counted { mirror.bytes() } else { 0 };
-        let limits = FetchLimits {
-            time_max: self.budget.time()?,
-            mirror_bytes_max: self.budget.bytes().saturating_add(counted),
-            ..fetch::limits(self.step)
+        let limits = || {
+            Ok::<_, StepError>(FetchLimits {
+                time_max: self.budget.time()?,
+                mirror_bytes_max: self.budget.bytes().saturating_add(counted),
+                ..fetch::limits(self.step)
+            })
         };
-        let fetched = mirror.fetch(remote, wanted, limits).await.map_err(|error| match error {
+        let failed = |error: GitError| match error {
             GitError::TooLarge { .. } => {
                 let too_much = self.budget.too_much();
                 named(&too_much).told(too_much.public())
@@ -222,7 +231,9 @@ impl Gathering<'_> {
             }
             error if error.is_transient() => StepError::retry(error).told(PublicReason::ModuleUnfetched),
             error => named(&error).told(public::of_module(&error, wanted.commit)),
-        })?;
+        };
+        let fetched = mirror.fetch(remote, wanted, limits()?).await.map_err(failed)?;
+        mirror.fill(remote, fetched.commit, limits()?).await.map_err(failed)?;
         self.budget.take(mirror.bytes().saturating_sub(counted))?;
         Ok(fetched)
     }

@@ -21,7 +21,7 @@ fn modules(modules: &[(&str, &str)]) -> String {
 }
 
 /// What `git clone --recurse-submodules` has of a branch, without what is git's own.
-fn cloned(url: &str) -> Members {
+pub(super) fn cloned(url: &str) -> Members {
     let folder = tempfile::tempdir().expect("a folder");
     let output = Command::new("git")
         .args(["clone", "--quiet", "--recurse-submodules", "--branch", "main", url, "files"])
@@ -58,7 +58,7 @@ fn read(folder: &Path, above: &str, found: &mut Members) {
 }
 
 /// A project with submodules within submodules; its tip, and the repositories they are of.
-fn nested(world: &World) -> String {
+pub(super) fn nested(world: &World) -> String {
     let deep = world.github.create("other/deep", SECRET);
     let deep = deep.commit("main", &Changes::new().file("deep.txt", "deep").symlink("link", "deep.txt"));
     let lib = world.github.create("acme/lib", SECRET);

@@ -1,0 +1,213 @@
+//! Partial mirrors: all commits and trees, and of the blobs only those of commits that were asked for.
+//!
+//! A history may have tens of gigabytes of blobs that no commit shows any more. Git leaves them out with
+//! `--filter=blob:none`, and would bring what it misses by itself, one request after another, in the middle of a read.
+//! Nothing is read like that here:
+//!
+//! * [`Mirror::fetch`] brings commits and trees, so that whether one commit is in the history of another is answered as
+//!   in a full mirror. [`Mirror::fill`] then walks the commit's tree, lists the blobs that are not here, and asks for
+//!   exactly those by their ids. After that its archive is made as from a full mirror, without a word to anybody.
+//! * Only the fetching git is told, on its command line, that what is missing is promised by a remote. For every other
+//!   one the mirror has no remote at all, so there is nobody to ask (and `GIT_NO_LAZY_FETCH` is set besides).
+//! * What git knows a partial clone by is a `.promisor` file beside each pack. Joining packs may lose it, so each fetch
+//!   marks the packs anew, under the lock. That is true of all packs here: whatever one of them refers to, the remote has.
+//!
+//! A server that does not know filters sends the whole history, as to everybody: the mirror is a full one then. One that
+//! filters gives blobs out by their ids too, since protocol version 2 knows no other way; over version 0 it may refuse
+//! (`uploadpack.allowAnySHA1InWant`), which is an error that says so.
+//!
+//! A full mirror also serves who wants a partial one, and stays full. A partial mirror does not serve who wants a full
+//! one; it is made anew.
+
+use std::collections::HashSet;
+use std::ffi::OsString;
+use std::io::{self, Seek as _, Write as _};
+
+use gristmill_model::{CommitId, ObjectFormat, ObjectId, TreeId};
+use tokio::time::Instant;
+
+use crate::error::{GitError, ObjectError};
+use crate::fetch::FETCH;
+use crate::mirror::{FetchLimits, Mirror};
+use crate::objects::Objects;
+use crate::program::Call;
+use crate::remote::Remote;
+use crate::repair;
+use crate::url::RemoteUrl;
+use crate::walk::{Entry, WalkLimits};
+
+/// How many blobs are asked for at once. Each request makes a pack, which is kept if a later one fails; a server that
+/// is asked for all of a large tree at once may take longer than anybody waits.
+const ASKED_MAX: usize = 20_000;
+
+/// Keeps out what no commit that was asked for has.
+pub(crate) const FILTER: &str = "--filter=blob:none";
+
+/// What the remote is called where git has to know it by a name.
+pub(crate) const REMOTE: &str = "gristmill";
+
+/// What git says of a server without filters.
+pub(crate) const NO_FILTER: &[u8] = b"filtering not recognized by server";
+
+/// How much of a repository's history a mirror holds.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum MirrorKind {
+    /// All of it.
+    #[default]
+    Full,
+    /// All commits and trees, and the blobs that [`Mirror::fill`] brought.
+    Partial,
+}
+
+/// What a git is told that fetches into a partial mirror, before its subcommand.
+pub(crate) fn settings(url: &RemoteUrl) -> Vec<OsString> {
+    let setting = |key: &str, value: OsString| {
+        let mut setting = OsString::from(format!("remote.{REMOTE}.{key}="));
+        setting.push(value);
+        [OsString::from("-c"), setting]
+    };
+    [("promisor", "true".into()), ("partialclonefilter", "blob:none".into()), ("url", url.argument())]
+        .into_iter()
+        .flat_map(|(key, value)| setting(key, value))
+        .collect()
+}
+
+impl Objects {
+    /// The blobs of a tree that are not in the mirror, each once, in the order of their paths.
+    fn missing_blobs(&self, tree: TreeId) -> Result<Vec<ObjectId>, ObjectError> {
+        let (mut missing, mut known) = (Vec::new(), HashSet::new());
+        self.walk(tree, WalkLimits::default(), |_, entry| {
+            if let Entry::File { blob, .. } | Entry::Symlink { blob } = entry
+                && known.insert(blob.0)
+                && !self.has(blob.0)?
+            {
+                missing.push(blob.0);
+            }
+            Ok::<(), ObjectError>(())
+        })?;
+        Ok(missing)
+    }
+}
+
+impl Mirror {
+    /// The same mirror for somebody who wants at least this much of the history. See [`MirrorKind`].
+    #[must_use]
+    pub fn of_kind(mut self, kind: MirrorKind) -> Mirror {
+        self.kind = kind;
+        self
+    }
+
+    /// What it is, which may be more than was wanted.
+    pub fn kind(&self) -> MirrorKind {
+        repair::kind(&self.repo)
+    }
+
+    /// Brings what a partial mirror lacks of the files of `commit`, which must be in it; how many contents. Asks nobody
+    /// where nothing is missing.
+    ///
+    /// # Errors
+    ///
+    /// [`GitError::ContentUnavailable`] where the remote does not give one out, [`GitError::TooLarge`],
+    /// [`GitError::Object`] where a tree is missing or malformed, and whatever keeps the remote from answering.
+    pub async fn fill(
+        &self,
+        remote: &Remote,
+        commit: CommitId,
+        limits: FetchLimits,
+    ) -> Result<usize, GitError> {
+        self.git.check(remote)?;
+        if self.kind() == MirrorKind::Full || self.missing(commit).await?.is_empty() {
+            return Ok(0);
+        }
+        let lock = self.lock(limits.lock_wait_max).await?;
+        let end = Instant::now() + limits.time_max;
+        repair::tidy(&self.repo)?;
+        repair::promise(&self.repo)?;
+        // Somebody else may have brought them while we waited.
+        let missing = self.missing(commit).await?;
+        for asked in missing.chunks(ASKED_MAX) {
+            let call = Call { lock: Some(&lock), ..self.ask(remote, commit, asked, end)? };
+            let bytes_max = limits.mirror_bytes_max;
+            let within = || repair::pack_bytes(&self.repo) <= bytes_max;
+            match self.git.run_watched("fetch", call, within).await {
+                Ok(_) => {}
+                Err(GitError::TooLarge { what, .. }) => {
+                    return Err(GitError::TooLarge { what, max: bytes_max });
+                }
+                Err(error) => return Err(refused(error, remote, commit)),
+            }
+        }
+        match self.missing(commit).await?.first() {
+            None => Ok(missing.len()),
+            Some(id) => Err(unavailable(remote, commit, format!("it sent no {id}"))),
+        }
+    }
+
+    async fn missing(&self, commit: CommitId) -> Result<Vec<ObjectId>, GitError> {
+        let objects = self.objects()?;
+        let list = move || objects.missing_blobs(objects.commit(commit)?.tree);
+        let listed = tokio::task::spawn_blocking(list).await;
+        Ok(listed.map_err(|error| GitError::io("list blobs of", self.dir(), io::Error::other(error)))??)
+    }
+
+    /// One request. The ids are git's standard input, so this git alone does not hold the lock; where its server is
+    /// killed, the pack it may still add is whole or goes with the next [`repair::tidy`].
+    fn ask<'a>(
+        &'a self,
+        remote: &'a Remote,
+        commit: CommitId,
+        asked: &[ObjectId],
+        end: Instant,
+    ) -> Result<Call<'a>, GitError> {
+        let list = || {
+            let mut file = tempfile::tempfile_in(self.dir())?;
+            file.write_all(asked.iter().map(|id| format!("{id}\n")).collect::<String>().as_bytes())?;
+            file.rewind()?;
+            Ok(file)
+        };
+        let list = list().map_err(|error: io::Error| GitError::io("write a list in", self.dir(), error))?;
+        let mut args = settings(&remote.url);
+        // Nothing is said of what is here: a server that hears of a commit takes its blobs to be here too.
+        args.extend(["-c", "fetch.negotiationAlgorithm=noop"].map(OsString::from));
+        args.extend(FETCH.map(OsString::from));
+        args.extend([FILTER, "--stdin", "--", REMOTE].map(OsString::from));
+        let time_max = end.saturating_duration_since(Instant::now());
+        Ok(Call {
+            mirror: Some(&self.repo),
+            remote: Some(remote),
+            input: Some(list),
+            commit: Some(commit),
+            ..Call::new(args, time_max, 64 * 1024)
+        })
+    }
+
+    /// Makes the mirror what it has to be before the first fetch of one kind.
+    pub(crate) fn take_kind(&self, format: ObjectFormat) -> Result<(), GitError> {
+        match (self.kind(), self.kind) {
+            (MirrorKind::Partial, MirrorKind::Full) if repair::was_fetched(&self.repo)? => {
+                tracing::info!(git.mirror = %self.dir().display(), "a partial mirror becomes a full one and is made anew");
+                repair::make_anew(self.dir(), &self.repo, format, MirrorKind::Full)?;
+                // It is not damaged, and may be large.
+                repair::remove_aside(self.dir())
+            }
+            (MirrorKind::Full, MirrorKind::Partial) if repair::was_fetched(&self.repo)? => Ok(()),
+            (found, wanted) if found == wanted => Ok(()),
+            (_, wanted) => repair::set_kind(&self.repo, wanted),
+        }
+    }
+}
+
+/// What the failure of a request for blobs means.
+fn refused(error: GitError, remote: &Remote, commit: CommitId) -> GitError {
+    match error {
+        GitError::CommitUnavailable { detail, .. } => unavailable(remote, commit, detail),
+        GitError::Damaged { detail, .. } if detail.contains("did not send all necessary objects") => {
+            unavailable(remote, commit, detail)
+        }
+        other => other,
+    }
+}
+
+fn unavailable(remote: &Remote, commit: CommitId, detail: String) -> GitError {
+    GitError::ContentUnavailable { remote: remote.url.to_string(), commit, detail }
+}
