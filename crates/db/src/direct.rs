@@ -24,7 +24,7 @@ pub struct DirectDb {
 
 enum Engine {
     Sqlite(Connection),
-    Postgres(RefCell<Session>),
+    Postgres(Box<RefCell<Session>>),
 }
 
 impl DirectDb {
@@ -45,7 +45,7 @@ impl DirectDb {
         let mut session = Session::open(url)?;
         migrate::postgres(&mut session)?;
         Ok(DirectDb {
-            engine: Engine::Postgres(RefCell::new(session)),
+            engine: Engine::Postgres(Box::new(RefCell::new(session))),
             clock,
             random,
             woken: Cell::new(false),

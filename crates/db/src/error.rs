@@ -47,6 +47,9 @@ pub enum DbError {
         "the connection to the database broke while something was written; look whether it was before trying again"
     )]
     Unsure,
+    /// A row is there already that must be there only once.
+    #[error("database: {0}")]
+    Duplicate(String),
     /// Anything else.
     #[error("database: {0}")]
     Sql(String),

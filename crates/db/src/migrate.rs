@@ -44,17 +44,18 @@ pub(crate) fn sqlite(conn: &mut Connection) -> Result<(), DbError> {
 
 /// Applies the steps that are missing, to a database of a server.
 pub(crate) fn postgres(session: &mut Session) -> Result<(), DbError> {
-    session.batch("BEGIN")?;
+    session.begin_migration()?;
     let applied = apply(session);
-    session.batch(if applied.is_ok() { "COMMIT" } else { "ROLLBACK" })?;
-    applied
+    let ended = session.end_migration(applied.is_ok());
+    applied.and(ended)
 }
 
 fn apply(session: &mut Session) -> Result<(), DbError> {
     session.batch(LOCK)?;
     session.batch(MAKE)?;
     let rows = session.query(FOUND, &[])?;
-    let found: i64 = rows.first().map_or(Ok(0), |row| row.try_get(0)).map_err(|_| DbError::Closed)?;
+    let found: i64 =
+        rows.first().map_or(Ok(0), |row| row.try_get(0)).map_err(|error| DbError::Sql(error.to_string()))?;
     for (version, step) in missing(found)? {
         session.batch(&for_postgres(step))?;
         session.execute(DONE, &[version.into()])?;

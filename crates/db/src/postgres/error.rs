@@ -17,11 +17,17 @@ pub(crate) fn of(error: &tokio_postgres::Error) -> DbError {
         if let Some(cause) = error.source() {
             text = format!("{text}: {cause}");
         }
-        let is_unsent = error.is_closed() || error.code().is_none();
-        return if is_unsent && !is_about_values(&text) {
-            DbError::Unreachable(text)
-        } else {
+        // Our own fault, or one of the settings: calling again changes nothing.
+        let begins = |known: &&str| text.starts_with(*known);
+        return if ["error serializing", "error deserializing"].iter().any(|known| begins(known)) {
             DbError::Sql(text)
+        } else if ["invalid configuration", "error performing TLS", "authentication error"]
+            .iter()
+            .any(|known| begins(known))
+        {
+            DbError::Refused(text)
+        } else {
+            DbError::Unreachable(text)
         };
     };
     let text = told.message().to_owned();
@@ -44,13 +50,9 @@ pub(crate) fn of(error: &tokio_postgres::Error) -> DbError {
             DbError::Refused(text)
         }
         &SqlState::UNDEFINED_DATABASE => DbError::Refused(text),
+        &SqlState::UNIQUE_VIOLATION => DbError::Duplicate(format!("{text} (23505)")),
         code => DbError::Sql(format!("{text} ({})", code.code())),
     }
-}
-
-/// Whether the driver could not bring a value to or from the wire: our own fault, and no other server's.
-fn is_about_values(text: &str) -> bool {
-    text.starts_with("error serializing") || text.starts_with("error deserializing")
 }
 
 impl ToSql for Param<'_> {

@@ -47,9 +47,24 @@ impl Listener {
 }
 
 async fn listen(url: &PostgresUrl, wake: &dyn Fn()) {
+    let mut is_said = false;
     loop {
-        if let Ok(Ok(connected)) = tokio::time::timeout(CONNECT_MAX, url.connect()).await {
-            hear(connected, wake).await;
+        let why = match tokio::time::timeout(CONNECT_MAX, url.connect()).await {
+            Ok(Ok(connected)) => {
+                if std::mem::take(&mut is_said) {
+                    tracing::info!("other programs' work is heard of again");
+                }
+                hear(connected, wake).await;
+                None
+            }
+            Ok(Err(error)) => Some(super::error::of(&error).to_string()),
+            Err(_) => Some(format!("no answer within {} s", CONNECT_MAX.as_secs())),
+        };
+        if let Some(error) = why.filter(|_| !std::mem::replace(&mut is_said, true)) {
+            tracing::warn!(
+                error,
+                "the database tells nothing of other programs' work, which is found a moment later"
+            );
         }
         tokio::time::sleep(AGAIN).await;
     }

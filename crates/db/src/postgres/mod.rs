@@ -30,8 +30,11 @@ const CONNECTIONS_MAX: usize = 10;
 /// Connections that are kept while nobody needs them.
 const IDLE_MAX: usize = CONNECTIONS_MAX;
 /// How long a transaction is tried again that got into the way of others, or whose server does not answer.
-/// Deliveries must be answered within ten seconds.
+/// Deliveries must be answered within ten seconds; a program that froze in the middle of something lets go after five.
 const AGAIN_FOR: Duration = Duration::from_secs(6);
+/// How often a row that is there already is taken for one that another transaction has just written: the server tells
+/// both by the same error.
+const DUPLICATES_MAX: u32 = 3;
 /// The longest wait before it is tried again because of others; at first it is a few milliseconds.
 const CONFLICT_WAIT_MAX: Duration = Duration::from_millis(200);
 /// How long to wait before a server that does not answer is called again.
@@ -66,10 +69,11 @@ impl Postgres {
     ) -> Result<Arc<Postgres>, DbError> {
         let mut session = Session::open(url)?;
         migrate::postgres(&mut session)?;
+        let asked = Instant::now();
         let now = session.begin("BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY")?;
         session.batch("ROLLBACK")?;
         if let Some(clock) = &clock {
-            clock.learn(now);
+            clock.learn(now, asked);
         }
         let listener = listen::Listener::start(url.clone(), wake);
         Ok(Arc::new(Postgres {
@@ -158,10 +162,17 @@ impl Postgres {
                 Tried::Again(error) => error,
             };
             tries += 1;
-            let wait = if error == DbError::Busy { conflict_wait(tries, random()) } else { CALL_AGAIN };
-            if began.elapsed() + wait > AGAIN_FOR {
+            let is_called = matches!(error, DbError::Unreachable(_));
+            let wait = if is_called { CALL_AGAIN } else { conflict_wait(tries, random()) };
+            // What a dead connection cost is no reason not to try a new one.
+            let is_late = began.elapsed() + wait > AGAIN_FOR && !(is_called && tries == 1);
+            if is_late || matches!(error, DbError::Duplicate(_)) && tries >= DUPLICATES_MAX {
                 return Err(error.into());
             }
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "a thread of its own, which has nothing to wait on"
+            )]
             std::thread::sleep(wait);
         }
     }
@@ -181,7 +192,7 @@ impl Postgres {
         let ran = catch_unwind(AssertUnwindSafe(|| work(&mut tx)));
         let (wake, fault) = (tx.wake, tx.fault.take());
         if let Some(fault) = &fault
-            && fault.is_again()
+            && (fault.is_again() || matches!(fault, DbError::Duplicate(_)))
         {
             session.roll_back();
             return Tried::Again(fault.clone());
@@ -204,10 +215,11 @@ impl Postgres {
     }
 
     fn begin(&self, session: &mut Session, how: &str, clock: &dyn Clock) -> Result<Timestamp, DbError> {
+        let asked = Instant::now();
         let now = session.begin(how)?;
         Ok(match &self.clock {
             Some(server) => {
-                server.learn(now);
+                server.learn(now, asked);
                 now
             }
             None => clock.now(),
@@ -227,8 +239,8 @@ impl Postgres {
         if session.is_usable() && idle.len() < IDLE_MAX {
             idle.push(session);
         } else if !session.is_usable() {
-            // The others most likely broke with it: each would cost its next user a try.
-            idle.retain(Session::is_usable);
+            // The others most likely broke with it, and do not know it yet: each would cost its next user a try.
+            idle.clear();
         }
     }
 

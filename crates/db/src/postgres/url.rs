@@ -7,13 +7,16 @@ use std::time::Duration;
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use tokio_postgres::config::{Host, SslMode};
+use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
 use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::{Client, Config, Connection, Socket};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 /// A server that takes nothing for so long is not there any more.
-const TCP_SILENCE_MAX: Duration = Duration::from_secs(15);
+const TCP_SILENCE_MAX: Duration = Duration::from_secs(5);
+/// How often it is asked then whether it is, and how many times.
+const TCP_ASK: Duration = Duration::from_secs(2);
+const TCP_ASKS: u32 = 2;
 
 /// Why a text is not the URL of a database.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -52,8 +55,9 @@ impl std::fmt::Display for PostgresUrl {
 impl FromStr for PostgresUrl {
     type Err = PostgresUrlError;
 
-    /// Reads `postgres://user@host:port/database?option=value`, as libpq does. The server's certificate is checked
-    /// wherever TLS is used, so that `sslmode=verify-full` means the same as `require`.
+    /// Reads `postgres://user@host:port/database?option=value`, with the options that the driver knows. The server's
+    /// certificate is checked wherever TLS is used, so that `sslmode=verify-full` means the same as `require`, which
+    /// is the default for servers of other machines.
     fn from_str(text: &str) -> Result<PostgresUrl, PostgresUrlError> {
         let form = || PostgresUrlError::Form(without_password(text));
         if !text.starts_with("postgres://") && !text.starts_with("postgresql://") {
@@ -66,10 +70,13 @@ impl FromStr for PostgresUrl {
         if config.get_hosts().is_empty() {
             return Err(form());
         }
+        if !text.contains("sslmode=") && !config.get_hosts().iter().all(is_here) {
+            // Otherwise whoever stands in between only says that the server has no TLS, and is told the password.
+            config.ssl_mode(SslMode::Require);
+        }
         config.connect_timeout(TCP_SILENCE_MAX).tcp_user_timeout(TCP_SILENCE_MAX);
-        config
-            .keepalives_idle(TCP_SILENCE_MAX)
-            .target_session_attrs(tokio_postgres::config::TargetSessionAttrs::ReadWrite);
+        config.keepalives_idle(TCP_SILENCE_MAX).keepalives_interval(TCP_ASK).keepalives_retries(TCP_ASKS);
+        config.target_session_attrs(TargetSessionAttrs::ReadWrite);
         let tls = system_roots().and_then(|roots| connector(roots, &config))?;
         Ok(PostgresUrl { config, text: without_password(text), tls })
     }
@@ -118,8 +125,7 @@ fn system_roots() -> Result<RootCertStore, PostgresUrlError> {
 }
 
 fn connector(roots: RootCertStore, config: &Config) -> Result<MakeRustlsConnect, PostgresUrlError> {
-    let is_local = config.get_hosts().iter().all(|host| matches!(host, Host::Unix(_)));
-    if roots.is_empty() && config.get_ssl_mode() == SslMode::Require && !is_local {
+    if roots.is_empty() && config.get_ssl_mode() == SslMode::Require {
         let why = "this system trusts none; name a file with database.ca".to_owned();
         return Err(PostgresUrlError::Certificates(why));
     }
@@ -130,15 +136,65 @@ fn connector(roots: RootCertStore, config: &Config) -> Result<MakeRustlsConnect,
     Ok(MakeRustlsConnect::new(client.with_root_certificates(roots).with_no_client_auth()))
 }
 
+/// Whether the server is on this machine.
+fn is_here(host: &Host) -> bool {
+    match host {
+        Host::Tcp(name) => {
+            name == "localhost" || name.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+        }
+        Host::Unix(_) => true,
+    }
+}
+
 /// The text of a URL without what stands between the user's name and the `@`, and without options.
 fn without_password(text: &str) -> String {
     let Some((scheme, rest)) = text.split_once("://") else { return "(a text without ://)".to_owned() };
-    let rest = rest.split_once('?').map_or(rest, |(rest, _)| rest);
-    match rest.rsplit_once('@') {
-        Some((user, host)) => {
-            let user = user.split_once(':').map_or(user, |(user, _)| user);
-            format!("{scheme}://{user}@{host}")
+    let Some((user, host)) = rest.rsplit_once('@') else {
+        // Without an @ what stands there may be anything.
+        let host = rest.split(['?', '/']).next().unwrap_or_default();
+        return format!("{scheme}://{}", if host.contains(':') { "…" } else { host });
+    };
+    let user = user.split([':', '?', '/']).next().unwrap_or_default();
+    format!("{scheme}://{user}@{}", host.split('?').next().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_shown_never_holds_a_password() {
+        for (text, shown) in [
+            ("postgres://mill@db:5433/mill?sslmode=require", "postgres://mill@db:5433/mill"),
+            ("postgres://mill:hunter2@db/mill", "postgres://mill@db/mill"),
+            ("postgres://mill:hun?ter2@db:x/mill", "postgres://mill@db:x/mill"),
+            ("postgres://mill:hun/ter2@db/mill?password=hunter2", "postgres://mill@db/mill"),
+            ("postgres://mill:hunter2", "postgres://…"),
+            ("postgres://db/mill", "postgres://db"),
+            ("hunter2", "(a text without ://)"),
+        ] {
+            assert_eq!(without_password(text), shown);
         }
-        None => format!("{scheme}://{rest}"),
+    }
+
+    #[test]
+    fn servers_of_other_machines_must_have_tls() {
+        let mode = |text: &str| text.parse::<PostgresUrl>().unwrap().config.get_ssl_mode();
+        for (text, wanted) in [
+            ("postgres://mill@db.example.org/mill", SslMode::Require),
+            ("postgres://mill@10.1.2.3/mill", SslMode::Require),
+            ("postgres://mill@localhost,db.example.org/mill", SslMode::Require),
+            ("postgres://mill@db.example.org/mill?sslmode=disable", SslMode::Disable),
+            ("postgres://mill@db.example.org/mill?sslmode=prefer", SslMode::Prefer),
+            ("postgres://mill@db.example.org/mill?sslmode=verify-full", SslMode::Require),
+            ("postgres://mill@localhost/mill", SslMode::Prefer),
+            ("postgres://mill@127.0.0.1:5433/mill", SslMode::Prefer),
+            ("postgres://mill@%2Frun%2Fpostgresql/mill", SslMode::Prefer),
+        ] {
+            assert_eq!(mode(text), wanted, "{text}");
+        }
+        for text in ["postgres://", "mysql://db/x", "postgres:///mill", "postgres://mill@db:port/mill"] {
+            assert!(text.parse::<PostgresUrl>().is_err(), "{text}");
+        }
     }
 }

@@ -12,7 +12,9 @@ use gristmill_db::{Db, DbError, head, params};
 use gristmill_model::{EdgeKind, JobId, RunState, Timestamp};
 
 use crate::arena::{Arena, WORKERS};
-use crate::bench::{Bench, boot, commit, delivery as webhook, desire, digest, jobs, main_branch, succeeded};
+use crate::bench::{
+    Bench, boot, commit, delivery as webhook, desire, digest, jobs, main_branch, retry, succeeded,
+};
 
 /// The most jobs of the project that were leased at any one moment: counted where leases begin.
 const HELD: &str = "SELECT count(*) FROM job WHERE state = 'leased' AND run_id IS NOT NULL";
@@ -180,6 +182,31 @@ fn one_delivery_that_comes_eight_times_is_one() {
         1,
         "one look"
     );
+}
+
+#[test]
+fn looks_that_end_badly_while_others_are_asked_for_are_no_errors() {
+    let Some(arena) = Arena::open("looks on PostgreSQL", 100) else { return };
+    let project = arena.project;
+    // Both make "the one look that waits": whoever comes second finds a row that was not there a moment before.
+    arena.race(|number, db| {
+        for _ in 0..10 {
+            if number % 2 == 0 {
+                db.transact_blocking(move |tx| job::ask_for_look(tx, project, 10)).unwrap();
+                continue;
+            }
+            let leased = db.transact_blocking(move |tx| job::lease(tx, boot(number as u128), 1));
+            for lease in leased.unwrap() {
+                let ended = db.transact_blocking(move |tx| {
+                    job::finish(tx, lease.job, lease.attempt, retry("no answer"))
+                });
+                ended.unwrap();
+            }
+        }
+    });
+    const WAITING: &str = "SELECT count(*) FROM job WHERE state IN ('ready', 'leased')";
+    let waiting = arena.tx(|tx| tx.query_one(WAITING, params![], |row| row.get::<i64>(0)));
+    assert!(matches!(waiting, Some(0..=1)), "{waiting:?}");
 }
 
 #[test]

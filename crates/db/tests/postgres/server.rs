@@ -61,13 +61,13 @@ fn errors_panics_and_swallowed_faults_keep_nothing() {
     });
     assert_eq!(panicked, Err(DbError::Panic));
     let twice = db.transact_blocking(|tx| put(tx, "twice").and_then(|()| put(tx, "twice")));
-    assert!(matches!(&twice, Err(DbError::Sql(text)) if text.contains("23505")), "{twice:?}");
+    assert!(matches!(&twice, Err(DbError::Duplicate(text)) if text.contains("23505")), "{twice:?}");
     let swallowed: Result<(), DbError> = db.transact_blocking(|tx| {
         put(tx, "swallowed")?;
         let _ = put(tx, "swallowed");
         Ok(())
     });
-    assert!(matches!(&swallowed, Err(DbError::Sql(_))), "{swallowed:?}");
+    assert!(matches!(&swallowed, Err(DbError::Duplicate(_))), "{swallowed:?}");
     db.transact_blocking(|tx| put(tx, "kept")).unwrap();
     let there = ["failed", "panicked", "twice", "swallowed", "kept"].map(|name| get(db, name).is_some());
     assert_eq!(there, [false, false, false, false, true]);
