@@ -81,7 +81,8 @@ impl App {
         let db = Db::open(path, clock.clone(), random)
             .with_context(|| format!("the database {} cannot be opened", path.display()))?;
         let url: StorageUrl = config.storage.as_str().parse()?;
-        let storage = Storage::open(&url)
+        let storage = Storage::open(&url, &config.s3)
+            .await
             .with_context(|| format!("the storage {} cannot be opened", config.storage.as_str()))?;
         let options = git_options(&config, around, data.join("git"))?;
         let git = Git::new(options).context("git cannot be used")?;
