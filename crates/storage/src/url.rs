@@ -79,7 +79,8 @@ fn bucket(rest: &str) -> Result<StorageUrl, StorageUrlError> {
     let prefix = prefix.strip_suffix('/').unwrap_or(prefix);
     let is_part = |part: &str| !matches!(part, "" | "." | ".." | ".gristmill");
     let is_whole = prefix.len() <= PREFIX_BYTES_MAX && !prefix.contains(char::is_control);
-    if !prefix.is_empty() && !(is_whole && prefix.split('/').all(is_part)) {
+    let is_prefix = prefix.is_empty() || is_whole && prefix.split('/').all(is_part);
+    if !is_prefix {
         return Err(StorageUrlError::Prefix(bucket.to_owned()));
     }
     Ok(StorageUrl::S3 { bucket: bucket.to_owned(), prefix: prefix.to_owned() })

@@ -12,7 +12,8 @@ use gristmill_model::{Digest, Timestamp};
 use sha2::{Digest as _, Sha256};
 
 use super::fault::Fault;
-use super::send::{COPY_BYTES_MAX, Parts, Written};
+use super::parts::{Parts, Written};
+use super::send::COPY_BYTES_MAX;
 use super::{S3Storage, Source, beside, client, plan};
 use crate::error::StorageError;
 use crate::object::{Blob, BlobEntry};

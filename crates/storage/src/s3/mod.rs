@@ -35,6 +35,7 @@ mod client;
 mod fault;
 mod meta;
 mod names;
+mod parts;
 mod plan;
 pub(crate) mod probe;
 mod project;

@@ -15,7 +15,8 @@ use tokio::time::Instant;
 
 use super::blobs::size;
 use super::fault::Fault;
-use super::send::{COPY_BYTES_MAX, Condition, Parts, Written};
+use super::parts::{Condition, Parts, Written};
+use super::send::COPY_BYTES_MAX;
 use super::{S3Storage, Source, client, meta, plan};
 use crate::error::{ProjectError, StorageError};
 use crate::object::{Projected, PublicObject};

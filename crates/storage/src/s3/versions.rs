@@ -176,7 +176,10 @@ impl S3Storage {
     pub(crate) async fn delete_versions(&self, key: &ObjectKey) -> Result<(), ProjectError> {
         let name = self.names.public(key)?;
         let failed = |fault: Fault| fault.told(format_args!("deleting the versions of `{key}`"));
-        while self.capabilities.versions {
+        if !self.capabilities.versions {
+            return Ok(());
+        }
+        loop {
             // Always the first page: what was deleted is not in it any more.
             let page = self.version_page(&name, Marker::default()).await.map_err(failed)?;
             // As long as there are versions, a delete marker hides them from readers.
@@ -185,10 +188,9 @@ impl S3Storage {
                 self.delete(&name, id).await.map_err(failed)?;
             }
             if page.versions.is_empty() && page.deletions.is_empty() {
-                break;
+                return Ok(());
             }
         }
-        Ok(())
     }
 
     /// Deletes one version of a name, or one of its delete markers.

@@ -2,8 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that meets an error has failed")]
 
+mod bucket;
 mod contract;
 mod moto;
+mod proxy;
 
 use contract::CASES;
 use gristmill_storage::Storage;

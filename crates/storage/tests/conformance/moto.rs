@@ -46,6 +46,10 @@ impl Moto {
         }
     }
 
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }

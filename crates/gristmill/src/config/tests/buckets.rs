@@ -1,0 +1,70 @@
+//! `[storage]` with a bucket.
+
+use std::time::Duration;
+
+use expect_test::expect;
+use gristmill_storage::{Role, Sse};
+
+use super::Place;
+use super::refused::check;
+
+#[test]
+fn a_bucket_with_everything() {
+    let place = Place::new();
+    place.write(
+        "gristmill.toml",
+        r#"
+[storage]
+url = "s3://artifacts/mill"
+region = "eu-west-1"
+endpoint = "https://s3.example.org:9000"
+path_style = false
+profile = "mill"
+credentials_file = "secrets/aws"
+role_arn = "arn:aws:iam::123456789012:role/mill"
+role_external_id = "x-1"
+role_session_name = "mill"
+expected_bucket_owner = "123456789012"
+sse = "aws:kms"
+kms_key = "alias/mill"
+connect_timeout = "3s"
+request_timeout = "1m"
+cache = "/var/cache/mill"
+cache_max = "1GiB"
+"#,
+    );
+    let config = place.load().unwrap();
+    let s3 = config.s3;
+    assert!(config.storage.is_bucket() && config.storage.as_str() == "s3://artifacts/mill");
+    assert_eq!(s3.region.as_deref(), Some("eu-west-1"));
+    assert_eq!((s3.endpoint.as_deref(), s3.path_style), (Some("https://s3.example.org:9000"), false));
+    assert_eq!(s3.profile.as_deref(), Some("mill"));
+    assert!(s3.credentials_file.unwrap().ends_with("secrets/aws"));
+    let (arn, external_id) = ("arn:aws:iam::123456789012:role/mill".to_owned(), Some("x-1".to_owned()));
+    assert_eq!(s3.role, Some(Role { arn, external_id, session_name: "mill".to_owned() }));
+    assert_eq!(s3.expected_bucket_owner.as_deref(), Some("123456789012"));
+    assert_eq!(s3.sse, Some(Sse::Kms(Some("alias/mill".to_owned()))));
+    assert_eq!((s3.connect_timeout, s3.request_timeout), (Duration::from_secs(3), Duration::from_secs(60)));
+    assert_eq!((s3.cache.to_str(), s3.cache_bytes_max), (Some("/var/cache/mill"), 1 << 30));
+}
+
+#[test]
+fn a_server_of_ones_own_has_buckets_in_paths() {
+    let place = Place::new();
+    place.write(
+        "gristmill.toml",
+        "[storage]\nurl = \"s3://mill\"\nendpoint = \"http://127.0.0.1:9000\"\nsse = \"AES256\"\n",
+    );
+    let s3 = place.load().unwrap().s3;
+    assert!(s3.path_style && s3.sse == Some(Sse::Aes256) && s3.role.is_none());
+    assert!(s3.cache.ends_with("gristmill-data/cache"));
+}
+
+#[test]
+fn what_cannot_be_is_refused() {
+    check("[storage]\nregion = \"eu-west-1\"\nsse = \"AES256\"\n", expect![[]]);
+    check(
+        "[storage]\nurl = \"s3://mill\"\nregion = \"eu west\"\nendpoint = \"s3.example.org\"\nrole_arn = \"mill\"\nrole_external_id = \"x\"\nexpected_bucket_owner = \"me\"\nkms_key = \"k\"\nsse = \"kms\"\nconnect_timeout = \"0s\"\ncache_max = \"1\"\n",
+        expect![[]],
+    );
+}
