@@ -23,7 +23,7 @@ const LONGER: &[(&str, usize, &str)] = &[
     ),
     ("crates/lossfs/tests/mounted.rs", 520, "each operation of a mounted file system, by the same helpers"),
     (
-        "crates/storage/tests/conformance.rs",
+        "crates/storage/tests/conformance/contract.rs",
         440,
         "one list of what every storage must do, whichever backend it has",
     ),

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::Write;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use aws_sdk_s3::operation::copy_object::CopyObjectOutput;
 use aws_sdk_s3::primitives::ByteStream;
@@ -14,7 +14,7 @@ use sha2::{Digest as _, Sha256};
 use super::fault::Fault;
 use super::parts::{Parts, Written};
 use super::send::COPY_BYTES_MAX;
-use super::{S3Storage, Source, beside, client, plan};
+use super::{S3Storage, Source, beside, client, now_ms, plan};
 use crate::error::StorageError;
 use crate::object::{Blob, BlobEntry};
 use crate::staged::Copied;
@@ -91,7 +91,7 @@ impl S3Storage {
         let file = Arc::new(file);
         match self.look(&blob.digest).await.map_err(failed)? {
             Some(seen) if seen.source.size == blob.size => {
-                self.renew(&blob.digest, seen).await.map_err(failed)?
+                self.renew(&blob.digest, seen).await.map_err(failed)?;
             }
             seen => self.send(&file, blob, copied, seen.is_none()).await?,
         }
@@ -103,10 +103,8 @@ impl S3Storage {
 
     /// Makes a blob young again where it is old: a collector may be about to take it.
     async fn renew(self: &Arc<S3Storage>, digest: &Digest, seen: Seen) -> Result<(), Fault> {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let now_ms = i64::try_from(now.as_millis()).unwrap_or(i64::MAX);
         let after_ms = i64::try_from(RENEW_AFTER.as_millis()).unwrap_or(i64::MAX);
-        if now_ms - seen.modified.0 < after_ms {
+        if now_ms() - seen.modified.0 < after_ms {
             return Ok(());
         }
         let name = self.names.blob(digest);

@@ -192,7 +192,7 @@ mod tests {
         let other = Cache::open(folder.path(), 5).unwrap();
         assert!(!dead.exists());
         assert!(
-            folder.path().join("tmp").join(&cache.session_name()).join(staged).exists(),
+            folder.path().join("tmp").join(cache.session_name()).join(staged).exists(),
             "the living keep theirs"
         );
         assert!(other.get(&a).unwrap().is_none() && other.get(&b).unwrap().is_some());

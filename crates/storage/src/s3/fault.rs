@@ -44,7 +44,7 @@ where
         // A 200 may hold an error, or be cut off: S3 answers long calls before it knows how they end.
         let unsure = match &error {
             SdkError::ConstructionFailure(_) => false,
-            SdkError::ServiceError(_) => status.is_some_and(|status| status < 300 || status >= 500),
+            SdkError::ServiceError(_) => status.is_some_and(|status| !(300..500).contains(&status)),
             _ => true,
         };
         let said = match (&error, error.message()) {

@@ -165,6 +165,13 @@ impl S3Storage {
     }
 }
 
+/// The time of day, in milliseconds, to compare with what the server says of its objects.
+#[expect(clippy::disallowed_methods, reason = "compared with the server's clock, which no test turns either")]
+fn now_ms() -> i64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(now.as_millis()).unwrap_or(i64::MAX)
+}
+
 /// Runs what blocks, with the storage.
 async fn beside<T: Send + 'static>(
     storage: &Arc<S3Storage>,

@@ -119,7 +119,7 @@ impl S3Storage {
             match self.complete_once(parts, upload, done.clone(), size).await {
                 // To say it twice harms nothing: the upload is gone then.
                 Err(fault) if tries < client::TRIES_MAX && fault.may_pass() && !fault.is_condition() => {
-                    tries += 1
+                    tries += 1;
                 }
                 outcome => return outcome,
             }

@@ -14,8 +14,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use gristmill_model::Digest;
 
-use super::S3Storage;
 use super::fault::Fault;
+use super::{S3Storage, now_ms};
 use crate::error::StorageError;
 
 /// Bytes that a probe sends; few, and more than none.
@@ -104,8 +104,9 @@ impl S3Storage {
     pub(super) async fn probe(&self) -> Result<BucketCapabilities, StorageError> {
         self.find_bucket().await?;
         let doing = || format!("trying out the bucket `{}`", self.bucket);
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-        let run = format!("{}-{}", now.as_nanos(), std::process::id());
+        // Several machines may try the bucket out at once.
+        let random = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), now_ms());
+        let run = format!("{}-{random:016x}", now_ms());
         let [source, put, copy, parts, copied] =
             ["source", "put", "copy", "parts", "copied"].map(|object| self.names.probe(&run, object));
         let probe = Probe { storage: self, source, put, copy, parts, copied };
@@ -131,8 +132,7 @@ impl S3Storage {
 
     /// Takes uploads back that were never finished, as far as that works: they cost what their parts cost.
     pub(super) async fn abort_abandoned(&self) {
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-        let before_ms = i64::try_from(now.as_millis()).unwrap_or(0) - ABANDONED_AFTER_MS;
+        let before_ms = now_ms() - ABANDONED_AFTER_MS;
         let listed = call!(self, list_multipart_uploads).prefix(self.names.own()).send().await;
         let Ok(listed) = listed else { return };
         for upload in listed.uploads.unwrap_or_default() {

@@ -63,8 +63,29 @@ pub(super) fn read_part(file: &File, at: u64, len: u64) -> std::io::Result<Vec<u
 
 /// Whether a range of one file equals that of another.
 fn is_equal(file: &File, base: &File, range: CopiedRange) -> bool {
-    let (one, other) = (read_part(file, range.to, range.len), read_part(base, range.from, range.len));
-    matches!((one, other), (Ok(one), Ok(other)) if one == other)
+    let mut done = 0;
+    while done < range.len {
+        let len = (range.len - done).min(READ_BYTES as u64);
+        let (one, other) = (read_part(file, range.to + done, len), read_part(base, range.from + done, len));
+        if !matches!((one, other), (Ok(one), Ok(other)) if one == other) {
+            return false;
+        }
+        done += len;
+    }
+    true
+}
+
+/// Whether all that is to be copied is what the file has.
+fn are_equal(file: &File, base: &File, parts: &[Part]) -> bool {
+    let mut to = 0;
+    parts.iter().all(|part| {
+        let at = to;
+        to += part.len();
+        match *part {
+            Part::Send(_) => true,
+            Part::Copy { from, len } => is_equal(file, base, CopiedRange { to: at, from, len }),
+        }
+    })
 }
 
 impl S3Storage {
@@ -127,10 +148,11 @@ impl S3Storage {
         let (this, file) = (Arc::clone(self), Arc::clone(file));
         let (base, base_size) = (copied.base, seen.source.size);
         let parts = blocking(move || {
-            let local = this.cache.get(&copied.base).ok().flatten();
-            LIMITS.copy_some(blob.size, base_size, &copied.ranges, |range| {
-                local.as_ref().is_some_and(|(base, _)| is_equal(&file, base, range))
-            })
+            // Without a copy here nobody could say that the ranges are right.
+            let (local, _) = this.cache.get(&copied.base).ok().flatten()?;
+            let equal = |range| is_equal(&file, &local, range);
+            let parts = LIMITS.copy_some(blob.size, base_size, &copied.ranges, equal)?;
+            are_equal(&file, &local, &parts).then_some(parts)
         });
         Some((parts.await?, self.names.blob(&base), seen.source))
     }

@@ -62,9 +62,23 @@ fn a_server_of_ones_own_has_buckets_in_paths() {
 
 #[test]
 fn what_cannot_be_is_refused() {
-    check("[storage]\nregion = \"eu-west-1\"\nsse = \"AES256\"\n", expect![[]]);
+    check(
+        "[storage]\nregion = \"eu-west-1\"\nsse = \"AES256\"\n",
+        expect![[r#"
+        gristmill.toml:2: `region` is for a bucket; `url` begins with `file:`, or is not given
+        gristmill.toml:3: `sse` is for a bucket; `url` begins with `file:`, or is not given"#]],
+    );
     check(
         "[storage]\nurl = \"s3://mill\"\nregion = \"eu west\"\nendpoint = \"s3.example.org\"\nrole_arn = \"mill\"\nrole_external_id = \"x\"\nexpected_bucket_owner = \"me\"\nkms_key = \"k\"\nsse = \"kms\"\nconnect_timeout = \"0s\"\ncache_max = \"1\"\n",
-        expect![[]],
+        expect![[r#"
+            gristmill.toml:1: `role_external_id` and `role_session_name` need a `role_arn`
+            gristmill.toml:1: `kms_key` needs `sse = "aws:kms"`
+            gristmill.toml:3: `region` is "eu west"; expected a region, such as "eu-west-1"
+            gristmill.toml:4: `endpoint`: it has no scheme, such as https://
+            gristmill.toml:5: `role_arn` is "mill"; expected an ARN, such as "arn:aws:iam::123456789012:role/mill"
+            gristmill.toml:7: `expected_bucket_owner` is "me"; expected an account of 12 digits
+            gristmill.toml:9: `sse` is "kms"; expected "AES256" or "aws:kms"
+            gristmill.toml:10: `connect_timeout` is "0s"; expected a duration from 1 to 600 seconds, such as "15s" (s, m, h, d)
+            gristmill.toml:11: `cache_max` is "1"; expected a size of 1048576 bytes or more, such as "10GiB" (KiB, MiB, GiB, TiB)"#]],
     );
 }
