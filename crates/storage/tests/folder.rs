@@ -18,7 +18,7 @@ struct Folder {
 fn folder() -> Folder {
     let parent = tempfile::tempdir().unwrap();
     let root = parent.path().join("made/with/parents");
-    let storage = Storage::open_folder(root.clone()).unwrap();
+    let storage = Storage::open_folder(&root).unwrap();
     Folder { _parent: parent, root, storage }
 }
 
@@ -99,7 +99,7 @@ async fn what_the_operator_made_keeps_its_modes() {
     std::fs::create_dir(&root).unwrap();
     rustix::fs::chmod(&root, rustix::fs::Mode::from_raw_mode(0o711)).unwrap();
     symlink(&elsewhere, root.join("public")).unwrap();
-    let storage = Storage::open_folder(root.clone()).unwrap();
+    let storage = Storage::open_folder(&root).unwrap();
     let folder = Folder { _parent: parent, root, storage };
     folder.project("k", 1, "one").await.unwrap();
     assert_eq!(std::fs::read_to_string(elsewhere.join("k")).unwrap(), "one");
@@ -109,7 +109,7 @@ async fn what_the_operator_made_keeps_its_modes() {
 #[test]
 fn file_in_place_of_the_folder_is_told() {
     let file = tempfile::NamedTempFile::new().unwrap();
-    let error = Storage::open_folder(file.path().to_owned()).unwrap_err();
+    let error = Storage::open_folder(file.path()).unwrap_err();
     assert!(matches!(error, StorageError::Io { .. }) && !error.is_transient());
     let expected = format!("opening the storage in `{}`", file.path().display());
     assert!(error.to_string().starts_with(&expected), "{error}");

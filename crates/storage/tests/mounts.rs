@@ -40,7 +40,7 @@ impl Drop for Mount {
 }
 
 fn open(root: &Path) -> Storage {
-    Storage::open_folder(root.to_owned()).unwrap()
+    Storage::open_folder(root).unwrap()
 }
 
 fn key(text: &str) -> ObjectKey {
@@ -174,7 +174,7 @@ fn blobs_on_another_mount_are_refused_with_what_to_do() {
     for part in ["tmp", "versions", "blobs/sha256"] {
         let folder = tempfile::tempdir().unwrap();
         let Some(_mount) = Mount::tmpfs("size=1m", &folder.path().join(part)) else { return };
-        let error = Storage::open_folder(folder.path().to_owned()).unwrap_err();
+        let error = Storage::open_folder(folder.path()).unwrap_err();
         assert!(matches!(error, StorageError::Unusable { .. }), "{part}: {error}");
         assert!(error.to_string().contains("must be on one file system"), "{error}");
     }

@@ -21,7 +21,7 @@ fn key() -> ObjectKey {
 }
 
 fn open(root: &Path) -> Storage {
-    Storage::open_folder(root.to_owned()).unwrap()
+    Storage::open_folder(root).unwrap()
 }
 
 /// What version `seq` holds: told apart by reading any part of it.
