@@ -163,20 +163,20 @@ impl<W: Write> ZipWriter<W> {
 
     /// Writes a file by copying its raw bytes from a reader that stands at their beginning, such as an earlier
     /// archive sought to [`Located::offset`]. Exactly `info.compressed` bytes are read. They are trusted, see
-    /// [`crate::verify`].
+    /// [`crate::verify`]. Gives the offset in this archive where they begin.
     pub fn member_from<R: Read + ?Sized>(
         &mut self,
         entry: &FileEntry<'_>,
         info: &MemberInfo,
         reader: &mut R,
-    ) -> Result<(), WriteError> {
+    ) -> Result<u64, WriteError> {
         let begun = self.begin_file(entry, info)?;
         let found = self.out.copy(reader, info.compressed)?;
         if found != info.compressed {
             return Err(length_error(entry, info.compressed, found));
         }
         self.end(&begun, info);
-        Ok(())
+        Ok(begun.data_offset)
     }
 
     /// Writes a file of any size from a reader that gives exactly `size` bytes. Up to [`IN_MEMORY_MAX`] it is

@@ -183,7 +183,10 @@ fn equal_content_gives_equal_bytes_on_every_way_in() {
         assert!(trickled == streamed, "{size}: in small pieces");
         let located = index.get(b"key").unwrap();
         let raw = &fresh[located.offset as usize..located.end() as usize];
-        let copied = write(&|zip| zip.member_from(&entry, &located.info, &mut Trickle(raw)).unwrap());
+        let copied = write(&|zip| {
+            let begins = zip.member_from(&entry, &located.info, &mut Trickle(raw)).unwrap();
+            assert_eq!(begins, located.offset);
+        });
         assert!(copied == streamed, "{size}: copied from a reader");
         let info = located.info;
         let member = Member { method: info.method, crc32: info.crc32, size, data: raw.into() };

@@ -34,8 +34,8 @@ statements! {
     DELETE = "DELETE FROM publication WHERE key = $1 AND seq = $2";
     SHARED = "SELECT 1 FROM publication WHERE key = $1 AND project_id <> $2 LIMIT 1";
     DELETE_OF = "DELETE FROM publication WHERE key = $1 AND project_id = $2";
-    EXTRA_BY_AGE = "SELECT key, seq, size FROM publication WHERE project_id = $1 AND pipeline = $2 AND created_ms < $3 AND state <> 'desired' AND seq < (SELECT max(seq) FROM publication AS other WHERE other.key = publication.key AND other.state = 'published') ORDER BY seq LIMIT $4";
-    EXTRA_BY_COUNT = "SELECT key, seq, size FROM publication WHERE project_id = $1 AND pipeline = $2 AND state <> 'desired' AND (SELECT count(*) FROM (SELECT 1 FROM publication AS newer WHERE newer.key = publication.key AND newer.seq > publication.seq AND newer.state = 'published' LIMIT $3) AS newest) >= $3 ORDER BY seq LIMIT $4";
+    EXTRA_BY_AGE = "SELECT key, seq, size, version_id FROM publication WHERE project_id = $1 AND pipeline = $2 AND created_ms < $3 AND state <> 'desired' AND seq < (SELECT max(seq) FROM publication AS other WHERE other.key = publication.key AND other.state = 'published') ORDER BY seq LIMIT $4";
+    EXTRA_BY_COUNT = "SELECT key, seq, size, version_id FROM publication WHERE project_id = $1 AND pipeline = $2 AND state <> 'desired' AND (SELECT count(*) FROM (SELECT 1 FROM publication AS newer WHERE newer.key = publication.key AND newer.seq > publication.seq AND newer.state = 'published' LIMIT $3) AS newest) >= $3 ORDER BY seq LIMIT $4";
 }
 
 /// What a public key holds, held, or is about to hold.
@@ -320,10 +320,12 @@ pub struct Extra {
     pub seq: i64,
     /// How many bytes it has.
     pub size: i64,
+    /// The storage's own name of it, where it was projected.
+    pub version_id: Option<String>,
 }
 
 fn read_extra(row: &Row<'_, '_>) -> Result<Extra, DbError> {
-    Ok(Extra { key: row.get(0)?, seq: row.get(1)?, size: row.get(2)? })
+    Ok(Extra { key: row.get(0)?, seq: row.get(1)?, size: row.get(2)?, version_id: row.get(3)? })
 }
 
 /// Versions of a pipeline's keys made before `before`, without the one of each key that readers see: a

@@ -63,6 +63,13 @@ impl App {
     /// Opens the database, the storage and git, as configured, and imports the projects.
     pub async fn open(config: Config, around: &Surroundings) -> anyhow::Result<App> {
         let app = App::open_beside(config.clone(), around).await?;
+        let can = app.storage.capabilities();
+        tracing::info!(storage = config.storage.as_str(), "the storage: {can}");
+        if can.bucket().is_some_and(|bucket| !bucket.versions) {
+            tracing::warn!(
+                "the bucket has no versions: CodePipeline cannot use it, and what is replaced is gone"
+            );
+        }
         app.take_up(config, around).await?;
         Ok(app)
     }
@@ -76,7 +83,8 @@ impl App {
         let clock = db.clock().clone();
         let boot = BootId::new(clock.now(), db.random());
         let url: StorageUrl = config.storage.as_str().parse()?;
-        let storage = Storage::open(&url)
+        let storage = Storage::open(&url, &config.s3)
+            .await
             .with_context(|| format!("the storage {} cannot be opened", config.storage.as_str()))?;
         let options = git_options(&config, around, data.join("git"))?;
         let git = Git::new(options).context("git cannot be used")?;

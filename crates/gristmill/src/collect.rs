@@ -211,7 +211,8 @@ async fn delete_versions(app: &App, rule: &Rule, moments: Moments) -> anyhow::Re
             if refused.contains(&extra) {
                 continue;
             }
-            match app.storage.delete_version(&extra.key, extra.seq).await {
+            let version_id = extra.version_id.as_deref();
+            match app.storage.delete_version(&extra.key, extra.seq, version_id).await {
                 Ok(_) => done.push(extra),
                 Err(error) => {
                     // The storage still shows it: the key is behind, or somebody changed it.

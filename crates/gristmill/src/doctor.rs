@@ -1,8 +1,10 @@
 //! `doctor`: looks at everything the program needs and says what to do where something is missing.
 //! Makes nothing and changes nothing, except that it brings an existing database up to date as a start
-//! of the program would.
+//! of the program would, and tries a bucket out with small objects that it takes away again. What makes a bucket is
+//! asked for by a flag.
 
 mod api;
+mod bucket;
 mod data;
 mod keys;
 mod remotes;
@@ -12,6 +14,8 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::config::{Config, Surroundings};
+
+pub use bucket::{bucket_policy, create_bucket};
 
 /// How a check came out.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]

@@ -57,10 +57,7 @@ pub async fn purge(app: &App, id: ProjectId) -> anyhow::Result<usize> {
         for key in keys {
             let this = key.clone();
             if !app.db.read(move |tx| publication::is_shared(tx, &this, id)).await? {
-                app.storage.withdraw(&key).await?;
-                for version in app.storage.versions(&key, None, usize::MAX).await? {
-                    app.storage.delete_version(&key, version.seq).await?;
-                }
+                app.storage.purge_key(&key).await?;
                 withdrawn += 1;
             }
             app.db.transact(move |tx| publication::delete_of(tx, &key, id)).await?;

@@ -21,7 +21,7 @@ pub use digest::Digest;
 pub use event::{Event, EventKind, EventRepository};
 pub use git::{BlobId, CommitId, GitRef, ObjectFormat, ObjectId, TreeId};
 pub use id::{ArtifactId, BootId, DeliveryId, DeployKeyId, JobId, ProjectId, PublicationId, RunId, TokenId};
-pub use key::{KeyFields, KeyTemplate, ObjectKey};
+pub use key::{KEY_BYTES_MAX, KeyFields, KeyTemplate, ObjectKey};
 pub use pattern::{NamePattern, RefFilter};
 pub use plan::{EdgeKind, Plan, PlanError, PlannedEdge, PlannedJob};
 pub use public::{PublicEnd, PublicReason};

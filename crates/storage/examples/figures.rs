@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use gristmill_model::ObjectKey;
-use gristmill_storage::{Blob, PublicObject, Storage, StorageUrl};
+use gristmill_storage::{Blob, PublicObject, Storage};
 
 const ROUNDS: usize = 11;
 const BLOB_BYTES: usize = 28_700_000;
@@ -44,12 +44,12 @@ fn plain(folder: &std::path::Path, bytes: &[u8]) -> std::io::Result<()> {
 async fn main() -> Result<(), Box<dyn Error>> {
     let parent = std::env::args_os().nth(1).map_or_else(std::env::temp_dir, PathBuf::from);
     let folder = tempfile::tempdir_in(parent)?;
-    let root = StorageUrl::File(folder.path().join("storage"));
+    let root = folder.path().join("storage");
     let begun = Instant::now();
-    let storage = Storage::open(&root)?;
+    let storage = Storage::open_folder(&root)?;
     println!("first open                    {:?}", begun.elapsed());
     let begun = Instant::now();
-    drop(Storage::open(&root)?);
+    drop(Storage::open_folder(&root)?);
     println!("open again                    {:?}", begun.elapsed());
 
     let mut bytes = vec![7_u8; BLOB_BYTES];

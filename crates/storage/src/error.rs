@@ -30,6 +30,24 @@ pub enum StorageError {
         /// What is wrong, and what to do.
         why: String,
     },
+    /// The bucket cannot be used as a storage.
+    #[error("the bucket `{bucket}` cannot be used as a storage: {why}")]
+    Bucket {
+        /// The bucket.
+        bucket: String,
+        /// What is wrong, and what to do.
+        why: String,
+    },
+    /// The storage's server refused, failed or did not answer.
+    #[error("{doing}: {why}")]
+    Server {
+        /// What was being done.
+        doing: String,
+        /// What came of it, and what to do.
+        why: String,
+        /// Whether it may work later.
+        may_pass: bool,
+    },
     /// The records and the files disagree.
     #[error("the storage is damaged: {what}")]
     Damaged {
@@ -62,6 +80,7 @@ impl StorageError {
     pub fn is_transient(&self) -> bool {
         match self {
             StorageError::Full { .. } => true,
+            StorageError::Server { may_pass, .. } => *may_pass,
             // A mount that is away, read-only or full of open files comes back; a name that the file system
             // does not take never will be taken.
             StorageError::Io { source, .. } => source.raw_os_error().is_some_and(|errno| {
@@ -83,6 +102,7 @@ impl StorageError {
             }),
             StorageError::BlobMissing { .. }
             | StorageError::Unusable { .. }
+            | StorageError::Bucket { .. }
             | StorageError::Damaged { .. } => false,
         }
     }
@@ -150,6 +170,18 @@ pub enum ProjectError {
         /// The part, cut.
         part: String,
         /// Its length in bytes.
+        bytes: usize,
+        /// The longest that works.
+        bytes_max: usize,
+    },
+    /// The key is longer than the storage takes.
+    #[error(
+        "`{key}` has {bytes} bytes with the storage's prefix, and a bucket takes {bytes_max}; shorten one of them"
+    )]
+    KeyTooLong {
+        /// The key.
+        key: ObjectKey,
+        /// Its length in bytes, with the prefix.
         bytes: usize,
         /// The longest that works.
         bytes_max: usize,

@@ -4,8 +4,8 @@
 //! ordinary clients read; it is a *projection*: what it should hold is decided elsewhere (a row in
 //! the database), [`Storage::project`] makes it so, and may be asked again after any failure.
 //!
-//! One backend for now, a local folder (`file:`), laid out so that any web server can serve its
-//! `public/`:
+//! There are two backends: a bucket of S3 or a compatible server (`s3:`, see `s3/mod.rs`), and a local folder
+//! (`file:`), laid out so that any web server can serve its `public/`:
 //!
 //! ```text
 //! <root>/blobs/sha256/ab/<hex>             the bytes, mode 0444, in folders only the owner's group enters
@@ -25,14 +25,18 @@ mod error;
 mod file;
 mod object;
 mod reader;
+mod s3;
 mod staged;
 mod storage;
 mod url;
 
 pub use error::{ProjectError, StorageError};
-pub use file::probe::Capabilities;
-pub use object::{Blob, BlobEntry, Checked, Finding, Projected, PublicObject};
+pub use file::probe::FolderCapabilities;
+pub use object::{Blob, BlobEntry, Checked, CopiedRange, Finding, Projected, PublicObject};
 pub use reader::BlobReader;
+pub use s3::probe::BucketCapabilities;
+pub use s3::settings::{Role, S3Settings, Sse};
+pub use s3::{create_bucket, policy};
 pub use staged::Staged;
-pub use storage::Storage;
+pub use storage::{Capabilities, Storage};
 pub use url::{StorageUrl, StorageUrlError};

@@ -18,9 +18,20 @@ pub struct Blob {
 pub struct BlobEntry {
     /// Its name and size.
     pub blob: Blob,
-    /// When it was last stored or projected, by the storage's own clock. A collector leaves young
-    /// blobs alone: their rows may not be written yet.
+    /// When it was last stored, in a folder also when it was last projected, by the storage's own clock. A bucket's is
+    /// up to an hour too old where a blob is stored again and again. A collector leaves young blobs alone: their rows may not be written yet.
     pub touched: Timestamp,
+}
+
+/// Says that some of a blob's bytes are those of another blob.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CopiedRange {
+    /// Where they begin in this blob.
+    pub to: u64,
+    /// Where they begin in the other one.
+    pub from: u64,
+    /// How many.
+    pub len: u64,
 }
 
 /// One version of a public key.
@@ -41,7 +52,7 @@ pub struct PublicObject {
 /// The outcome of [`Storage::project`](crate::Storage::project).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Projected {
-    /// The storage's own name for this version of the key; for `file:` the seq.
+    /// The storage's own name for this version of the key; for `file:` the seq, for a bucket without versions `null`.
     pub version_id: String,
     /// Whether anything had to be written; `false` where the key held this version already.
     pub changed: bool,

@@ -9,11 +9,26 @@ use sha2::{Digest as _, Sha256};
 
 use crate::error::StorageError;
 use crate::file::FileStorage;
-use crate::object::Blob;
+use crate::object::{Blob, CopiedRange};
+use crate::s3::S3Storage;
 use crate::storage::blocking;
 
 /// How much is gathered before it is hashed and written; large enough that calls do not count.
 const BUFFER_BYTES: usize = 256 * 1024;
+
+/// Where a staged file becomes a blob.
+#[derive(Clone, Debug)]
+pub(crate) enum Place {
+    File(Arc<FileStorage>),
+    S3(Arc<S3Storage>),
+}
+
+/// What of a staged file is said to be another blob's.
+#[derive(Clone, Debug)]
+pub(crate) struct Copied {
+    pub(crate) base: Digest,
+    pub(crate) ranges: Vec<CopiedRange>,
+}
 
 /// A file being written that becomes a blob with [`Staged::commit`]; dropped before, it is gone.
 ///
@@ -21,20 +36,30 @@ const BUFFER_BYTES: usize = 256 * 1024;
 /// reached the file; drop the whole.
 #[derive(Debug)]
 pub struct Staged {
-    storage: Arc<FileStorage>,
+    place: Place,
     name: String,
     file: File,
     buffer: Vec<u8>,
     hasher: Sha256,
     written: u64,
     broken: bool,
+    copied: Option<Arc<Copied>>,
 }
 
 impl Staged {
-    pub(crate) fn new(storage: Arc<FileStorage>) -> Result<Staged, StorageError> {
-        let (name, file) = storage.stage()?;
-        let buffer = Vec::with_capacity(BUFFER_BYTES);
-        Ok(Staged { storage, name, file, buffer, hasher: Sha256::new(), written: 0, broken: false })
+    pub(crate) fn new(place: Place) -> Result<Staged, StorageError> {
+        let (name, file) = match &place {
+            Place::File(storage) => storage.stage()?,
+            Place::S3(storage) => storage.stage()?,
+        };
+        let (buffer, hasher) = (Vec::with_capacity(BUFFER_BYTES), Sha256::new());
+        Ok(Staged { place, name, file, buffer, hasher, written: 0, broken: false, copied: None })
+    }
+
+    /// Says that these ranges of what is written are those of another blob. A storage that is far away then has them
+    /// copied there, where that is worth it, instead of sending them. What is not so is found out and sent.
+    pub fn say_copied(&mut self, base: Digest, ranges: Vec<CopiedRange>) {
+        self.copied = Some(Arc::new(Copied { base, ranges }));
     }
 
     /// How many bytes were written so far.
@@ -47,14 +72,33 @@ impl Staged {
     ///
     /// # Errors
     /// [`StorageError::Full`] where there is no room; nothing is left behind.
-    pub async fn commit(self) -> Result<Blob, StorageError> {
-        blocking(move || self.commit_blocking()).await
+    pub async fn commit(mut self) -> Result<Blob, StorageError> {
+        let storage = match self.place.clone() {
+            Place::File(storage) => {
+                let commit = move || {
+                    let blob = self.finish()?;
+                    storage.commit(&self.name, &self.file, blob)
+                };
+                return blocking(commit).await;
+            }
+            Place::S3(storage) => storage,
+        };
+        let (staged, blob, file) = blocking(move || {
+            let blob = self.finish()?;
+            let failed = |error| StorageError::from_io("opening a temporary file", error);
+            let file = self.file.try_clone().map_err(failed)?;
+            Ok::<_, StorageError>((self, blob, file))
+        })
+        .await?;
+        // `staged` lives on: dropped in the middle, it takes the file away.
+        storage.commit(&staged.name, file, blob, staged.copied.clone()).await
     }
 
-    fn commit_blocking(mut self) -> Result<Blob, StorageError> {
+    /// Writes what is left and names it.
+    fn finish(&mut self) -> Result<Blob, StorageError> {
         self.flush().map_err(|error| StorageError::from_io("writing a blob", error))?;
         let digest = Digest::from_bytes(std::mem::take(&mut self.hasher).finalize().into());
-        self.storage.commit(&self.name, &self.file, Blob { digest, size: self.written })
+        Ok(Blob { digest, size: self.written })
     }
 
     fn write_out(&mut self, bytes: &[u8]) -> io::Result<()> {
@@ -96,6 +140,9 @@ impl Write for Staged {
 impl Drop for Staged {
     fn drop(&mut self) {
         // After a commit there is nothing under the name.
-        self.storage.discard(&self.name);
+        match &self.place {
+            Place::File(storage) => storage.discard(&self.name),
+            Place::S3(storage) => storage.discard(&self.name),
+        }
     }
 }

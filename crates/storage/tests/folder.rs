@@ -7,7 +7,7 @@ use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::{Path, PathBuf};
 
 use gristmill_model::ObjectKey;
-use gristmill_storage::{ProjectError, PublicObject, Storage, StorageError, StorageUrl};
+use gristmill_storage::{ProjectError, PublicObject, Storage, StorageError};
 
 struct Folder {
     _parent: tempfile::TempDir,
@@ -18,7 +18,7 @@ struct Folder {
 fn folder() -> Folder {
     let parent = tempfile::tempdir().unwrap();
     let root = parent.path().join("made/with/parents");
-    let storage = Storage::open(&StorageUrl::File(root.clone())).unwrap();
+    let storage = Storage::open_folder(&root).unwrap();
     Folder { _parent: parent, root, storage }
 }
 
@@ -83,7 +83,7 @@ async fn plain_tree_that_any_web_server_can_serve() {
         assert_eq!(mode(&folder.root.join(path)), expected, "{path}");
     }
     assert_eq!(std::fs::read_dir(folder.root.join("public")).unwrap().count(), 1, "nothing but keys");
-    assert_eq!(folder.storage.capabilities().name_bytes_max, 255);
+    assert_eq!(folder.storage.capabilities().folder().unwrap().name_bytes_max, 255);
     let free = folder.storage.free_bytes().await.unwrap();
     let told = rustix::fs::statvfs(&folder.root).unwrap();
     assert!(free > 0 && free <= told.f_blocks * told.f_frsize);
@@ -99,7 +99,7 @@ async fn what_the_operator_made_keeps_its_modes() {
     std::fs::create_dir(&root).unwrap();
     rustix::fs::chmod(&root, rustix::fs::Mode::from_raw_mode(0o711)).unwrap();
     symlink(&elsewhere, root.join("public")).unwrap();
-    let storage = Storage::open(&StorageUrl::File(root.clone())).unwrap();
+    let storage = Storage::open_folder(&root).unwrap();
     let folder = Folder { _parent: parent, root, storage };
     folder.project("k", 1, "one").await.unwrap();
     assert_eq!(std::fs::read_to_string(elsewhere.join("k")).unwrap(), "one");
@@ -109,7 +109,7 @@ async fn what_the_operator_made_keeps_its_modes() {
 #[test]
 fn file_in_place_of_the_folder_is_told() {
     let file = tempfile::NamedTempFile::new().unwrap();
-    let error = Storage::open(&StorageUrl::File(file.path().to_owned())).unwrap_err();
+    let error = Storage::open_folder(file.path()).unwrap_err();
     assert!(matches!(error, StorageError::Io { .. }) && !error.is_transient());
     let expected = format!("opening the storage in `{}`", file.path().display());
     assert!(error.to_string().starts_with(&expected), "{error}");
@@ -133,7 +133,7 @@ async fn key_below_another_key_is_refused_before_anything_changes() {
     assert!(folder.project("a/b", 1, "two").await.unwrap());
     assert_eq!(folder.storage.current(&key("a"), false).await.unwrap(), None);
     assert!(!folder.storage.withdraw(&key("a")).await.unwrap());
-    assert!(folder.storage.delete_version(&key("a"), 1).await.unwrap());
+    assert!(folder.storage.delete_version(&key("a"), 1, None).await.unwrap());
     assert_eq!(folder.read("a/b"), "two");
     folder.assert_sound().await;
 }

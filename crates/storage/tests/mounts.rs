@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use gristmill_model::{Digest, ObjectKey};
-use gristmill_storage::{Blob, ProjectError, PublicObject, Storage, StorageError, StorageUrl};
+use gristmill_storage::{Blob, ProjectError, PublicObject, Storage, StorageError};
 
 /// A mount that goes when dropped.
 struct Mount(PathBuf);
@@ -40,7 +40,7 @@ impl Drop for Mount {
 }
 
 fn open(root: &Path) -> Storage {
-    Storage::open(&StorageUrl::File(root.to_owned())).unwrap()
+    Storage::open_folder(root).unwrap()
 }
 
 fn key(text: &str) -> ObjectKey {
@@ -122,7 +122,7 @@ async fn public_folder_on_another_mount_holds_copies() {
     let public = folder.path().join("public");
     let Some(_mount) = Mount::tmpfs("size=1m", &public) else { return };
     let storage = open(folder.path());
-    let capabilities = storage.capabilities();
+    let capabilities = storage.capabilities().folder().unwrap();
     assert!(capabilities.public_elsewhere && !capabilities.hard_links, "{capabilities}");
     let one = storage.put_bytes("one").await.unwrap();
     let two = storage.put_bytes("two").await.unwrap();
@@ -174,7 +174,7 @@ fn blobs_on_another_mount_are_refused_with_what_to_do() {
     for part in ["tmp", "versions", "blobs/sha256"] {
         let folder = tempfile::tempdir().unwrap();
         let Some(_mount) = Mount::tmpfs("size=1m", &folder.path().join(part)) else { return };
-        let error = Storage::open(&StorageUrl::File(folder.path().to_owned())).unwrap_err();
+        let error = Storage::open_folder(folder.path()).unwrap_err();
         assert!(matches!(error, StorageError::Unusable { .. }), "{part}: {error}");
         assert!(error.to_string().contains("must be on one file system"), "{error}");
     }
@@ -190,7 +190,10 @@ async fn bound_public_folder_holds_copies() {
     let source = elsewhere.display().to_string();
     let Some(_mount) = Mount::new(&["--bind", &source], &root.join("public")) else { return };
     let storage = open(&root);
-    assert!(storage.capabilities().public_elsewhere && !storage.capabilities().hard_links);
+    assert!(
+        storage.capabilities().folder().unwrap().public_elsewhere
+            && !storage.capabilities().folder().unwrap().hard_links
+    );
     let one = storage.put_bytes("one").await.unwrap();
     storage.project(&key("a/k"), &version(1, one)).await.unwrap();
     assert_eq!(std::fs::read_to_string(elsewhere.join("a/k")).unwrap(), "one");
@@ -215,7 +218,7 @@ async fn vfat_works_with_copies_and_refuses_keys_that_differ_only_in_case() {
     let at = folder.path().join("mounted");
     let Some(_mount) = Mount::new(&["-t", "vfat", "-o", options, &image], &at) else { return };
     let storage = open(&at.join("storage"));
-    let capabilities = storage.capabilities();
+    let capabilities = storage.capabilities().folder().unwrap();
     assert!(capabilities.case_folding && !capabilities.hard_links && !capabilities.modes, "{capabilities}");
     let one = storage.put_bytes("one").await.unwrap();
     let two = storage.put_bytes("two").await.unwrap();

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use gristmill_model::{Digest, ObjectKey};
-use gristmill_storage::{ProjectError, PublicObject, Storage, StorageUrl};
+use gristmill_storage::{ProjectError, PublicObject, Storage};
 
 const CHILDREN: u64 = 3;
 const ROUNDS: u64 = 40;
@@ -21,7 +21,7 @@ fn key() -> ObjectKey {
 }
 
 fn open(root: &Path) -> Storage {
-    Storage::open(&StorageUrl::File(root.to_owned())).unwrap()
+    Storage::open_folder(root).unwrap()
 }
 
 /// What version `seq` holds: told apart by reading any part of it.

@@ -327,7 +327,7 @@ fn five() -> (Bench, ProjectId) {
 }
 
 fn extra(seq: i64) -> Extra {
-    Extra { key: key(), seq, size: 10 }
+    Extra { key: key(), seq, size: 10, version_id: Some("v".to_owned()) }
 }
 
 #[test]

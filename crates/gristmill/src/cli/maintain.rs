@@ -14,6 +14,14 @@ pub(super) struct DoctorArgs {
     /// Read every stored byte again and compare it with its digest
     #[arg(long)]
     verify: bool,
+
+    /// Make the bucket of [storage] first, with versions and closed to the public; change nothing else
+    #[arg(long)]
+    create_bucket: bool,
+
+    /// Only print the rights that the bucket of [storage] needs, as a policy of IAM
+    #[arg(long, conflicts_with_all = ["verify", "create_bucket"])]
+    policy: bool,
 }
 
 #[derive(Args)]
@@ -25,6 +33,15 @@ pub(super) struct GcArgs {
 
 pub(super) fn doctor(context: &Context, args: &DoctorArgs) -> anyhow::Result<ExitCode> {
     let config = context.config()?;
+    if args.policy {
+        println!("{}", doctor::bucket_policy(&config)?);
+        return Ok(ExitCode::SUCCESS);
+    }
+    if args.create_bucket {
+        for done in runtime()?.block_on(doctor::create_bucket(&config))? {
+            eprintln!("{done}");
+        }
+    }
     let checks = runtime()?.block_on(doctor::examine(&config, &context.around, args.verify));
     match context.format {
         output::Format::Json => println!("{:#}", serde_json::to_value(&checks)?),

@@ -17,6 +17,7 @@ mod project;
 mod reader;
 mod secret;
 mod server;
+mod storage;
 mod topic;
 mod units;
 mod url;
@@ -34,6 +35,7 @@ use gristmill_forge::{HeaderName, TopicArn};
 use gristmill_git::HostKeys;
 use gristmill_model::{ProjectPattern, ProjectSpec};
 use gristmill_outgoing::{Options, Reach};
+use gristmill_storage::S3Settings;
 use ipnet::IpNet;
 
 pub use edit::{AddError, Added, NewProject, Prepared, TokenFrom, add_project, prepare_project};
@@ -109,6 +111,8 @@ pub struct Config {
     pub database: DatabaseUrl,
     /// The `[storage]`.
     pub storage: StorageUrl,
+    /// How a bucket is reached, where the storage is one.
+    pub s3: S3Settings,
     /// The `[worker]`.
     pub worker: Worker,
     /// The `[network]`.
@@ -166,7 +170,7 @@ pub struct PostgresAt {
     pub ca: Option<PathBuf>,
 }
 
-/// Where blobs and public keys are, as `file:` and an absolute path.
+/// Where blobs and public keys are: `file:` and an absolute path, or `s3://` and a bucket.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct StorageUrl(String);
 
@@ -174,6 +178,11 @@ impl StorageUrl {
     /// The URL as text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Whether it is a bucket.
+    pub fn is_bucket(&self) -> bool {
+        self.0.starts_with("s3:")
     }
 }
 
@@ -283,6 +292,7 @@ impl Config {
             data_dir: settings.data_dir,
             database: settings.database,
             storage: settings.storage,
+            s3: settings.s3,
             worker: settings.worker,
             network: settings.network,
             projects,

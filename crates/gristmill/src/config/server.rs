@@ -2,11 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
+use gristmill_storage::S3Settings;
+
 use super::database;
 use super::network::{self, Network, networks};
 use super::reader::{Field, Section};
 use super::secret::{self, SecretSource};
-use super::{DatabaseUrl, Server, StorageUrl, Surroundings, Worker, units, url};
+use super::{DatabaseUrl, Server, StorageUrl, Surroundings, Worker, storage, units, url};
 use crate::seal;
 
 /// More than a rotation's two are a mistake.
@@ -20,6 +22,7 @@ pub(super) struct Settings {
     pub(super) data_dir: PathBuf,
     pub(super) database: DatabaseUrl,
     pub(super) storage: StorageUrl,
+    pub(super) s3: S3Settings,
     pub(super) worker: Worker,
     pub(super) network: Network,
 }
@@ -43,6 +46,7 @@ impl Settings {
             },
             database: DatabaseUrl::Sqlite(data_dir.join("gristmill.db")),
             storage: StorageUrl(format!("file:{}", data_dir.join("storage").display())),
+            s3: S3Settings::new(data_dir.join("cache")),
             worker: Worker {
                 // Jobs wait for the network and the disk about as long as they compute.
                 jobs_max: (2 * cores).clamp(6, 64),
@@ -71,11 +75,8 @@ pub(super) fn read(top: &mut Section<'_>, folder: &Path, around: &Surroundings) 
     if let Some(section) = section(top, "database", "[database]") {
         database::read(section, folder, around, &mut settings.database);
     }
-    if let Some(mut section) = section(top, "storage", "[storage]") {
-        if let Some(url) = section.get("url").and_then(|field| storage(&field, folder)) {
-            settings.storage = url;
-        }
-        section.finish();
+    if let Some(section) = section(top, "storage", "[storage]") {
+        storage::read(section, folder, &mut settings.storage, &mut settings.s3);
     }
     if let Some(section) = section(top, "worker", "[worker]") {
         read_worker(section, folder, &mut settings.worker);
@@ -202,22 +203,4 @@ pub(super) fn path(field: &Field<'_>) -> Option<PathBuf> {
 /// Joins without the `./` that people write before relative paths.
 pub(super) fn clean_join(folder: &Path, path: &Path) -> PathBuf {
     folder.join(path.strip_prefix(".").unwrap_or(path))
-}
-
-fn storage(field: &Field<'_>, folder: &Path) -> Option<StorageUrl> {
-    let expected = "a URL, such as \"file:./gristmill-data/storage\"";
-    let text = field.text(expected)?;
-    if text.starts_with("s3:") {
-        field.error("S3 is not supported by this version yet; use a folder, such as \"file:./gristmill-data/storage\"");
-        return None;
-    }
-    field.text_as(expected, |text| {
-        let path = text.strip_prefix("file:")?;
-        let path = match path.strip_prefix("//") {
-            Some(absolute) => Some(absolute).filter(|absolute| absolute.starts_with('/'))?,
-            None => path,
-        };
-        let good = !path.is_empty() && !path.contains('\0');
-        good.then(|| StorageUrl(format!("file:{}", clean_join(folder, Path::new(path)).display())))
-    })
 }

@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use gristmill_storage::{Capabilities, Finding, Storage, StorageUrl};
+use gristmill_storage::{
+    BucketCapabilities, Capabilities, Finding, FolderCapabilities, Storage, StorageError, StorageUrl,
+};
 
 use super::{Check, CheckState};
 use crate::app::lock_data;
@@ -107,28 +109,46 @@ pub(super) async fn storage(config: &Config, deep: bool) -> Vec<Check> {
         Ok(parsed) => parsed,
         Err(error) => return vec![Check::error(name, format!("{error}"), "")],
     };
-    let StorageUrl::File(root) = &parsed;
-    if !root.exists() {
-        return vec![Check::ok(name, format!("{url} is not there yet; the first start makes it"))];
-    }
-    let root = root.clone();
-    let opened = tokio::task::spawn_blocking(move || Storage::open(&parsed)).await;
-    let storage = match opened {
-        Ok(Ok(storage)) => storage,
-        Ok(Err(error)) => return vec![Check::error(name, format!("{url}: {error}"), "")],
-        Err(error) => return vec![Check::error(name, format!("{url}: opening it ended badly: {error}"), "")],
+    let room_in = match &parsed {
+        StorageUrl::File(root) if !root.exists() => {
+            return vec![Check::ok(name, format!("{url} is not there yet; the first start makes it"))];
+        }
+        StorageUrl::File(root) => root.clone(),
+        StorageUrl::S3 { .. } => config.s3.cache.clone(),
     };
-    let mut checks = vec![capabilities(name, url, storage.capabilities()), room(name, &root)];
+    let storage = match Storage::open(&parsed, &config.s3).await {
+        Ok(storage) => storage,
+        Err(error) => return vec![Check::error(name, format!("{url}: {error}"), remedy(&error))],
+    };
+    let mut checks = vec![capabilities(name, url, storage.capabilities()), room(name, &room_in)];
     checks.extend(verify(name, &storage, deep).await);
     checks
 }
 
+/// What is not said by the error itself.
+fn remedy(error: &StorageError) -> &'static str {
+    match error {
+        StorageError::Bucket { .. } | StorageError::Server { .. } => {
+            "docs/storage.md says how a bucket is reached, and which rights are needed"
+        }
+        _ => "",
+    }
+}
+
 fn capabilities(name: &str, url: &str, capabilities: Capabilities) -> Check {
     let text = format!("{url}: {capabilities}");
-    if capabilities.folder_sync && capabilities.hard_links {
-        Check::ok(name, text)
-    } else {
-        Check::warning(name, text, "a local Linux file system (ext4, xfs, btrfs) can do all of it")
+    match capabilities {
+        Capabilities::Folder(FolderCapabilities { folder_sync: true, hard_links: true, .. }) => {
+            Check::ok(name, text)
+        }
+        Capabilities::Folder(_) => {
+            Check::warning(name, text, "a local Linux file system (ext4, xfs, btrfs) can do all of it")
+        }
+        Capabilities::Bucket(BucketCapabilities { versions: false, .. }) => {
+            let remedy = "turn versioning on for the bucket: without, what is replaced or withdrawn is gone";
+            Check::warning(name, text, remedy)
+        }
+        Capabilities::Bucket(_) => Check::ok(name, text),
     }
 }
 
@@ -189,7 +209,7 @@ mod tests {
 
     #[test]
     fn file_systems_that_can_do_less_are_told_of() {
-        let all = Capabilities {
+        let all = FolderCapabilities {
             hard_links: true,
             case_folding: false,
             public_elsewhere: false,
@@ -197,10 +217,14 @@ mod tests {
             folder_sync: true,
             name_bytes_max: 255,
         };
-        assert_eq!(capabilities("x", "file:/x", all).state, CheckState::Ok);
-        let no_links = Capabilities { hard_links: false, ..all };
-        assert_eq!(capabilities("x", "file:/x", no_links).state, CheckState::Warning);
-        let no_sync = Capabilities { folder_sync: false, ..all };
-        assert_eq!(capabilities("x", "file:/x", no_sync).state, CheckState::Warning);
+        assert_eq!(capabilities("x", "file:/x", Capabilities::Folder(all)).state, CheckState::Ok);
+        let no_links = FolderCapabilities { hard_links: false, ..all };
+        assert_eq!(capabilities("x", "file:/x", Capabilities::Folder(no_links)).state, CheckState::Warning);
+        let no_sync = FolderCapabilities { folder_sync: false, ..all };
+        assert_eq!(capabilities("x", "file:/x", Capabilities::Folder(no_sync)).state, CheckState::Warning);
+        let bucket = BucketCapabilities { versions: true, ..BucketCapabilities::default() };
+        assert_eq!(capabilities("x", "s3://x", Capabilities::Bucket(bucket)).state, CheckState::Ok);
+        let plain = capabilities("x", "s3://x", Capabilities::Bucket(BucketCapabilities::default()));
+        assert_eq!(plain.state, CheckState::Warning);
     }
 }

@@ -12,39 +12,39 @@ use rustix::io::Errno;
 #[cfg(test)]
 use super::trace;
 
-pub(super) use rustix::fs::{FileType, Stat};
+pub(crate) use rustix::fs::{FileType, Stat};
 
 /// Blobs, and the public files that are links to them: nobody writes, everybody reads.
-pub(super) const MODE_READ_ONLY: u32 = 0o444;
+pub(crate) const MODE_READ_ONLY: u32 = 0o444;
 /// Public folders: any web server may enter and list.
-pub(super) const MODE_PUBLIC_DIR: u32 = 0o755;
+pub(crate) const MODE_PUBLIC_DIR: u32 = 0o755;
 /// Blobs and versions: the owner's group may look.
-pub(super) const MODE_PRIVATE_DIR: u32 = 0o750;
+pub(crate) const MODE_PRIVATE_DIR: u32 = 0o750;
 /// Unfinished files.
-pub(super) const MODE_TMP_DIR: u32 = 0o700;
+pub(crate) const MODE_TMP_DIR: u32 = 0o700;
 
 const DIR_FLAGS: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// Opens the folder `path`, wherever it is; symbolic links on the way are the operator's choice.
-pub(super) fn open_root(path: &std::path::Path) -> io::Result<OwnedFd> {
+pub(crate) fn open_root(path: &std::path::Path) -> io::Result<OwnedFd> {
     Ok(rustix::fs::openat(CWD, path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?)
 }
 
 /// Opens a folder in `at`, also through a symbolic link that the operator put there.
-pub(super) fn open_dir_following(at: impl AsFd, name: &str) -> io::Result<OwnedFd> {
+pub(crate) fn open_dir_following(at: impl AsFd, name: &str) -> io::Result<OwnedFd> {
     Ok(rustix::fs::openat(at, name, DIR_FLAGS.difference(OFlags::NOFOLLOW), Mode::empty())?)
 }
 
 /// Opens a folder in `at`; a symbolic link is an error (`ENOTDIR` or `ELOOP`). Each call makes an
 /// open file of its own, so that locks taken on two of them exclude one another.
-pub(super) fn open_dir(at: impl AsFd, name: &str) -> io::Result<OwnedFd> {
+pub(crate) fn open_dir(at: impl AsFd, name: &str) -> io::Result<OwnedFd> {
     Ok(rustix::fs::openat(at, name, DIR_FLAGS, Mode::empty())?)
 }
 
 /// Makes a folder unless it is there, with exactly `mode` whatever the umask; says whether it was
 /// made.
-pub(super) fn make_dir(at: impl AsFd, name: &str, mode: u32) -> io::Result<bool> {
+pub(crate) fn make_dir(at: impl AsFd, name: &str, mode: u32) -> io::Result<bool> {
     match rustix::fs::mkdirat(at.as_fd(), name, Mode::from_raw_mode(mode)) {
         Ok(()) => {}
         Err(Errno::EXIST) => return Ok(false),
@@ -55,7 +55,7 @@ pub(super) fn make_dir(at: impl AsFd, name: &str, mode: u32) -> io::Result<bool>
 }
 
 /// Sets the mode; on file systems without modes (vfat answers EPERM) the mount options decide.
-pub(super) fn set_mode(fd: impl AsFd, mode: u32) -> io::Result<()> {
+pub(crate) fn set_mode(fd: impl AsFd, mode: u32) -> io::Result<()> {
     match rustix::fs::fchmod(fd, Mode::from_raw_mode(mode)) {
         Ok(()) | Err(Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
         Err(error) => Err(error.into()),
@@ -63,19 +63,19 @@ pub(super) fn set_mode(fd: impl AsFd, mode: u32) -> io::Result<()> {
 }
 
 /// A new file for writing and reading.
-pub(super) fn create_file(at: impl AsFd, name: &str) -> io::Result<File> {
+pub(crate) fn create_file(at: impl AsFd, name: &str) -> io::Result<File> {
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     Ok(rustix::fs::openat(at, name, flags, Mode::RUSR | Mode::WUSR)?.into())
 }
 
 /// A file for reading; a symbolic link is an error, and a pipe does not block.
-pub(super) fn open_file(at: impl AsFd, name: &str) -> io::Result<File> {
+pub(crate) fn open_file(at: impl AsFd, name: &str) -> io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
     Ok(rustix::fs::openat(at, name, flags, Mode::empty())?.into())
 }
 
 /// `None` instead of an error where there is nothing of that name.
-pub(super) fn if_there<T>(outcome: io::Result<T>) -> io::Result<Option<T>> {
+pub(crate) fn if_there<T>(outcome: io::Result<T>) -> io::Result<Option<T>> {
     match outcome {
         Ok(value) => Ok(Some(value)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -84,33 +84,33 @@ pub(super) fn if_there<T>(outcome: io::Result<T>) -> io::Result<Option<T>> {
 }
 
 /// What `name` is, not following a symbolic link; `None` where there is nothing.
-pub(super) fn stat(at: impl AsFd, name: &str) -> io::Result<Option<Stat>> {
+pub(crate) fn stat(at: impl AsFd, name: &str) -> io::Result<Option<Stat>> {
     if_there(rustix::fs::statat(at, name, AtFlags::SYMLINK_NOFOLLOW).map_err(io::Error::from))
 }
 
 /// What an open file is.
-pub(super) fn stat_open(fd: impl AsFd) -> io::Result<Stat> {
+pub(crate) fn stat_open(fd: impl AsFd) -> io::Result<Stat> {
     Ok(rustix::fs::fstat(fd)?)
 }
 
 /// The kind of file.
-pub(super) fn kind(stat: &Stat) -> FileType {
+pub(crate) fn kind(stat: &Stat) -> FileType {
     FileType::from_raw_mode(stat.st_mode)
 }
 
 /// The size in bytes.
-pub(super) fn size(stat: &Stat) -> u64 {
+pub(crate) fn size(stat: &Stat) -> u64 {
     u64::try_from(stat.st_size).unwrap_or(0)
 }
 
 /// When the content last changed, in nanoseconds since 1970.
-pub(super) fn modified_ns(stat: &Stat) -> i64 {
+pub(crate) fn modified_ns(stat: &Stat) -> i64 {
     let nanos = i64::try_from(stat.st_mtime_nsec).unwrap_or(0);
     stat.st_mtime.saturating_mul(1_000_000_000).saturating_add(nanos)
 }
 
 /// Moves within one file system, replacing what is there in one step.
-pub(super) fn rename(from: impl AsFd, old: &str, to: impl AsFd, new: &str) -> io::Result<()> {
+pub(crate) fn rename(from: impl AsFd, old: &str, to: impl AsFd, new: &str) -> io::Result<()> {
     #[cfg(test)]
     trace::note("rename to", to.as_fd(), &format!("/{new}"));
     Ok(rustix::fs::renameat(from, old, to, new)?)
@@ -118,7 +118,7 @@ pub(super) fn rename(from: impl AsFd, old: &str, to: impl AsFd, new: &str) -> io
 
 /// Moves unless something is there; says whether it moved. File systems that cannot promise that
 /// replace what is there; callers only move files here that equal what they would replace.
-pub(super) fn rename_new(from: impl AsFd, old: &str, to: impl AsFd, new: &str) -> io::Result<bool> {
+pub(crate) fn rename_new(from: impl AsFd, old: &str, to: impl AsFd, new: &str) -> io::Result<bool> {
     #[cfg(test)]
     trace::note("rename to", to.as_fd(), &format!("/{new}"));
     match rustix::fs::renameat_with(from.as_fd(), old, to.as_fd(), new, RenameFlags::NOREPLACE) {
@@ -133,13 +133,13 @@ pub(super) fn rename_new(from: impl AsFd, old: &str, to: impl AsFd, new: &str) -
 }
 
 /// Makes a second name for a file.
-pub(super) fn link(from: impl AsFd, old: &str, to: impl AsFd, new: &str) -> io::Result<()> {
+pub(crate) fn link(from: impl AsFd, old: &str, to: impl AsFd, new: &str) -> io::Result<()> {
     Ok(rustix::fs::linkat(from, old, to, new, AtFlags::empty())?)
 }
 
 /// Whether a link failed because this file cannot have another name there, so that a copy is due:
 /// no hard links at all (vfat: EPERM), another file system, or too many names already.
-pub(super) fn needs_copy(error: &io::Error) -> bool {
+pub(crate) fn needs_copy(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error().map(Errno::from_raw_os_error),
         Some(Errno::MLINK | Errno::XDEV | Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS)
@@ -147,14 +147,14 @@ pub(super) fn needs_copy(error: &io::Error) -> bool {
 }
 
 /// Takes a file away; says whether there was one.
-pub(super) fn remove_file(at: impl AsFd, name: &str) -> io::Result<bool> {
+pub(crate) fn remove_file(at: impl AsFd, name: &str) -> io::Result<bool> {
     let removed = rustix::fs::unlinkat(at, name, AtFlags::empty());
     Ok(if_there(removed.map_err(io::Error::from))?.is_some())
 }
 
 /// Takes an empty folder away; says whether it is gone (also where it was not there), `false`
 /// where it holds something or is no folder.
-pub(super) fn remove_empty_dir(at: impl AsFd, name: &str) -> io::Result<bool> {
+pub(crate) fn remove_empty_dir(at: impl AsFd, name: &str) -> io::Result<bool> {
     match rustix::fs::unlinkat(at, name, AtFlags::REMOVEDIR) {
         Ok(()) | Err(Errno::NOENT) => Ok(true),
         Err(Errno::NOTEMPTY | Errno::EXIST | Errno::BUSY | Errno::NOTDIR) => Ok(false),
@@ -164,7 +164,7 @@ pub(super) fn remove_empty_dir(at: impl AsFd, name: &str) -> io::Result<bool> {
 
 /// Waits until the names in a folder are on the disk. Some network and FUSE file systems know no
 /// such call (EINVAL); the probe at open tells the operator.
-pub(super) fn sync_dir(dir: impl AsFd) -> io::Result<()> {
+pub(crate) fn sync_dir(dir: impl AsFd) -> io::Result<()> {
     #[cfg(test)]
     trace::note("sync", dir.as_fd(), "");
     match rustix::fs::fsync(dir) {
@@ -174,7 +174,7 @@ pub(super) fn sync_dir(dir: impl AsFd) -> io::Result<()> {
 }
 
 /// Waits until a file's bytes are on the disk.
-pub(super) fn sync_file(file: &File) -> io::Result<()> {
+pub(crate) fn sync_file(file: &File) -> io::Result<()> {
     #[cfg(test)]
     trace::note("sync", file.as_fd(), "");
     Ok(rustix::fs::fdatasync(file)?)
@@ -184,7 +184,7 @@ pub(super) fn sync_file(file: &File) -> io::Result<()> {
 /// it is. Web servers compare whole seconds (Last-Modified, and nginx's ETag): a key that goes to
 /// another blob must show a later second even where that blob is an old one. Where the file belongs
 /// to another user the time stays as it is.
-pub(super) fn touch(file: &File, before_s: Option<i64>) -> io::Result<()> {
+pub(crate) fn touch(file: &File, before_s: Option<i64>) -> io::Result<()> {
     let set = |time: Timespec| {
         let last_access = Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_OMIT };
         match rustix::fs::futimens(file, &Timestamps { last_access, last_modification: time }) {
@@ -203,7 +203,7 @@ pub(super) fn touch(file: &File, before_s: Option<i64>) -> io::Result<()> {
 }
 
 /// Waits for a lock on an open folder, shared or exclusive. It goes with the open file.
-pub(super) fn lock(dir: impl AsFd, operation: FlockOperation) -> io::Result<()> {
+pub(crate) fn lock(dir: impl AsFd, operation: FlockOperation) -> io::Result<()> {
     loop {
         match rustix::fs::flock(dir.as_fd(), operation) {
             Err(Errno::INTR) => {}
@@ -214,7 +214,7 @@ pub(super) fn lock(dir: impl AsFd, operation: FlockOperation) -> io::Result<()> 
 
 /// The names in a folder with their kinds, without `.` and `..`, in no order. Names that are not
 /// UTF-8 are shown with replacement characters; nothing of ours has such a name.
-pub(super) fn entries(
+pub(crate) fn entries(
     dir: impl AsFd,
 ) -> io::Result<impl Iterator<Item = io::Result<(String, Option<FileType>)>>> {
     let entries = rustix::fs::Dir::read_from(dir)?;
@@ -231,7 +231,7 @@ pub(super) fn entries(
 }
 
 /// Like [`entries`], with the kind looked up where the file system does not tell it.
-pub(super) fn entries_with_kind(
+pub(crate) fn entries_with_kind(
     dir: &OwnedFd,
 ) -> io::Result<impl Iterator<Item = io::Result<(String, FileType)>>> {
     Ok(entries(dir)?.map(move |entry| {

@@ -1,11 +1,11 @@
 //! [`FileStorage`]: a storage in a local folder. Everything here blocks.
 
 mod blobs;
-mod disk;
+pub(crate) mod disk;
 pub(crate) mod probe;
 mod project;
 mod records;
-mod session;
+pub(crate) mod session;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
@@ -20,13 +20,13 @@ use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::FlockOperation;
 
 use crate::error::StorageError;
-use probe::Capabilities;
+use probe::FolderCapabilities;
 use session::Session;
 
 /// A storage in a local folder, shared by any number of threads and processes of one machine.
 #[derive(Debug)]
 pub(crate) struct FileStorage {
-    capabilities: Capabilities,
+    capabilities: FolderCapabilities,
     /// `blobs/sha256/`, with its 256 folders.
     blobs: OwnedFd,
     /// `public/`.
@@ -92,7 +92,7 @@ impl FileStorage {
     }
 
     /// What the file system can do.
-    pub(crate) fn capabilities(&self) -> Capabilities {
+    pub(crate) fn capabilities(&self) -> FolderCapabilities {
         self.capabilities
     }
 

@@ -1,4 +1,4 @@
-//! [`Capabilities`]: what the file system under a storage can do, tried out at open.
+//! [`FolderCapabilities`]: what the file system under a storage can do, tried out at open.
 
 use std::fmt;
 use std::io;
@@ -15,7 +15,7 @@ const NAME_BYTES_MAX: usize = 255;
 
 /// What the file system under a storage can do. `Display` is a line for `doctor`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Capabilities {
+pub struct FolderCapabilities {
     /// Public keys are hard links to blobs; otherwise copies, which take room and time.
     pub hard_links: bool,
     /// Names that differ only in case are one name.
@@ -30,7 +30,7 @@ pub struct Capabilities {
     pub name_bytes_max: usize,
 }
 
-impl fmt::Display for Capabilities {
+impl fmt::Display for FolderCapabilities {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let say = |yes, good, bad| if yes { good } else { bad };
         write!(
@@ -56,7 +56,7 @@ pub(super) fn probe(
     public_session: &Session,
     public: &OwnedFd,
     public_elsewhere: bool,
-) -> io::Result<Capabilities> {
+) -> io::Result<FolderCapabilities> {
     let (original, file) = blob_session.create()?;
     disk::sync_file(&file)?;
     disk::set_mode(&file, disk::MODE_READ_ONLY)?;
@@ -75,7 +75,7 @@ pub(super) fn probe(
         Err(error) => return Err(error.into()),
     };
     let name_bytes = usize::try_from(rustix::fs::fstatvfs(public)?.f_namemax).unwrap_or(NAME_BYTES_MAX);
-    Ok(Capabilities {
+    Ok(FolderCapabilities {
         hard_links,
         case_folding: folds_case(public)?,
         public_elsewhere,
@@ -119,7 +119,7 @@ mod tests {
 
     #[test]
     fn doctor_reads_a_sentence() {
-        let good = Capabilities {
+        let good = FolderCapabilities {
             hard_links: true,
             case_folding: false,
             public_elsewhere: false,
@@ -128,7 +128,7 @@ mod tests {
             name_bytes_max: 255,
         };
         assert_eq!(good.to_string(), "hard links; tells upper from lower case; names up to 255 bytes");
-        let bad = Capabilities {
+        let bad = FolderCapabilities {
             hard_links: false,
             case_folding: true,
             modes: false,

@@ -17,7 +17,7 @@ use super::disk;
 
 /// A folder below `tmp/` that this process alone writes into. Removed when dropped.
 #[derive(Debug)]
-pub(super) struct Session {
+pub(crate) struct Session {
     parent: OwnedFd,
     name: String,
     dir: OwnedFd,
@@ -26,7 +26,7 @@ pub(super) struct Session {
 
 impl Session {
     /// Removes the sessions of dead processes in `parent` and makes a new one.
-    pub(super) fn open(parent: OwnedFd) -> io::Result<Session> {
+    pub(crate) fn open(parent: OwnedFd) -> io::Result<Session> {
         let gate = disk::open_dir(&parent, ".")?;
         disk::lock(&gate, FlockOperation::LockExclusive)?;
         remove_dead(&parent)?;
@@ -45,24 +45,30 @@ impl Session {
     }
 
     /// The folder.
-    pub(super) fn dir(&self) -> &OwnedFd {
+    pub(crate) fn dir(&self) -> &OwnedFd {
         &self.dir
     }
 
+    /// The folder's name in its parent.
+    #[cfg(test)]
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// A name that nothing in the folder has.
-    pub(super) fn new_name(&self) -> String {
+    pub(crate) fn new_name(&self) -> String {
         self.next.fetch_add(1, Ordering::Relaxed).to_string()
     }
 
     /// A new file in the folder, gone when dropped unless moved away.
-    pub(super) fn create(&self) -> io::Result<(Temporary<'_>, File)> {
+    pub(crate) fn create(&self) -> io::Result<(Temporary<'_>, File)> {
         let temporary = self.reserve();
         let file = disk::create_file(&self.dir, temporary.name())?;
         Ok((temporary, file))
     }
 
     /// A name in the folder; whatever is made under it is gone when dropped unless moved away.
-    pub(super) fn reserve(&self) -> Temporary<'_> {
+    pub(crate) fn reserve(&self) -> Temporary<'_> {
         Temporary { session: self, name: self.new_name() }
     }
 }
@@ -100,14 +106,14 @@ fn remove_dead(parent: &OwnedFd) -> io::Result<()> {
 
 /// A name in a session's folder.
 #[derive(Debug)]
-pub(super) struct Temporary<'a> {
+pub(crate) struct Temporary<'a> {
     session: &'a Session,
     name: String,
 }
 
 impl Temporary<'_> {
     /// The name, to be used with [`Session::dir`].
-    pub(super) fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         &self.name
     }
 }

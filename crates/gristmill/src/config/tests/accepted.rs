@@ -32,6 +32,20 @@ fn without_a_file_everything_has_its_default() {
             storage: StorageUrl(
                 "file:gristmill-data/storage",
             ),
+            s3: S3Settings {
+                region: None,
+                endpoint: None,
+                path_style: false,
+                profile: None,
+                credentials_file: None,
+                role: None,
+                expected_bucket_owner: None,
+                sse: None,
+                connect_timeout: 5s,
+                request_timeout: 15s,
+                cache: "gristmill-data/cache",
+                cache_bytes_max: 10737418240,
+            },
             worker: Worker {
                 jobs_max: 6,
                 git: "git",
@@ -162,6 +176,20 @@ archive_max = "2GiB"
             storage: StorageUrl(
                 "file:/srv/storage",
             ),
+            s3: S3Settings {
+                region: None,
+                endpoint: None,
+                path_style: false,
+                profile: None,
+                credentials_file: None,
+                role: None,
+                expected_bucket_owner: None,
+                sse: None,
+                connect_timeout: 5s,
+                request_timeout: 15s,
+                cache: "data/cache",
+                cache_bytes_max: 10737418240,
+            },
             worker: Worker {
                 jobs_max: 1000,
                 git: "bin/git",
@@ -262,7 +290,11 @@ fn places_of_databases_and_storages() {
     assert_eq!(storage("file:./a/b"), some("file:a/b"));
     assert_eq!(storage("file:/a/b"), some("file:/a/b"));
     assert_eq!(storage("file:///a/b"), some("file:/a/b"));
-    for url in ["file:", "file://", "file://h/a", "a", "s3://b/p", "gs://b"] {
+    assert_eq!(storage("s3://bucket"), some("s3://bucket"));
+    assert_eq!(storage("s3://bucket/a/b/"), some("s3://bucket/a/b"));
+    for url in
+        ["file:", "file://", "file://h/a", "a", "s3://b", "s3://id:word@bucket", "s3://bucket/../x", "gs://b"]
+    {
         assert_eq!(storage(url), None, "{url}");
     }
 }

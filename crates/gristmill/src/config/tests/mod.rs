@@ -2,6 +2,7 @@
 
 mod accepted;
 mod access;
+mod buckets;
 mod edits;
 mod fetch;
 mod hooks;

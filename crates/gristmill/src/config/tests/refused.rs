@@ -4,7 +4,7 @@ use expect_test::{Expect, expect};
 
 use super::{Place, project, refusal};
 
-fn check(text: &str, wanted: Expect) {
+pub(super) fn check(text: &str, wanted: Expect) {
     wanted.assert_eq(&refusal(text));
 }
 
@@ -25,10 +25,10 @@ fn unknown_keys_name_the_nearest_and_all_that_are_known() {
             gristmill.toml:5: the secret in x cannot be read: No such file or directory (os error 2)"#]],
     );
     check(
-        "[database]\nurls = 1\n[storage]\nregion = \"x\"\n[worker]\njobs = 1\n",
+        "[database]\nurls = 1\n[storage]\nregoin = \"x\"\n[worker]\njobs = 1\n",
         expect![[r#"
             gristmill.toml:2: unknown key `urls` in [database]; did you mean `url`? Known keys: ca, password, url
-            gristmill.toml:4: unknown key `region` in [storage]. Known keys: url
+            gristmill.toml:4: unknown key `regoin` in [storage]; did you mean `region`? Known keys: cache, cache_max, connect_timeout, credentials_file, endpoint, expected_bucket_owner, kms_key, path_style, profile, region, request_timeout, role_arn, role_external_id, role_session_name, sse, url
             gristmill.toml:6: unknown key `jobs` in [worker]; did you mean `jobs_max`? Known keys: archive_max, git, git_timeout, jobs_max, repository_max"#]],
     );
     check(
@@ -71,7 +71,7 @@ fn wrong_types_and_values_say_what_was_expected() {
             gristmill.toml:24: `releases` is 0; expected true or false"#]],
     );
     check(
-        "data_dir = \"\"\n[server]\nlisten = \"8484\"\npublic_url = \"mill.example.org\"\nanonymous_read = 1\nbody_max = \"25MB\"\nbodies_in_flight_max = \"1MiB\"\nhistory_keep_days = 29\n[database]\nurl = \"postgres://u:hunter2@h/d\"\n[storage]\nurl = \"s3://bucket\"\n[worker]\njobs_max = 1979-05-27\ngit = \"\"\ngit_timeout = \"0s\"\nrepository_max = \"1KiB\"\narchive_max = []\n",
+        "data_dir = \"\"\n[server]\nlisten = \"8484\"\npublic_url = \"mill.example.org\"\nanonymous_read = 1\nbody_max = \"25MB\"\nbodies_in_flight_max = \"1MiB\"\nhistory_keep_days = 29\n[database]\nurl = \"postgres://u:hunter2@h/d\"\n[storage]\nurl = \"s3://id:word@bucket\"\n[worker]\njobs_max = 1979-05-27\ngit = \"\"\ngit_timeout = \"0s\"\nrepository_max = \"1KiB\"\narchive_max = []\n",
         expect![[r#"
             gristmill.toml:1: `data_dir` is ""; expected a path
             gristmill.toml:3: `listen` is "8484"; expected a host and a port, such as "127.0.0.1:8484"
@@ -81,7 +81,7 @@ fn wrong_types_and_values_say_what_was_expected() {
             gristmill.toml:7: `bodies_in_flight_max` is less than `body_max`, so the largest body could never be taken
             gristmill.toml:8: `history_keep_days` is 29; expected a whole number from 30 to 36500
             gristmill.toml:10: the database's password stands in its URL; put it into a file that only the server can read, or into its environment, and write password = { file = "path" } or { env = "NAME" }
-            gristmill.toml:12: S3 is not supported by this version yet; use a folder, such as "file:./gristmill-data/storage"
+            gristmill.toml:12: storage `s3:…`: expected a bucket and maybe a prefix, such as `s3://bucket/prefix`; credentials, endpoint and region have settings of their own
             gristmill.toml:14: `jobs_max` is a date; expected a whole number from 1 to 1000
             gristmill.toml:15: `git` is ""; expected a path
             gristmill.toml:16: `git_timeout` is "0s"; expected a duration from 1 to 86400 seconds, such as "10m" (s, m, h, d)
@@ -106,7 +106,7 @@ fn wrong_types_and_values_say_what_was_expected() {
         "[database]\nurl = \"mysql:x\"\n[storage]\nurl = \"file://host/x\"",
         expect![[r#"
             gristmill.toml:2: `url` is "mysql:x"; expected a URL, such as "sqlite:./gristmill-data/gristmill.db" or "postgres://gristmill@db.example.org/gristmill"
-            gristmill.toml:4: `url` is "file://host/x"; expected a URL, such as "file:./gristmill-data/storage""#]],
+            gristmill.toml:4: `url` is "file://host/x"; expected a URL, such as "file:./gristmill-data/storage" or "s3://bucket/prefix""#]],
     );
 }
 

@@ -20,9 +20,6 @@ use crate::clock;
 use crate::fail;
 use crate::worker::step::{Ending, Step, StepError, Subject, ending};
 
-/// How long one projection may take: the holder of a key keeps it this long, and nobody else writes to
-/// the key before. Not longer than a lease: when a dead worker's job goes on, its key is free.
-const PROJECT_MAX: Duration = job::LEASE;
 /// How long to wait at most before asking for a held key again.
 const HELD_AGAIN: Duration = Duration::from_secs(1);
 
@@ -205,12 +202,16 @@ fn desire(tx: &mut Tx<'_>, mut want: Desire, is_tip: bool, own_key: bool) -> Res
 async fn project(step: &Step, key: ObjectKey, seq: i64) -> Result<Ending, StepError> {
     let (job, attempt) = (step.lease.job, step.lease.attempt);
     let this = key.clone();
+    let storage = step.app.storage.clone();
     let held = step.app.db.transact(move |tx| {
         if !job::still_mine(tx, job, attempt)? {
             return Err(StepError::retry("the lease is lost"));
         }
-        let wait = publication::hold(tx, &this, job, attempt, PROJECT_MAX)?;
-        Ok((wait, publication::top(tx, &this)?))
+        // The holder of a key keeps it for as long as one projection may take, with whatever it began at the
+        // storage, and nobody else writes to the key before.
+        let top = publication::top(tx, &this)?;
+        let max = storage.project_max(top.as_ref().map_or(0, |top| u64::try_from(top.size).unwrap_or(0)));
+        Ok((publication::hold(tx, &this, job, attempt, max)?, top))
     });
     let (wait, top) = held.await?;
     if let Some(wait) = wait {
@@ -220,7 +221,8 @@ async fn project(step: &Step, key: ObjectKey, seq: i64) -> Result<Ending, StepEr
     fail::point("publish.held");
     let Some(top) = top else { return Err(StepError::fail("the publication is gone")) };
     let wanted = object(&top);
-    let projected = tokio::time::timeout(PROJECT_MAX, step.app.storage.project(&key, &wanted));
+    let max = step.app.storage.project_max(wanted.size);
+    let projected = tokio::time::timeout(max, step.app.storage.project(&key, &wanted));
     let projected = match projected.await {
         // What was begun may still be under way: the key is not let go, it becomes free by time.
         Err(_) => {

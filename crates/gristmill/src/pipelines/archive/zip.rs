@@ -10,7 +10,7 @@ use gristmill_archive::{
 };
 use gristmill_model::PublicReason;
 use gristmill_model::public::Bytes;
-use gristmill_storage::{Blob, BlobReader, Staged};
+use gristmill_storage::{Blob, BlobReader, CopiedRange, Staged};
 
 use super::source::{Content, Member, Planned, Source, write_error};
 use crate::worker::step::StepError;
@@ -188,6 +188,7 @@ fn write(
     let mut taken =
         previous.map(|previous| Window { archive: &previous.archive, start: 0, bytes: Vec::new() });
     let mut targets = HashMap::new();
+    let mut copied = Vec::new();
     let mut bytes = 0_u64;
     for one in planned {
         if is_stopped() {
@@ -214,9 +215,10 @@ fn write(
                 let entry = FileEntry { name: &one.name, mode: one.mode(), key: key.as_deref() };
                 bytes += match (located(previous, key.as_deref()), &mut taken) {
                     (Some(located), Some(window)) => {
-                        let info = located.info;
-                        window.copy(&mut zip, &entry, located)?;
-                        info.compressed
+                        let (from, len) = (located.offset, located.info.compressed);
+                        let to = window.copy(&mut zip, &entry, located)?;
+                        copied.push(CopiedRange { to, from, len });
+                        len
                     }
                     _ => write_fresh(source, content, &mut zip, &entry, fresh)?,
                 };
@@ -226,7 +228,11 @@ fn write(
             return Err(too_large(bytes_max));
         }
     }
-    zip.finish().map_err(write_error)
+    let mut finished = zip.finish().map_err(write_error)?;
+    if let Some(previous) = previous {
+        finished.inner.say_copied(previous.archive.blob().digest, copied);
+    }
+    Ok(finished)
 }
 
 fn write_fresh(
@@ -258,7 +264,7 @@ impl Window<'_> {
         zip: &mut ZipWriter<Staged>,
         entry: &FileEntry<'_>,
         located: Located,
-    ) -> Result<(), StepError> {
+    ) -> Result<u64, StepError> {
         let length = located.info.compressed;
         let fits = usize::try_from(length).is_ok_and(|length| length <= READ_AHEAD);
         if !fits {

@@ -1,31 +1,28 @@
-//! What every storage must do, as functions over [`Storage`]; run here over a local folder.
-
-#![expect(clippy::unwrap_used, reason = "a test that meets an error has failed")]
+//! What every storage must do, as functions over [`Storage`].
 
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::pin::Pin;
 
 use gristmill_model::{Digest, ObjectKey};
 use gristmill_storage::{
-    Blob, Checked, Finding, ProjectError, Projected, PublicObject, Storage, StorageError, StorageUrl,
+    Blob, Checked, Finding, ProjectError, Projected, PublicObject, Storage, StorageError,
 };
 
-/// Runs each function over a fresh storage of each kind.
-macro_rules! conformance {
+/// One thing that every storage must do, given a storage that nobody has used yet.
+#[derive(Clone, Copy)]
+pub(crate) struct Case {
+    pub(crate) name: &'static str,
+    pub(crate) run: for<'a> fn(&'a Storage) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>>,
+}
+
+macro_rules! cases {
     ($($name:ident),* $(,)?) => {
-        mod file {
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $name() {
-                // In memory where the machine has such a folder: quicker, and no less a file system.
-                let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
-                let url = super::StorageUrl::File(folder.path().join("storage"));
-                super::$name(&super::Storage::open(&url).unwrap()).await;
-            })*
-        }
+        pub(crate) const CASES: &[Case] = &[$(Case { name: stringify!($name), run: |storage| Box::pin($name(storage)) }),*];
     };
 }
 
-conformance! {
+cases! {
     blobs_are_named_by_their_bytes,
     staging_in_pieces_of_any_size,
     dropped_stage_leaves_nothing,
@@ -340,11 +337,11 @@ async fn withdrawn_key_returns_only_forward(storage: &Storage) {
 async fn version_in_use_stays(storage: &Storage) {
     publish(storage, "k", 1, "one").await;
     let two = publish(storage, "k", 2, "two").await;
-    let outcome = storage.delete_version(&key("k"), 2).await;
+    let outcome = storage.delete_version(&key("k"), 2, None).await;
     assert!(matches!(outcome, Err(ProjectError::InUse { seq: 2, .. })), "{outcome:?}");
-    assert!(storage.delete_version(&key("k"), 1).await.unwrap());
-    assert!(!storage.delete_version(&key("k"), 1).await.unwrap());
-    assert!(!storage.delete_version(&key("other"), 1).await.unwrap());
+    assert!(storage.delete_version(&key("k"), 1, None).await.unwrap());
+    assert!(!storage.delete_version(&key("k"), 1, None).await.unwrap());
+    assert!(!storage.delete_version(&key("other"), 1, None).await.unwrap());
     assert_eq!(storage.versions(&key("k"), None, 9).await.unwrap(), std::slice::from_ref(&two));
     assert_eq!(current(storage, "k").await, Some(two.clone()));
 }
@@ -353,12 +350,12 @@ async fn forgotten_key_counts_anew(storage: &Storage) {
     publish(storage, "k", 7, "seven").await;
     publish(storage, "k", 8, "eight").await;
     storage.withdraw(&key("k")).await.unwrap();
-    assert!(storage.delete_version(&key("k"), 8).await.unwrap());
+    assert!(storage.delete_version(&key("k"), 8, None).await.unwrap());
     // Version 8 is off the record and still keeps version 7 from coming back.
     let seven = version(7, put(storage, "seven").await);
     let outcome = storage.project(&key("k"), &seven).await;
     assert!(matches!(outcome, Err(ProjectError::Older { seq: 7, current: 8, .. })), "{outcome:?}");
-    assert!(storage.delete_version(&key("k"), 7).await.unwrap());
+    assert!(storage.delete_version(&key("k"), 7, None).await.unwrap());
     let anew = publish(storage, "k", 1, "one").await;
     assert_eq!(current(storage, "k").await, Some(anew));
     assert_eq!(findings(storage).await.1, []);

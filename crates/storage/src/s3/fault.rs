@@ -1,0 +1,206 @@
+//! [`Fault`]: what the server answered, sorted by what is done next.
+
+use std::fmt::Display;
+use std::io;
+
+use aws_sdk_s3::config::http::HttpResponse;
+use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+
+use crate::error::StorageError;
+
+/// How much of a server's sentence an error repeats.
+const SAID_CHARS_MAX: usize = 300;
+
+/// Words that stand in what a server repeats of a signed request. A sentence with one is not shown.
+const NEVER_SHOWN: [&str; 5] = ["Signature", "Credential=", "X-Amz-", "x-amz-security", "AWSAccessKeyId"];
+
+/// A call that failed.
+#[derive(Debug)]
+pub(super) struct Fault {
+    /// HTTP's status; none where no whole answer came.
+    status: Option<u16>,
+    code: String,
+    said: String,
+    /// The call may have had its effect.
+    unsure: bool,
+    timeout: bool,
+    /// The key's newest version is a delete marker.
+    pub(super) delete_marker: bool,
+}
+
+impl<E> From<SdkError<E, HttpResponse>> for Fault
+where
+    E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+{
+    fn from(error: SdkError<E, HttpResponse>) -> Fault {
+        let response = error.raw_response();
+        let status = response.map(|response| response.status().as_u16());
+        let header =
+            |name: &str| response.and_then(|response| response.headers().get(name)).map(str::to_owned);
+        let delete_marker = header("x-amz-delete-marker").as_deref() == Some("true");
+        let code = error.code().map(str::to_owned);
+        let timeout = matches!(&error, SdkError::TimeoutError(_))
+            || matches!(&error, SdkError::DispatchFailure(failure) if failure.is_timeout());
+        // A 200 may hold an error, or be cut off: S3 answers long calls before it knows how they end.
+        let unsure = match &error {
+            SdkError::ConstructionFailure(_) => false,
+            SdkError::ServiceError(_) => status.is_some_and(|status| !(300..500).contains(&status)),
+            _ => true,
+        };
+        let said = match (&error, error.message()) {
+            (_, Some(message)) => message.to_owned(),
+            (SdkError::ServiceError(_), None) if !unsure => String::new(),
+            _ => DisplayErrorContext(&error).to_string(),
+        };
+        let code = code.unwrap_or_default();
+        Fault { status, code, said: shown(&said), unsure, timeout, delete_marker }
+    }
+}
+
+/// A sentence of the server as an error may repeat it.
+fn shown(said: &str) -> String {
+    if NEVER_SHOWN.iter().any(|word| said.contains(word)) {
+        return String::new();
+    }
+    let clean = said.chars().map(|c| if c.is_control() { ' ' } else { c });
+    clean.take(SAID_CHARS_MAX).collect::<String>().trim().to_owned()
+}
+
+impl Fault {
+    /// A fault of our own making: the answer is not what was asked for.
+    pub(super) fn wrong(said: impl Into<String>) -> Fault {
+        let (status, code) = (None, "UnexpectedAnswer".to_owned());
+        Fault { status, code, said: said.into(), unsure: false, timeout: false, delete_marker: false }
+    }
+
+    /// An answer whose end did not come.
+    pub(super) fn cut_off(said: &dyn Display) -> Fault {
+        Fault { unsure: true, code: "CutOff".to_owned(), ..Fault::wrong(shown(&said.to_string())) }
+    }
+
+    /// The object, version or upload is not there.
+    pub(super) fn is_absent(&self) -> bool {
+        matches!(self.code.as_str(), "NoSuchKey" | "NoSuchVersion" | "NoSuchUpload")
+            || self.status == Some(404) && !self.is_no_bucket()
+    }
+
+    pub(super) fn is_no_bucket(&self) -> bool {
+        self.code == "NoSuchBucket"
+    }
+
+    /// A condition of the call did not hold.
+    pub(super) fn is_condition(&self) -> bool {
+        self.status == Some(412)
+            || matches!(self.code.as_str(), "PreconditionFailed" | "ConditionalRequestConflict")
+    }
+
+    /// The call may have had its effect: look before it is made again.
+    pub(super) fn is_unsure(&self) -> bool {
+        self.unsure
+    }
+
+    /// The server says that it worked, in words that cannot be read or with an error within.
+    pub(super) fn is_odd_success(&self) -> bool {
+        self.status.is_some_and(|status| status < 300)
+    }
+
+    /// What was sent did not arrive as it was sent, or it was refused as such.
+    pub(super) fn is_bad_request(&self) -> bool {
+        self.status == Some(400)
+    }
+
+    /// The server does not know the call, or not in this form.
+    pub(super) fn is_unknown_call(&self) -> bool {
+        matches!(self.status, Some(400 | 405 | 501))
+            || matches!(self.code.as_str(), "NotImplemented" | "MethodNotAllowed")
+    }
+
+    /// The bucket to be made is ours already.
+    pub(super) fn is_ours_already(&self) -> bool {
+        self.code == "BucketAlreadyOwnedByYou"
+    }
+
+    pub(super) fn is_denied(&self) -> bool {
+        matches!(self.status, Some(401 | 403))
+    }
+
+    pub(super) fn is_redirect(&self) -> bool {
+        matches!(self.status, Some(301 | 307 | 308))
+            || matches!(self.code.as_str(), "PermanentRedirect" | "AuthorizationHeaderMalformed")
+    }
+
+    /// Whether the same call may work later.
+    pub(super) fn may_pass(&self) -> bool {
+        match self.status {
+            // Rights and keys are given and rotated while we run; clocks are set.
+            Some(401 | 403 | 408 | 409 | 412 | 416 | 429) => true,
+            Some(501) => false,
+            Some(status) if status >= 500 => true,
+            Some(_) => {
+                self.unsure
+                    || matches!(
+                        self.code.as_str(),
+                        "ExpiredToken"
+                            | "TokenRefreshRequired"
+                            | "RequestTimeTooSkewed"
+                            | "RequestTimeout"
+                            | "SlowDown"
+                            | "Throttling"
+                            | "BadDigest"
+                    )
+            }
+            None => self.unsure,
+        }
+    }
+
+    /// The fault as a caller sees it.
+    pub(super) fn told(self, doing: impl Display) -> StorageError {
+        let doing = doing.to_string();
+        if self.status == Some(507) || matches!(self.code.as_str(), "QuotaExceeded" | "XMinioStorageFull") {
+            let source = io::Error::new(io::ErrorKind::QuotaExceeded, self.said);
+            return StorageError::Full { doing, source };
+        }
+        let may_pass = self.may_pass();
+        StorageError::Server { doing, why: self.to_string(), may_pass }
+    }
+
+    /// What to do about it.
+    fn remedy(&self) -> &'static str {
+        match (self.code.as_str(), self.status) {
+            ("NoSuchBucket", _) => "there is no such bucket; `gristmill doctor --create-bucket` makes it",
+            ("InvalidAccessKeyId" | "SignatureDoesNotMatch" | "UnrecognizedClientException", _) => {
+                "the server does not take these credentials; check the key, and that it is for this endpoint"
+            }
+            ("ExpiredToken" | "TokenRefreshRequired" | "InvalidToken", _) => {
+                "the credentials have expired; renew the session, or give credentials that renew themselves"
+            }
+            ("RequestTimeTooSkewed", _) => "the clocks disagree; set this machine's clock",
+            ("AccessDenied", _) | (_, Some(401 | 403)) => {
+                "access is denied; allow what `gristmill doctor --policy` prints, and check expected_bucket_owner"
+            }
+            ("SlowDown" | "Throttling" | "ServiceUnavailable", _) | (_, Some(429 | 503)) => {
+                "the server is overloaded; it is tried again later"
+            }
+            _ if self.is_redirect() => "the bucket is in another region; set `region` in [storage]",
+            ("UnexpectedAnswer", _) => "the server's answer is not what was asked for",
+            (_, Some(501)) => "the server does not know this call",
+            (_, Some(500..)) => "the server failed; it is tried again later",
+            ("CutOff", _) => "the answer was cut off; it is tried again later",
+            (_, None) if self.timeout => "no answer came in time; check the network and the endpoint",
+            (_, None) => {
+                "the server or the credentials cannot be reached; check endpoint, network and credentials"
+            }
+            _ => "the server refused it",
+        }
+    }
+}
+
+impl Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.remedy())?;
+        let status = self.status.map(|status| status.to_string());
+        let parts = [status.unwrap_or_default(), self.code.clone(), self.said.clone()];
+        let parts: Vec<String> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+        if parts.is_empty() { Ok(()) } else { write!(f, " ({})", parts.join(": ")) }
+    }
+}

@@ -1,0 +1,182 @@
+//! [`S3Storage`]: a storage in a bucket of S3 or a compatible server.
+//!
+//! ```text
+//! <prefix>/<key>                                what readers see
+//! <prefix>/.gristmill/blobs/sha256/ab/<hex>     the bytes
+//! <prefix>/.gristmill/probe/<run>/…             objects that the probe at the start makes and removes
+//! ```
+//!
+//! There are no records of versions: a public object's metadata says which version it is, the bucket's own versions
+//! are its history, and the database knows them all.
+
+/// Begins a call on the bucket, which must belong to the expected account.
+macro_rules! call {
+    ($storage:expr, $name:ident) => {
+        $storage
+            .client
+            .$name()
+            .bucket(&$storage.bucket)
+            .set_expected_bucket_owner($storage.settings.expected_bucket_owner.clone())
+    };
+}
+
+/// Adds how the server is to encrypt what a call writes.
+macro_rules! sealed {
+    ($storage:expr, $call:expr) => {{
+        let (algorithm, key) = $storage.encryption();
+        $call.set_server_side_encryption(algorithm).set_ssekms_key_id(key)
+    }};
+}
+
+mod admin;
+mod blobs;
+mod cache;
+mod client;
+mod fault;
+mod meta;
+mod names;
+mod parts;
+mod plan;
+pub(crate) mod probe;
+mod project;
+mod send;
+pub(crate) mod settings;
+mod verify;
+mod versions;
+
+use std::collections::HashMap;
+use std::sync::atomic::AtomicU8;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use aws_sdk_s3::Client;
+use aws_sdk_s3::types::ServerSideEncryption;
+use gristmill_model::Digest;
+
+use crate::error::StorageError;
+use crate::storage::blocking;
+use cache::Cache;
+use names::Names;
+use probe::BucketCapabilities;
+use settings::{S3Settings, Sse};
+
+pub use admin::{create_bucket, policy};
+pub(crate) use project::project_max;
+
+/// The most blobs whose ETag is remembered.
+const ETAGS_MAX: usize = 4096;
+
+#[derive(Debug)]
+pub(crate) struct S3Storage {
+    client: Client,
+    bucket: String,
+    names: Names,
+    settings: S3Settings,
+    capabilities: BucketCapabilities,
+    cache: Cache,
+    /// ETag and size of blobs as they were last seen, to copy from without asking again. Never believed: the copy is
+    /// made on the condition that they are still so.
+    etags: Mutex<HashMap<Digest, Source>>,
+    /// Room for parts in memory.
+    memory: tokio::sync::Semaphore,
+    /// Whether this server copies parts right: see `send`.
+    copies: AtomicU8,
+}
+
+/// A blob as it can be copied.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Source {
+    etag: String,
+    size: u64,
+}
+
+impl S3Storage {
+    /// Opens the storage: opens the cache, finds the bucket and tries out what it can do.
+    pub(crate) async fn open(
+        bucket: &str,
+        prefix: &str,
+        settings: &S3Settings,
+    ) -> Result<S3Storage, StorageError> {
+        let (folder, bytes_max) = (settings.cache.clone(), settings.cache_bytes_max);
+        let cache = blocking(move || Cache::open(&folder, bytes_max)).await;
+        let cache = cache.map_err(|error| {
+            StorageError::from_io(format!("opening the cache `{}`", settings.cache.display()), error)
+        })?;
+        let mut storage = S3Storage {
+            client: client::client(settings).await,
+            bucket: bucket.to_owned(),
+            names: Names::new(prefix),
+            settings: settings.clone(),
+            capabilities: BucketCapabilities::default(),
+            cache,
+            etags: Mutex::new(HashMap::new()),
+            memory: tokio::sync::Semaphore::new(send::MEMORY_UNITS as usize),
+            copies: AtomicU8::new(send::UNTRIED),
+        };
+        storage.capabilities = storage.probe().await?;
+        storage.abort_abandoned().await;
+        Ok(storage)
+    }
+
+    pub(crate) fn capabilities(&self) -> &BucketCapabilities {
+        &self.capabilities
+    }
+
+    /// The room for files on their way; the bucket's own is not bounded.
+    pub(crate) fn free_bytes(&self) -> Result<u64, StorageError> {
+        let free = self.cache.free_bytes();
+        free.map_err(|error| StorageError::from_io("asking how much room is left for the cache", error))
+    }
+
+    fn encryption(&self) -> (Option<ServerSideEncryption>, Option<String>) {
+        match &self.settings.sse {
+            None => (None, None),
+            Some(Sse::Aes256) => (Some(ServerSideEncryption::Aes256), None),
+            Some(Sse::Kms(key)) => (Some(ServerSideEncryption::AwsKms), key.clone()),
+        }
+    }
+
+    fn remember(&self, digest: &Digest, source: Source) {
+        let mut etags = self.etags.lock().unwrap_or_else(PoisonError::into_inner);
+        if etags.len() >= ETAGS_MAX {
+            etags.clear();
+        }
+        etags.insert(*digest, source);
+    }
+
+    fn remembered(&self, digest: &Digest) -> Option<Source> {
+        self.etags.lock().unwrap_or_else(PoisonError::into_inner).get(digest).cloned()
+    }
+
+    fn forget(&self, digest: &Digest) {
+        self.etags.lock().unwrap_or_else(PoisonError::into_inner).remove(digest);
+    }
+
+    /// An object of this bucket as the source of a copy.
+    fn copy_source(&self, name: &str) -> String {
+        let mut source = format!("{}/", self.bucket);
+        for byte in name.bytes() {
+            if byte.is_ascii_alphanumeric() || b"-_.~/".contains(&byte) {
+                source.push(char::from(byte));
+            } else {
+                source.push_str(&format!("%{byte:02X}"));
+            }
+        }
+        source
+    }
+}
+
+/// The time of day, in milliseconds, to compare with what the server says of its objects.
+#[expect(clippy::disallowed_methods, reason = "compared with the server's clock, which no test turns either")]
+fn now_ms() -> i64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(now.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// Runs what blocks, with the storage.
+async fn beside<T: Send + 'static>(
+    storage: &Arc<S3Storage>,
+    work: impl FnOnce(&S3Storage) -> T + Send + 'static,
+) -> T {
+    let storage = Arc::clone(storage);
+    blocking(move || work(&storage)).await
+}

@@ -1,0 +1,240 @@
+//! Objects made of parts, which are sent or copied several at once.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::sync::Arc;
+
+use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use crc_fast::CrcAlgorithm::Crc64Nvme;
+use tokio::task::JoinSet;
+
+use super::fault::Fault;
+use super::plan::Part;
+use super::send::read_part;
+use super::{S3Storage, client};
+use crate::storage::blocking;
+
+/// Parts of one object on their way at once.
+const PARTS_AT_ONCE: usize = 4;
+
+/// What must hold for a write to count.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Condition {
+    /// Nothing: the server cannot be asked for it.
+    None,
+    /// There is no such object.
+    Absent,
+    /// The object has this ETag.
+    Is(String),
+}
+
+impl Condition {
+    /// For `If-None-Match`.
+    pub(super) fn absent(&self) -> Option<String> {
+        (*self == Condition::Absent).then(|| "*".to_owned())
+    }
+
+    /// For `If-Match`.
+    pub(super) fn is(&self) -> Option<String> {
+        if let Condition::Is(etag) = self { Some(etag.clone()) } else { None }
+    }
+}
+
+/// An object that is made of parts.
+pub(super) struct Parts<'a> {
+    pub(super) name: &'a str,
+    pub(super) parts: Vec<Part>,
+    /// Where sent parts come from.
+    pub(super) file: Option<Arc<File>>,
+    /// Where copied parts come from: name and ETag.
+    pub(super) from: Option<(&'a str, &'a str)>,
+    /// The checksum of the whole, where the server checks it.
+    pub(super) crc64: Option<u64>,
+    pub(super) condition: Condition,
+    pub(super) content_type: Option<String>,
+    pub(super) metadata: Option<HashMap<String, String>>,
+}
+
+impl<'a> Parts<'a> {
+    /// An object all of whose parts are copied.
+    pub(super) fn copies(name: &'a str, parts: Vec<Part>, from: (&'a str, &'a str)) -> Parts<'a> {
+        let (file, crc64, content_type, metadata) = (None, None, None, None);
+        Parts {
+            name,
+            parts,
+            file,
+            from: Some(from),
+            crc64,
+            condition: Condition::None,
+            content_type,
+            metadata,
+        }
+    }
+}
+
+/// What a write made.
+#[derive(Debug)]
+pub(super) struct Written {
+    pub(super) etag: Option<String>,
+    pub(super) version_id: Option<String>,
+}
+
+fn crc_text(crc: u64) -> String {
+    STANDARD.encode(crc.to_be_bytes())
+}
+
+impl S3Storage {
+    /// Makes an object of parts. What was begun is taken back where it fails.
+    pub(super) async fn multipart(self: &Arc<S3Storage>, mut parts: Parts<'_>) -> Result<Written, Fault> {
+        let create = sealed!(self, call!(self, create_multipart_upload))
+            .key(parts.name)
+            .set_content_type(parts.content_type.take())
+            .set_metadata(parts.metadata.take())
+            .set_checksum_algorithm(parts.crc64.map(|_| ChecksumAlgorithm::Crc64Nvme))
+            .set_checksum_type(parts.crc64.map(|_| ChecksumType::FullObject));
+        let upload = create.send().await?.upload_id.ok_or_else(|| Fault::wrong("the upload has no id"))?;
+        let outcome = match self.parts(&parts, &upload).await {
+            Ok(done) => self.complete(&parts, &upload, done).await,
+            Err(fault) => Err(fault),
+        };
+        // After an unsure answer it may have been completed; then there is nothing to abort.
+        if outcome.is_err() {
+            let _ = call!(self, abort_multipart_upload).key(parts.name).upload_id(upload).send().await;
+        }
+        outcome
+    }
+
+    async fn complete(
+        &self,
+        parts: &Parts<'_>,
+        upload: &str,
+        done: Vec<CompletedPart>,
+    ) -> Result<Written, Fault> {
+        let size: u64 = parts.parts.iter().map(Part::len).sum();
+        let mut tries = 1;
+        loop {
+            match self.complete_once(parts, upload, done.clone(), size).await {
+                // To say it twice harms nothing: the upload is gone then.
+                Err(fault) if tries < client::TRIES_MAX && fault.may_pass() && !fault.is_condition() => {
+                    tries += 1;
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    async fn complete_once(
+        &self,
+        parts: &Parts<'_>,
+        upload: &str,
+        done: Vec<CompletedPart>,
+        size: u64,
+    ) -> Result<Written, Fault> {
+        let complete = call!(self, complete_multipart_upload)
+            .key(parts.name)
+            .upload_id(upload)
+            .multipart_upload(CompletedMultipartUpload::builder().set_parts(Some(done)).build())
+            .set_checksum_crc64_nvme(parts.crc64.map(crc_text))
+            .set_checksum_type(parts.crc64.map(|_| ChecksumType::FullObject))
+            .set_if_none_match(parts.condition.absent())
+            .set_if_match(parts.condition.is());
+        let config = client::once(&self.settings, self.copy_max(size));
+        let done = complete.customize().config_override(config).send().await?;
+        Ok(Written { etag: done.e_tag, version_id: done.version_id })
+    }
+
+    /// Sends and copies the parts, several at once.
+    async fn parts(
+        self: &Arc<S3Storage>,
+        parts: &Parts<'_>,
+        upload: &str,
+    ) -> Result<Vec<CompletedPart>, Fault> {
+        let mut under_way: JoinSet<Result<CompletedPart, Fault>> = JoinSet::new();
+        let mut done = Vec::with_capacity(parts.parts.len());
+        let mut at = 0;
+        for (number, part) in (1_i32..).zip(&parts.parts) {
+            if under_way.len() >= PARTS_AT_ONCE
+                && let Some(ended) = under_way.join_next().await
+            {
+                done.push(ended.map_err(|error| Fault::wrong(error.to_string()))??);
+            }
+            let (this, name, upload) = (Arc::clone(self), parts.name.to_owned(), upload.to_owned());
+            match (*part, &parts.file, parts.from) {
+                (Part::Send(len), Some(file), _) => {
+                    let (file, is_summed) = (Arc::clone(file), parts.crc64.is_some());
+                    let to = (name, upload, number);
+                    under_way.spawn(async move { this.send_part(to, &file, (at, len), is_summed).await });
+                }
+                (Part::Copy { from, len }, _, Some((base, etag))) => {
+                    let range = (!(from == 0 && parts.parts.len() == 1)).then_some((from, len));
+                    let source = (this.copy_source(base), etag.to_owned());
+                    let to = (name, upload, number);
+                    under_way.spawn(async move { this.copy_part(to, source, range, len).await });
+                }
+                _ => return Err(Fault::wrong("a part comes from nowhere")),
+            }
+            at += part.len();
+        }
+        while let Some(ended) = under_way.join_next().await {
+            done.push(ended.map_err(|error| Fault::wrong(error.to_string()))??);
+        }
+        done.sort_unstable_by_key(|part| part.part_number);
+        Ok(done)
+    }
+
+    async fn send_part(
+        &self,
+        (name, upload, number): (String, String, i32),
+        file: &Arc<File>,
+        (at, len): (u64, u64),
+        is_summed: bool,
+    ) -> Result<CompletedPart, Fault> {
+        let _memory = self.memory(len).await;
+        let file = Arc::clone(file);
+        let read = blocking(move || {
+            let bytes = read_part(&file, at, len)?;
+            let crc = is_summed.then(|| crc_text(crc_fast::checksum(Crc64Nvme, &bytes)));
+            std::io::Result::Ok((bytes, crc))
+        });
+        let (bytes, crc) = read.await.map_err(|error| Fault::wrong(error.to_string()))?;
+        let sent = call!(self, upload_part)
+            .key(name)
+            .upload_id(upload)
+            .part_number(number)
+            .set_checksum_crc64_nvme(crc)
+            .body(ByteStream::from(bytes))
+            .customize()
+            .config_override(client::for_bytes(&self.settings, len))
+            .send()
+            .await?;
+        let part = CompletedPart::builder().part_number(number).set_e_tag(sent.e_tag);
+        Ok(part.set_checksum_crc64_nvme(sent.checksum_crc64_nvme).build())
+    }
+
+    async fn copy_part(
+        &self,
+        (name, upload, number): (String, String, i32),
+        (source, etag): (String, String),
+        range: Option<(u64, u64)>,
+        len: u64,
+    ) -> Result<CompletedPart, Fault> {
+        let copied = call!(self, upload_part_copy)
+            .set_expected_source_bucket_owner(self.settings.expected_bucket_owner.clone())
+            .key(name)
+            .upload_id(upload)
+            .part_number(number)
+            .copy_source(source)
+            .copy_source_if_match(etag)
+            .set_copy_source_range(range.map(|(from, len)| format!("bytes={from}-{}", from + len - 1)))
+            .customize()
+            .config_override(client::for_bytes(&self.settings, len))
+            .send()
+            .await?;
+        let result = copied.copy_part_result.ok_or_else(|| Fault::wrong("the copied part has no ETag"))?;
+        let part = CompletedPart::builder().part_number(number).set_e_tag(result.e_tag);
+        Ok(part.set_checksum_crc64_nvme(result.checksum_crc64_nvme).build())
+    }
+}
