@@ -4,6 +4,7 @@
 //! only while its lease holds: an older observation can not be applied after a newer one.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -51,13 +52,14 @@ pub async fn run(step: &Step) -> Result<Ending, StepError> {
         }
     };
     fail::point("look.seen");
-    let log = step.log.clone();
+    let (log, is_said) = (step.log.clone(), AtomicBool::new(false));
     Ok(Arc::new(move |tx| {
         let applied = intake::apply(tx, &project, &left, &seen)?;
         if more {
             job::ask_for_look(tx, project.id, job::PRIORITY_HOOK)?;
         }
-        if applied != Applied::default() {
+        // A transaction that others were in the way of runs again.
+        if applied != Applied::default() && !is_said.swap(true, Ordering::Relaxed) {
             let (refs, answered) = (seen.len(), left.len());
             let (moves, runs) = (applied.moves, applied.runs.len());
             log.line(&format!(

@@ -34,6 +34,8 @@ const BODY_MAX: Duration = Duration::from_secs(30);
 const SILENCE_MAX: Duration = Duration::from_secs(10);
 /// What the shared memory of bodies is counted in.
 const UNIT_BYTES: usize = 1024;
+/// How long storing a delivery may take: forges wait for ten seconds.
+const STORE_MAX: Duration = Duration::from_secs(8);
 /// What senders are told to wait when the server cannot take a delivery now.
 const RETRY_AFTER_SECONDS: &str = "30";
 /// Bodies longer than this are hashed away from the threads that serve everybody.
@@ -168,9 +170,11 @@ async fn accept(hooks: &Arc<Hooks>, address: &Address, request: Request) -> Resu
         Sent::Nobody(reason) => return Ok(Answer::Ignored(reason)),
         Sent::Probe | Sent::Confirm(..) => return Ok(Answer::Probe),
     };
-    let stored = hooks.app.db.transact(move |tx| store(tx, &to, &new)).await;
+    let storing = hooks.app.db.transact(move |tx| store(tx, &to, &new));
+    // Stored after that, it is known when it is sent again.
+    let stored = tokio::time::timeout(STORE_MAX, storing).await;
     fail::point("accept.stored");
-    stored.map_err(|error: DbError| {
+    stored.unwrap_or(Err(DbError::Busy)).map_err(|error: DbError| {
         tracing::error!(%error, "a verified delivery could not be stored; its sender was told to send it again");
         Refusal::Busy("the delivery cannot be stored now")
     })
