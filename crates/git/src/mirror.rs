@@ -4,7 +4,8 @@
 //! <dir>/lock        flock, held while anything is written
 //! <dir>/repo.git/   the repository; refs/gristmill/<id> pins each commit that was asked for,
 //!                   refs/gristmill-tip/<digest of the name> is where a remote's ref was last seen,
-//!                   refs/gristmill-import/<id> stands in for a commit whose content came another way
+//!                   refs/gristmill-import/<id> stands in for a commit whose content came another way;
+//!                   `held` lists commits without a pin, see `whole`; `generation` tells it from those before it
 //! <dir>/lfs/        large files of git-lfs by their SHA-256
 //! <dir>/used        when it was used last, where somebody notes that
 //! <dir>/damaged/    the last repository that turned out broken, for a look at it

@@ -167,18 +167,24 @@ async fn a_full_mirror_that_lacks_contents_gets_them_without_marks_or_is_damaged
     assert!(contents(&partial, &ids[19]).is_ok() && !has_promises(&setup));
 }
 
-/// Over ssh the server's standard error is ours.
+/// It says nothing of filters, so git itself says that it knows none.
 #[tokio::test]
 async fn a_server_that_says_it_does_not_filter_and_does_is_not_believed() {
     let key = key(1);
     let folder = tempfile::tempdir().expect("a folder");
-    let text = "#!/bin/sh\necho 'warning: filtering not recognized by server, ignoring' >&2\n\
-                eval \"$SSH_ORIGINAL_COMMAND\"\n";
-    let liar = common::script(&folder.path().join("liar"), text);
+    let text = "#!/bin/sh\nexec \"$@\" --filter=blob:none\n";
+    let packs = common::script(&folder.path().join("packs"), text);
+    let text = format!(
+        "#!/bin/sh\nexport GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=uploadpack.packObjectsHook\n\
+         export GIT_CONFIG_VALUE_0='{}'\neval \"$SSH_ORIGINAL_COMMAND\"\n",
+        packs.display()
+    );
+    let liar = common::script(&folder.path().join("liar"), &text);
     let options = format!("command=\"{}\"", liar.display());
     let Some(sshd) = Sshd::start("a_server_that_says_it_does_not_filter", &key, &options) else { return };
     let repo = TestRepo::new();
     let ids = history(&repo);
+    repo.git(["config", "uploadpack.allowFilter", "false"]);
     let setup = Setup::with_protocols(&[Protocol::Ssh]);
     let remote = sshd.remote(repo.path(), &key);
     let partial = mirror(&setup, MirrorKind::Partial).await;
@@ -186,6 +192,11 @@ async fn a_server_that_says_it_does_not_filter_and_does_is_not_believed() {
     assert_eq!(partial.kind(), MirrorKind::Partial);
     assert!(contents(&partial, &ids[19]).is_ok());
     assert_eq!(bring(&partial, &remote, &ids[3]).await.expect("brought"), 2);
+    // Nor does it make a full one of it.
+    let full = mirror(&setup, MirrorKind::Full).await;
+    let error = full.fetch(&remote, &wanted(MAIN, &ids[19]), limits()).await.expect_err("not all");
+    assert!(matches!(error, GitError::Protocol { .. }) && error.is_transient(), "{error:?}");
+    assert_eq!((full.kind(), contents(&partial, &ids[19]).is_ok()), (MirrorKind::Partial, true));
 }
 
 #[tokio::test]
