@@ -3,8 +3,8 @@
 //! The history is fetched again beside what is here, without a filter and as if nothing were here. Nothing is removed
 //! before that and nothing after it: where the remote cannot be reached, the mirror stays what it was.
 //!
-//! A server's word that it does not filter is worth as little as its silence; over ssh anybody may write what git
-//! writes. So git walks all that the fetched commit leads to, once.
+//! A server's word that it does not filter proves nothing: it may filter all the same. So git walks all that the fetched
+//! commit leads to, once.
 //!
 //! What is in the history of that commit is whole too. Other commits that were pinned may lack old contents, and the
 //! remote may have lost them. They are *held*: their objects stay, a note says that they are here, and no ref does,
