@@ -131,12 +131,12 @@ async fn a_reader_does_not_throw_away_what_it_has_not_read() {
         let remote = remote(&repo.url());
         let [reader, other] = [mirror(&setup, kind).await, mirror(&setup, kind).await];
         bring(&reader, &remote, &ids[0]).await.expect("brought");
-        for number in 1..3 {
+        for id in &ids[1..3] {
             // The number of a folder that was removed is given out again.
             assert!(mirror(&setup, kind).await.rebuild().await.expect("a new one"));
-            bring(&other, &remote, &ids[number]).await.expect("brought");
+            bring(&other, &remote, id).await.expect("brought");
             assert!(!reader.rebuild().await.expect("looked"), "not the one that it had");
-            assert!(contents(&other, &ids[number]).is_ok());
+            assert!(contents(&other, id).is_ok());
         }
         // Whoever makes one has it.
         let mine = mirror(&setup, kind).await;
