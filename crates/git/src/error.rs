@@ -8,7 +8,7 @@ use gristmill_model::{CommitId, GitRef, ObjectId};
 
 use crate::protocol::Protocol;
 use crate::url_error::UrlError;
-use crate::version::{VERSION_MIN, Version};
+use crate::version::{PARTIAL_VERSION_MIN, VERSION_MIN, Version};
 
 /// A git command that did not do what it was asked for. [`GitError::is_transient`] says whether to try again.
 ///
@@ -236,6 +236,14 @@ pub enum GitError {
         /// What it said it was; `None` where that is no version.
         found: Option<Version>,
     },
+    /// The program is too old for a partial mirror.
+    #[error(
+        "a partial mirror (`clone = \"partial\"`) needs git {PARTIAL_VERSION_MIN} or newer, found {found}: older ones may fetch in the middle of a read, and take a missing commit for one of another history; install a newer git, or set `clone = \"full\"`"
+    )]
+    PartialVersion {
+        /// What it is.
+        found: Version,
+    },
     /// A file of ours could not be read or written.
     #[error("cannot {what} {}", path.display())]
     Io {
@@ -302,7 +310,8 @@ impl GitError {
             | GitError::ObjectFormat { .. }
             | GitError::TooLarge { .. }
             | GitError::Program { .. }
-            | GitError::Version { .. } => false,
+            | GitError::Version { .. }
+            | GitError::PartialVersion { .. } => false,
         }
     }
 }

@@ -29,6 +29,20 @@ pub(crate) const FETCH: [&str; 7] = [
     "--no-show-forced-updates",
 ];
 
+/// What git says of a pack that lacks what it should lead to.
+pub(crate) const NOT_ALL: &str = "did not send all necessary objects";
+
+/// How a mirror is fetched into.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Way {
+    /// What is new, with all contents.
+    Plain,
+    /// What is new, without contents.
+    Filtered,
+    /// Everything, as if nothing were here: the history of a partial mirror for somebody who needs it.
+    Again,
+}
+
 /// One fetch that holds the lock.
 pub(crate) struct Fetch<'a> {
     pub(crate) mirror: &'a Mirror,
@@ -60,7 +74,7 @@ impl Fetch<'_> {
         match reachability {
             Reachability::Tip | Reachability::Ancestor => self.pin(wanted.0).await?,
             // Asking for the commit itself writes its pin, once git has found it whole.
-            _ => self.fetch_refspec(&format!("+{wanted}:{}", pin_name(wanted.0)), Some(wanted)).await?,
+            _ => self.fetch_refspec(&wanted.to_string(), &pin_name(wanted.0), Some(wanted)).await?,
         }
         let commit = match self.mirror.objects()?.peel(wanted.0) {
             Ok(commit) => commit,
@@ -80,40 +94,83 @@ impl Fetch<'_> {
     async fn fetch_ref(&self, git_ref: &GitRef) -> Result<Option<ObjectId>, GitError> {
         let name = Digest::of(git_ref.as_str().as_bytes()).to_hex();
         let local = format!("refs/gristmill-tip/{name}");
-        match self.fetch_refspec(&format!("+{git_ref}:{local}"), None).await {
+        match self.fetch_refspec(git_ref.as_str(), &local, None).await {
             Ok(()) => repair::read_ref(&self.mirror.repo, &local),
             Err(GitError::RefGone { .. }) => Ok(None),
             Err(error) => Err(error),
         }
     }
 
-    async fn fetch_refspec(&self, refspec: &str, commit: Option<CommitId>) -> Result<(), GitError> {
+    async fn fetch_refspec(&self, from: &str, local: &str, commit: Option<CommitId>) -> Result<(), GitError> {
         let repo = &self.mirror.repo;
-        let is_partial = self.mirror.kind() == MirrorKind::Partial;
-        let is_first = is_partial && !repair::was_fetched(repo)?;
+        let way = self.way();
+        let is_first = way == Way::Filtered && !repair::was_fetched(repo)?;
         let mut call = self.call(&[]);
-        if is_partial {
+        if way == Way::Filtered {
             call.args.extend(partial::settings(&self.remote.url));
         }
         call.args.extend(FETCH.map(OsString::from));
-        match is_partial {
-            true => call.args.extend([partial::FILTER, "--", partial::REMOTE].map(OsString::from)),
-            false => call.args.extend(["--".into(), self.remote.url.argument()]),
+        match way {
+            Way::Filtered => call.args.extend([partial::FILTER, "--", partial::REMOTE].map(OsString::from)),
+            Way::Again => call.args.extend(["--refetch".into(), "--".into(), self.remote.url.argument()]),
+            Way::Plain => call.args.extend(["--".into(), self.remote.url.argument()]),
         }
-        call.args.push(refspec.into());
+        call.args.push(format!("+{from}:{local}").into());
         call.remote = Some(self.remote);
         call.commit = commit;
         let bytes_max = self.limits.mirror_bytes_max;
         let within = || repair::pack_bytes(repo) <= bytes_max;
         match self.mirror.git.run_watched("fetch", call, within).await {
-            Ok(finished) if is_first && said_no_filter(&finished.stderr) => {
-                tracing::warn!(remote = %self.remote.url, "the server does not know filters and sent the whole history; the mirror is a full one");
-                repair::set_kind(repo, MirrorKind::Full)
-            }
+            Ok(_) if way == Way::Again => self.take_whole(local).await,
+            Ok(finished) if is_first && said_no_filter(&finished.stderr) => self.believe(local).await,
             Ok(_) => Ok(()),
             Err(GitError::TooLarge { what, .. }) => Err(GitError::TooLarge { what, max: bytes_max }),
+            // Of a server that leaves something out the mirror need not be taken for damaged.
+            Err(GitError::Damaged { detail, .. }) if way == Way::Again && detail.contains(NOT_ALL) => {
+                Err(self.left_out(detail))
+            }
             Err(error) => Err(self.with_ref(error)),
         }
+    }
+
+    fn way(&self) -> Way {
+        match (self.mirror.kind(), self.mirror.needs_history) {
+            (MirrorKind::Full, _) => Way::Plain,
+            (MirrorKind::Partial, false) => Way::Filtered,
+            (MirrorKind::Partial, true) => Way::Again,
+        }
+    }
+
+    /// The commit that a ref of ours leads to.
+    fn leads_to(&self, local: &str) -> Result<Option<CommitId>, GitError> {
+        let Some(id) = repair::read_ref(&self.mirror.repo, local)? else { return Ok(None) };
+        Ok(self.mirror.objects()?.peel(id).ok())
+    }
+
+    /// After the history came anew.
+    async fn take_whole(&self, local: &str) -> Result<(), GitError> {
+        // A tag of a blob has no history; the commit itself is fetched next.
+        let Some(tip) = self.leads_to(local)? else { return Ok(()) };
+        if !self.become_full(tip).await? {
+            return Err(self.left_out(format!("asked for all of {tip}, it left something out")));
+        }
+        tracing::info!(git.mirror = %self.mirror.dir().display(), "a partial mirror has become a full one");
+        Ok(())
+    }
+
+    /// After a server said that it does not know filters, or somebody in its place.
+    async fn believe(&self, local: &str) -> Result<(), GitError> {
+        let Some(tip) = self.leads_to(local)? else { return Ok(()) };
+        if self.become_full(tip).await? {
+            tracing::warn!(remote = %self.remote.url, "the server does not know filters and sent the whole history; the mirror is a full one");
+        } else {
+            tracing::warn!(remote = %self.remote.url, "the server says that it does not know filters, and yet left something out; the mirror stays a partial one");
+        }
+        Ok(())
+    }
+
+    fn left_out(&self, detail: String) -> GitError {
+        GitError::Protocol { remote: self.remote.url.to_string(), detail }
     }
 
     /// A ref that the remote does not have is told apart here, where its name is known.
@@ -155,7 +212,7 @@ impl Fetch<'_> {
         self.mirror.git.run("update-ref", call).await.map(|_| ())
     }
 
-    fn call(&self, args: &[&str]) -> Call<'_> {
+    pub(crate) fn call(&self, args: &[&str]) -> Call<'_> {
         self.mirror.call(args, Some(self.lock), self.end.saturating_duration_since(Instant::now()))
     }
 }

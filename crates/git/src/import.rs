@@ -105,7 +105,7 @@ impl Import<'_> {
         let (mirror, repo) = (self.mirror, &self.mirror.repo);
         if repair::format(repo) != commit.0.format() {
             // Whoever gave this content out has such a commit now; what is here can be had again.
-            repair::make_anew(mirror.dir(), repo, commit.0.format(), mirror.kind())?;
+            mirror.replace(commit.0.format(), mirror.kind())?;
         }
         repair::tidy(repo)?;
         let name = ref_name(commit);

@@ -62,6 +62,7 @@ mod url_error;
 mod vault;
 mod version;
 mod walk;
+mod whole;
 
 pub use credentials::Credentials;
 pub use deploykey::{DeployKey, DeployKeyError};
@@ -85,5 +86,5 @@ pub use remote::{Host, Remote, SshAccess};
 pub use submodules::{Submodule, SubmoduleLimits, Submodules};
 pub use url::RemoteUrl;
 pub use url_error::UrlError;
-pub use version::{VERSION_MIN, Version};
+pub use version::{PARTIAL_VERSION_MIN, VERSION_MIN, Version};
 pub use walk::{Entry, EntryMode, WalkLimits};

@@ -4,7 +4,8 @@
 //! <dir>/lock        flock, held while anything is written
 //! <dir>/repo.git/   the repository; refs/gristmill/<id> pins each commit that was asked for,
 //!                   refs/gristmill-tip/<digest of the name> is where a remote's ref was last seen,
-//!                   refs/gristmill-import/<id> stands in for a commit whose content came another way
+//!                   refs/gristmill-import/<id> stands in for a commit whose content came another way;
+//!                   `held` lists commits without a pin, see `whole`; `generation` tells it from those before it
 //! <dir>/lfs/        large files of git-lfs by their SHA-256
 //! <dir>/used        when it was used last, where somebody notes that
 //! <dir>/damaged/    the last repository that turned out broken, for a look at it
@@ -33,13 +34,15 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use gristmill_model::{CommitId, GitRef, ObjectFormat};
 use tokio::time::Instant;
 
 use crate::error::{GitError, ObjectError};
-use crate::fetch::{Fetch, pin_name};
+use crate::fetch::Fetch;
 use crate::lock::lock;
 use crate::objects::Objects;
 use crate::partial::MirrorKind;
@@ -69,8 +72,12 @@ pub struct Mirror {
     pub(crate) git: Git,
     dir: PathBuf,
     pub(crate) repo: PathBuf,
-    /// What whoever holds this wants at least.
+    /// What a new one begins as.
     pub(crate) kind: MirrorKind,
+    /// Whether whoever holds this needs more than the contents of single commits.
+    pub(crate) needs_history: bool,
+    /// Which repository this was opened with, or has made; see [`Mirror::rebuild`].
+    generation: Arc<AtomicU64>,
 }
 
 /// What a fetch should bring.
@@ -147,7 +154,8 @@ impl Mirror {
     pub async fn open_or_create(git: &Git, dir: impl Into<PathBuf>) -> Result<Mirror, GitError> {
         let dir = dir.into();
         std::fs::create_dir_all(&dir).map_err(|error| GitError::io("make", &dir, error))?;
-        let mirror = Mirror { git: git.clone(), repo: dir.join("repo.git"), dir, kind: MirrorKind::Full };
+        let (git, repo, generation) = (git.clone(), dir.join("repo.git"), Arc::new(AtomicU64::new(0)));
+        let mirror = Mirror { git, repo, dir, kind: MirrorKind::Full, needs_history: true, generation };
         if repair::looks_broken(&mirror.repo).is_some() {
             let _lock = mirror.lock(OPEN_WAIT_MAX).await?;
             // Somebody else may have made it while we waited.
@@ -156,24 +164,43 @@ impl Mirror {
                 mirror.make_anew(why, repair::format(&mirror.repo))?;
             }
         }
+        mirror.note_generation();
         Ok(mirror)
     }
 
-    /// Moves the repository aside and makes an empty one, for a caller that found objects unreadable.
+    fn note_generation(&self) {
+        self.generation.store(repair::generation(&self.repo), Ordering::Relaxed);
+    }
+
+    /// Moves the repository aside and makes an empty one, for a caller that found objects unreadable; whether it did.
+    /// One that somebody else has put in its place since this was opened, or since this made one, stays: nobody has
+    /// looked into that one yet.
     ///
     /// # Errors
     ///
     /// As [`Mirror::open_or_create`].
-    pub async fn rebuild(&self) -> Result<(), GitError> {
+    pub async fn rebuild(&self) -> Result<bool, GitError> {
         let _lock = self.lock(OPEN_WAIT_MAX).await?;
-        self.make_anew("its reader asked for a new one", repair::format(&self.repo))
+        if repair::generation(&self.repo) != self.generation.load(Ordering::Relaxed) {
+            tracing::info!(git.mirror = %self.dir.display(), "a mirror was made anew by somebody else, and stays");
+            return Ok(false);
+        }
+        self.make_anew("its reader asked for a new one", repair::format(&self.repo))?;
+        Ok(true)
     }
 
     fn make_anew(&self, why: &str, format: ObjectFormat) -> Result<(), GitError> {
         if self.repo.exists() {
             tracing::warn!(git.mirror = %self.dir.display(), why, "a mirror is damaged and is made anew");
         }
-        repair::make_anew(&self.dir, &self.repo, format, repair::kind(&self.repo))
+        self.replace(format, repair::kind(&self.repo))
+    }
+
+    /// Puts an empty repository in place of what is there. Called with the lock held.
+    pub(crate) fn replace(&self, format: ObjectFormat, kind: MirrorKind) -> Result<(), GitError> {
+        repair::make_anew(&self.dir, &self.repo, format, kind)?;
+        self.note_generation();
+        Ok(())
     }
 
     /// Makes the mirror one of `format` before a commit of that format is fetched. One that holds objects of the
@@ -192,7 +219,7 @@ impl Mirror {
             }
             tracing::warn!(git.mirror = %self.dir.display(), ?format, "the remote names its objects by another hash now");
         }
-        repair::make_anew(&self.dir, &self.repo, format, self.kind)
+        self.replace(format, self.kind)
     }
 
     pub(crate) async fn lock(&self, wait_max: Duration) -> Result<File, GitError> {
@@ -207,7 +234,8 @@ impl Mirror {
     /// # Errors
     ///
     /// [`GitError::CommitUnavailable`] where the remote does not have it (any more),
-    /// [`GitError::NotACommit`] for the id of something else, and whatever keeps the remote from answering.
+    /// [`GitError::NotACommit`] for the id of something else, [`GitError::PartialVersion`], and whatever keeps the
+    /// remote from answering.
     pub async fn fetch(
         &self,
         remote: &Remote,
@@ -215,6 +243,9 @@ impl Mirror {
         limits: FetchLimits,
     ) -> Result<Fetched, GitError> {
         self.git.check(remote)?;
+        if self.kind == MirrorKind::Partial {
+            self.git.check_partial().await?;
+        }
         if let Some(fetched) = self.pinned(wanted.commit)? {
             return Ok(fetched);
         }
@@ -225,7 +256,7 @@ impl Mirror {
         }
         let end = Instant::now() + limits.time_max;
         self.take_format(remote, wanted.commit.0.format(), end).await?;
-        self.take_kind(wanted.commit.0.format())?;
+        self.take_kind().await?;
         let fetch = Fetch { mirror: self, remote, wanted, limits, lock: &lock, end };
         match fetch.run().await {
             Err(
@@ -233,23 +264,10 @@ impl Mirror {
             ) => {
                 self.make_anew(&detail, wanted.commit.0.format())?;
                 // Where its configuration was lost, so was what it is.
-                self.take_kind(wanted.commit.0.format())?;
+                self.take_kind().await?;
                 fetch.run().await
             }
             other => other,
-        }
-    }
-
-    /// The commit where it is here and pinned.
-    fn pinned(&self, commit: CommitId) -> Result<Option<Fetched>, GitError> {
-        let is_enough = self.kind == MirrorKind::Partial || self.kind() == MirrorKind::Full;
-        if !is_enough || repair::read_ref(&self.repo, &pin_name(commit.0))? != Some(commit.0) {
-            return Ok(None);
-        }
-        match self.objects()?.peel(commit.0) {
-            Ok(commit) => Ok(Some(Fetched { commit, reachability: Reachability::NotAsked })),
-            // A pin without its object: fetching puts that right, or finds the damage.
-            Err(_) => Ok(None),
         }
     }
 

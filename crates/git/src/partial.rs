@@ -12,22 +12,22 @@
 //! * What git knows a partial clone by is a `.promisor` file beside each pack. Joining packs may lose it, so each fetch
 //!   marks the packs anew, under the lock. That is true of all packs here: whatever one of them refers to, the remote has.
 //!
-//! A server that does not know filters sends the whole history, as to everybody: the mirror is a full one then. One that
-//! filters gives blobs out by their ids too, since protocol version 2 knows no other way; over version 0 it may refuse
+//! A server that does not know filters sends the whole history, as to everybody: the mirror is a full one then, once git
+//! has seen that nothing is missing. One that filters gives blobs out by their ids too, since protocol version 2 knows no other way; over version 0 it may refuse
 //! (`uploadpack.allowAnySHA1InWant`), which is an error that says so.
 //!
-//! A full mirror also serves who wants a partial one, and stays full. A partial mirror does not serve who wants a full
-//! one; it is made anew.
+//! A full mirror also serves who wants a partial one, and stays full. A partial mirror does not serve who needs the
+//! history; it becomes a full one with the next fetch ([`crate::whole`]).
 
 use std::collections::HashSet;
 use std::ffi::OsString;
 use std::io::{self, Seek as _, Write as _};
 
-use gristmill_model::{CommitId, ObjectFormat, ObjectId, TreeId};
+use gristmill_model::{CommitId, ObjectId, TreeId};
 use tokio::time::Instant;
 
 use crate::error::{GitError, ObjectError};
-use crate::fetch::FETCH;
+use crate::fetch::{FETCH, NOT_ALL, pin_name};
 use crate::mirror::{FetchLimits, Mirror};
 use crate::objects::Objects;
 use crate::program::Call;
@@ -93,7 +93,15 @@ impl Mirror {
     /// The same mirror for somebody who wants at least this much of the history. See [`MirrorKind`].
     #[must_use]
     pub fn of_kind(mut self, kind: MirrorKind) -> Mirror {
-        self.kind = kind;
+        (self.kind, self.needs_history) = (kind, kind == MirrorKind::Full);
+        self
+    }
+
+    /// The same mirror for somebody who takes single commits and [fills](Mirror::fill) them, be it full or partial. A new
+    /// one begins as it would have.
+    #[must_use]
+    pub fn without_history(mut self) -> Mirror {
+        self.needs_history = false;
         self
     }
 
@@ -102,13 +110,14 @@ impl Mirror {
         repair::kind(&self.repo)
     }
 
-    /// Brings what a partial mirror lacks of the files of `commit`, which must be in it; how many contents. Asks nobody
-    /// where nothing is missing.
+    /// Brings what the mirror lacks of the files of `commit`, which must be in it; how many contents. Asks nobody where
+    /// nothing is missing. A full one lacks something where it is damaged, or of a commit that the remote has lost.
     ///
     /// # Errors
     ///
-    /// [`GitError::ContentUnavailable`] where the remote does not give one out, [`GitError::TooLarge`],
-    /// [`GitError::Object`] where a tree is missing or malformed, and whatever keeps the remote from answering.
+    /// [`GitError::ContentUnavailable`] where the remote does not give one out, [`GitError::Damaged`] where a full mirror
+    /// should have had it, [`GitError::TooLarge`], [`GitError::Object`] where a tree is missing or malformed,
+    /// [`GitError::PartialVersion`], and whatever keeps the remote from answering.
     pub async fn fill(
         &self,
         remote: &Remote,
@@ -116,17 +125,22 @@ impl Mirror {
         limits: FetchLimits,
     ) -> Result<usize, GitError> {
         self.git.check(remote)?;
-        if self.kind() == MirrorKind::Full || self.missing(commit).await?.is_empty() {
+        if self.missing(commit).await?.is_empty() {
             return Ok(0);
         }
         let lock = self.lock(limits.lock_wait_max).await?;
         let end = Instant::now() + limits.time_max;
         repair::tidy(&self.repo)?;
-        repair::promise(&self.repo)?;
+        // Only now: while we waited it may have become full, and is not to be marked again.
+        let kind = self.kind();
+        if kind == MirrorKind::Partial {
+            self.git.check_partial().await?;
+            repair::promise(&self.repo)?;
+        }
         // Somebody else may have brought them while we waited.
         let missing = self.missing(commit).await?;
         for asked in missing.chunks(ASKED_MAX) {
-            let call = Call { lock: Some(&lock), ..self.ask(remote, commit, asked, end)? };
+            let call = Call { lock: Some(&lock), ..self.ask(kind, remote, commit, asked, end)? };
             let bytes_max = limits.mirror_bytes_max;
             let within = || repair::pack_bytes(&self.repo) <= bytes_max;
             match self.git.run_watched("fetch", call, within).await {
@@ -134,12 +148,27 @@ impl Mirror {
                 Err(GitError::TooLarge { what, .. }) => {
                     return Err(GitError::TooLarge { what, max: bytes_max });
                 }
-                Err(error) => return Err(refused(error, remote, commit)),
+                Err(error) => return Err(self.or_damaged(kind, refused(error, remote, commit))),
             }
         }
         match self.missing(commit).await?.first() {
             None => Ok(missing.len()),
-            Some(id) => Err(unavailable(remote, commit, format!("it sent no {id}"))),
+            Some(id) => Err(self.or_damaged(kind, unavailable(remote, commit, format!("it sent no {id}")))),
+        }
+    }
+
+    /// What a full mirror lacks of a commit that it has by a ref, it had.
+    fn or_damaged(&self, kind: MirrorKind, error: GitError) -> GitError {
+        match error {
+            GitError::ContentUnavailable { commit, detail, .. }
+                if kind == MirrorKind::Full
+                    && matches!(repair::read_ref(&self.repo, &pin_name(commit.0)), Ok(Some(_))) =>
+            {
+                let detail =
+                    format!("contents of {commit} are missing, and cannot be had by their ids: {detail}");
+                GitError::Damaged { dir: self.dir().to_owned(), detail }
+            }
+            error => error,
         }
     }
 
@@ -154,6 +183,7 @@ impl Mirror {
     /// killed, the pack it may still add is whole or goes with the next [`repair::tidy`].
     fn ask<'a>(
         &'a self,
+        kind: MirrorKind,
         remote: &'a Remote,
         commit: CommitId,
         asked: &[ObjectId],
@@ -166,11 +196,17 @@ impl Mirror {
             Ok(file)
         };
         let list = list().map_err(|error: io::Error| GitError::io("write a list in", self.dir(), error))?;
-        let mut args = settings(&remote.url);
+        let mut args = match kind {
+            MirrorKind::Partial => settings(&remote.url),
+            MirrorKind::Full => Vec::new(),
+        };
         // Nothing is said of what is here: a server that hears of a commit takes its blobs to be here too.
         args.extend(["-c", "fetch.negotiationAlgorithm=noop"].map(OsString::from));
         args.extend(FETCH.map(OsString::from));
-        args.extend([FILTER, "--stdin", "--", REMOTE].map(OsString::from));
+        match kind {
+            MirrorKind::Partial => args.extend([FILTER, "--stdin", "--", REMOTE].map(OsString::from)),
+            MirrorKind::Full => args.extend(["--stdin".into(), "--".into(), remote.url.argument()]),
+        }
         let time_max = end.saturating_duration_since(Instant::now());
         Ok(Call {
             mirror: Some(&self.repo),
@@ -181,18 +217,15 @@ impl Mirror {
         })
     }
 
-    /// Makes the mirror what it has to be before the first fetch of one kind.
-    pub(crate) fn take_kind(&self, format: ObjectFormat) -> Result<(), GitError> {
-        match (self.kind(), self.kind) {
-            (MirrorKind::Partial, MirrorKind::Full) if repair::was_fetched(&self.repo)? => {
-                tracing::info!(git.mirror = %self.dir().display(), "a partial mirror becomes a full one and is made anew");
-                repair::make_anew(self.dir(), &self.repo, format, MirrorKind::Full)?;
-                // It is not damaged, and may be large.
-                repair::remove_aside(self.dir())
-            }
-            (MirrorKind::Full, MirrorKind::Partial) if repair::was_fetched(&self.repo)? => Ok(()),
-            (found, wanted) if found == wanted => Ok(()),
-            (_, wanted) => repair::set_kind(&self.repo, wanted),
+    /// Makes the mirror what it has to be before the first fetch of one kind. Called with the lock held.
+    pub(crate) async fn take_kind(&self) -> Result<(), GitError> {
+        let (found, begins_as) = (self.kind(), self.kind);
+        if found != begins_as && !repair::was_fetched(&self.repo)? {
+            repair::set_kind(&self.repo, begins_as)?;
+        }
+        match self.kind() {
+            MirrorKind::Partial => self.git.check_partial().await,
+            MirrorKind::Full => Ok(()),
         }
     }
 }
@@ -201,9 +234,7 @@ impl Mirror {
 fn refused(error: GitError, remote: &Remote, commit: CommitId) -> GitError {
     match error {
         GitError::CommitUnavailable { detail, .. } => unavailable(remote, commit, detail),
-        GitError::Damaged { detail, .. } if detail.contains("did not send all necessary objects") => {
-            unavailable(remote, commit, detail)
-        }
+        GitError::Damaged { detail, .. } if detail.contains(NOT_ALL) => unavailable(remote, commit, detail),
         other => other,
     }
 }

@@ -21,7 +21,7 @@ use crate::proxy::Proxy;
 use crate::remote::{Host, Remote};
 use crate::settings::SETTINGS;
 use crate::vault::Vault;
-use crate::version::{VERSION_MIN, Version};
+use crate::version::{PARTIAL_VERSION_MIN, VERSION_MIN, Version};
 
 /// Variables that a caller may pass on from its own environment by [`GitOptions::env`]: proxies and
 /// certificates, as people set them for every program on a machine. All others are dropped.
@@ -176,6 +176,14 @@ impl Git {
         match Version::parse(&String::from_utf8_lossy(&output)) {
             Some(version) if version >= VERSION_MIN => Ok(version),
             found => Err(GitError::Version { found }),
+        }
+    }
+
+    /// Whether the program is new enough for partial mirrors. Asked each time: it may be replaced while we run.
+    pub(crate) async fn check_partial(&self) -> Result<(), GitError> {
+        match self.version().await? {
+            found if found < PARTIAL_VERSION_MIN => Err(GitError::PartialVersion { found }),
+            _ => Ok(()),
         }
     }
 

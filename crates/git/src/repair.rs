@@ -22,6 +22,9 @@ const CONFIG_SHA256: &str = "[core]\n\trepositoryformatversion = 1\n\tfilemode =
 const PARTIAL: &str = "[gristmill]\n\tpartial = true\n";
 const HEAD: &str = "ref: refs/heads/none\n";
 
+/// Tells a repository from those that lay in its place before it. The numbers of files do not: they are given out again.
+const GENERATION: &str = "generation";
+
 /// Where a repository lies that was replaced.
 const ASIDE: &str = "damaged";
 
@@ -145,10 +148,16 @@ pub(crate) fn make_anew(
     fs::rename(&new, repo).map_err(|error| GitError::io("put in place", repo, error))
 }
 
-/// Removes what [`make_anew`] moved aside.
-pub(crate) fn remove_aside(dir: &Path) -> Result<(), GitError> {
-    let aside = dir.join(ASIDE);
-    remove_tree(&aside).map_err(|error| GitError::io("remove", &aside, error))
+/// Which of the repositories it is that lie or lay at this place one after another; 0 where nothing says so.
+pub(crate) fn generation(repo: &Path) -> u64 {
+    let found = fs::read_to_string(repo.join(GENERATION)).ok();
+    found.and_then(|text| u64::from_str_radix(&text, 16).ok()).unwrap_or(0)
+}
+
+fn new_generation() -> u64 {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes).expect("the operating system has randomness after it has started");
+    u64::from_ne_bytes(bytes)
 }
 
 /// Makes an empty repository at `repo`, in place of what is there.
@@ -159,6 +168,7 @@ fn make_at(repo: &Path, format: ObjectFormat, kind: MirrorKind) -> Result<(), Gi
             fs::create_dir_all(repo.join(folder))?;
         }
         fs::write(repo.join("config"), config(format, kind))?;
+        fs::write(repo.join(GENERATION), format!("{:016x}", new_generation()))?;
         fs::write(repo.join("HEAD"), HEAD)
     };
     make().map_err(|error| GitError::io("make", repo, error))

@@ -5,6 +5,10 @@ use std::fmt;
 /// The oldest git that has everything used here (`repack --geometric`, `GIT_CONFIG_GLOBAL`).
 pub const VERSION_MIN: Version = Version { major: 2, minor: 34, patch: 0 };
 
+/// The oldest git for [`MirrorKind::Partial`](crate::MirrorKind). An older one does not know `GIT_NO_LAZY_FETCH` unless
+/// its distribution added it, and takes a commit that is missing for one that is no ancestor.
+pub const PARTIAL_VERSION_MIN: Version = Version { major: 2, minor: 45, patch: 0 };
+
 /// A git version.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Version {

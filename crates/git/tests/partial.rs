@@ -138,7 +138,7 @@ fn has_promises(setup: &Setup) -> bool {
 }
 
 #[tokio::test]
-async fn a_mirror_becomes_full_by_being_made_anew_and_stays_full() {
+async fn a_mirror_becomes_full_where_it_is_and_stays_full() {
     let repo = TestRepo::new();
     let ids = history(&repo);
     let (setup, remote) = (Setup::new(), remote(&repo.url()));

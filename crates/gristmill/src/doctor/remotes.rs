@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use gristmill_git::{Git, GitError, ListLimits, Protocol, Remote, RemoteUrl, SshAccess, VERSION_MIN};
+use gristmill_git::{
+    Git, GitError, ListLimits, PARTIAL_VERSION_MIN, Protocol, Remote, RemoteUrl, SshAccess, VERSION_MIN,
+};
+use gristmill_model::FetchBy;
 
 use super::keys::Keys;
 use super::{Check, api};
@@ -30,6 +33,7 @@ pub(super) async fn examine(config: &Config, around: &Surroundings, keys: &Keys)
     let version = version(&git).await;
     let git_works = version.state != super::CheckState::Error;
     let mut checks = vec![version];
+    checks.extend(too_old(&git, config).await);
     let mut enabled = config.projects.iter().filter(|project| project.enabled);
     loop {
         let mut asking = tokio::task::JoinSet::new();
@@ -70,6 +74,15 @@ async fn version(git: &Git) -> Check {
             Check::error("git", error.to_string(), remedy)
         }
     }
+}
+
+/// Whether a project wants more of git than this one does.
+async fn too_old(git: &Git, config: &Config) -> Option<Check> {
+    let mut enabled = config.projects.iter().filter(|project| project.enabled);
+    let project = enabled.find(|project| project.spec.fetch == FetchBy::Partial)?;
+    let found = git.version().await.ok().filter(|found| *found < PARTIAL_VERSION_MIN)?;
+    let remedy = format!("install git {PARTIAL_VERSION_MIN} or newer, or set worker.git to where it is");
+    Some(Check::error("git", format!("{}: {}", title(project), GitError::PartialVersion { found }), remedy))
 }
 
 pub(super) fn title(project: &Project) -> String {

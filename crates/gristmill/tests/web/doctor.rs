@@ -84,6 +84,39 @@ async fn remotes_secrets_and_webhooks() {
 }
 
 #[tokio::test]
+async fn a_git_that_is_too_old_for_what_a_project_wants() {
+    let (folder, repo) = (tempfile::tempdir().unwrap(), TestRepo::new());
+    repo.commit("main", &Changes::new().file("a", "1"));
+    let (draft, git) = (folder.path().join("draft"), folder.path().join("git-2.44"));
+    let text = "#!/bin/sh\nfor last; do :; done\n\
+                [ \"$last\" = --version ] && echo git version 2.44.1 && exit\nexec git \"$@\"\n";
+    std::fs::write(&draft, text).unwrap();
+    // Another process writes it: one that is open for writing here, in any thread, cannot be started.
+    let made = std::process::Command::new("install").args(["-m", "755"]).args([&draft, &git]).status();
+    assert!(made.unwrap().success());
+    for (clone, enabled, expected) in [
+        ("full", true, vec![CheckState::Ok]),
+        ("partial", false, vec![CheckState::Ok]),
+        ("partial", true, vec![CheckState::Ok, CheckState::Error]),
+    ] {
+        let text = format!(
+            "[[project]]\nname = \"long\"\nrepository = \"acme/long\"\ngit = \"{}\"\nclone = \"{clone}\"\n\
+             enabled = {enabled}\n[[project.pipeline]]\nkind = \"archive\"\n",
+            repo.url()
+        );
+        let mut config = load(folder.path(), &text);
+        let checks = examine(&config, &around(folder.path()), false).await;
+        assert_eq!(of(&checks, "git").0, [CheckState::Ok], "this machine's own");
+        config.worker.git = git.clone();
+        let checks = examine(&config, &around(folder.path()), false).await;
+        let (states, text) = of(&checks, "git");
+        assert_eq!(states, expected, "{clone} {enabled}: {text}");
+        let is_told = text.contains("project long: a partial mirror") && text.contains("found 2.44.1");
+        assert_eq!(is_told, expected.len() == 2, "{text}");
+    }
+}
+
+#[tokio::test]
 async fn data_in_use_and_damaged_data() {
     let world = World::new("", "").await;
     let put = world.publish("one.zip", 1, &commit('a'), b"bytes").await;

@@ -127,7 +127,6 @@ pub(super) async fn fill(step: &Step, subject: &Subject, brought: &Brought) -> R
     }
     if brought.mirror.kind() == MirrorKind::Full {
         step.log.line("the mirror has the whole history: it was full before, or the server knows no filters");
-        return Ok(());
     }
     let (into, commit, limits) = (&brought.mirror, brought.at, limits(step));
     let filled = step.app.reach(subject.run.project, &subject.spec, Asks::IfNeeded, |remote| async move {
@@ -169,7 +168,7 @@ fn reach_error(error: ReachError) -> StepError {
     StepError::when(error.is_transient(), error).told(why)
 }
 
-/// Makes a mirror anew that lacks what it should have; the job's next attempt fetches into it.
+/// Makes a mirror anew that lacks what it should have, unless somebody else did; the job's next attempt fetches into it.
 pub(super) async fn mend<T>(mirror: &Mirror, result: Result<T, StepError>) -> Result<T, StepError> {
     if let Err(StepError::Damaged { .. }) = &result {
         mirror.rebuild().await.map_err(git_error)?;

@@ -15,8 +15,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 
 use gristmill_git::{
-    FetchLimits, Fetched, GitError, Mirror, MirrorKind, Protocol, Remote, RemoteUrl, Submodule,
-    SubmoduleLimits, Wanted,
+    FetchLimits, Fetched, GitError, Mirror, Protocol, Remote, RemoteUrl, Submodule, SubmoduleLimits, Wanted,
 };
 use gristmill_model::{ArchiveOptions, CommitId, Digest, PublicReason};
 use gristmill_outgoing::Whose;
@@ -174,12 +173,8 @@ impl Gathering<'_> {
             }
         };
         let mirror = Mirror::open_or_create(git, self.folder(whose, &remote.url)).await.map_err(git_error)?;
-        // No archive needs a submodule's history. A partial mirror of another project's will do.
-        let kind = match fetch::kind(self.subject) {
-            MirrorKind::Full => mirror.kind(),
-            MirrorKind::Partial => MirrorKind::Partial,
-        };
-        let mirror = mirror.of_kind(kind);
+        // No archive needs a submodule's history. A partial mirror that another project began will do, and is filled.
+        let mirror = mirror.of_kind(fetch::kind(self.subject)).without_history();
         let wanted = Wanted { git_ref: None, commit: module.commit };
         let commit = fetch::mend(&mirror, self.fetch(&mirror, &remote, &wanted, &named).await).await?;
         let part = Part {
