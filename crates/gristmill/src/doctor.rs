@@ -5,6 +5,7 @@
 mod api;
 mod data;
 mod keys;
+mod programs;
 mod remotes;
 
 use std::fmt;
@@ -86,6 +87,7 @@ pub async fn examine(config: &Config, around: &Surroundings, deep: bool) -> Vec<
     checks.push(data::server(config));
     checks.extend(data::folder(config));
     checks.push(data::database(config, around).await);
+    checks.extend(programs::examine(config, around).await);
     checks.extend(data::storage(config, deep).await);
     let keys = keys::Keys::open(config, around).await;
     checks.extend(keys.examine(config).await);
