@@ -13,7 +13,7 @@ const PIECE_BYTES_MAX: usize = 64 << 10;
 const PIECES_MAX: i64 = 16;
 
 statements! {
-    LAST = "SELECT at, bytes FROM job_log WHERE job_id = $1 ORDER BY at DESC LIMIT 1";
+    LAST = "SELECT at + length(bytes) FROM job_log WHERE job_id = $1 ORDER BY at DESC LIMIT 1";
     PUT = "INSERT INTO job_log (job_id, at, bytes) VALUES ($1, $2, $3) ON CONFLICT (job_id, at) DO UPDATE SET bytes = excluded.bytes";
     READ = "SELECT at, bytes FROM job_log WHERE job_id = $1 AND at >= coalesce((SELECT max(at) FROM job_log AS other WHERE other.job_id = $1 AND other.at <= $2), 0) ORDER BY at LIMIT $3";
     DELETE = "DELETE FROM job_log WHERE job_id = $1";
@@ -22,8 +22,7 @@ statements! {
 
 /// How long the log of a job is.
 pub fn length(tx: &mut Tx<'_>, job: JobId) -> Result<i64, DbError> {
-    let last = tx.query_one(LAST, params![job], |row| Ok((row.get::<i64>(0)?, row.get::<Vec<u8>>(1)?)))?;
-    Ok(last.map_or(0, |(at, bytes)| at + i64::try_from(bytes.len()).unwrap_or(0)))
+    Ok(tx.query_one(LAST, params![job], |row| row.get(0))?.unwrap_or(0))
 }
 
 /// Writes what comes behind the first `at` bytes. The same again, or more of it, changes nothing but what is new. In a

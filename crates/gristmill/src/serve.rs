@@ -265,16 +265,14 @@ pub async fn sync(config: Config, around: &Surroundings, time_max: Duration) -> 
 
 /// Beside servers on the same database their configuration stays in force, and this only works along.
 async fn open_to_sync(config: Config, around: &Surroundings) -> anyhow::Result<App> {
-    let app = open_to_work(config.clone(), around).await?;
-    let has_servers = app.db.is_shared() && app.db.read(boot::up).await?.iter().any(is_server);
-    if !has_servers {
+    let app = App::open_beside(config.clone(), around).await?;
+    let is_server = |boot: &Boot| boot.kind == Kind::Serve;
+    if app.db.read(boot::up).await?.iter().any(is_server) {
+        app.follow(config, around).await?;
+    } else {
         app.take_up(config, around).await?;
     }
     Ok(app)
-}
-
-fn is_server(boot: &Boot) -> bool {
-    boot.kind == Kind::Serve
 }
 
 /// Waits until nothing is ready, running or waiting. Jobs that wait out a failure do not count: a
