@@ -84,6 +84,11 @@ pub async fn begin(app: &App, data: &Path, role: Role) -> anyhow::Result<()> {
         boot::expire(tx, Timestamp(tx.now().0 - i64::try_from(REMEMBERED.as_millis()).unwrap_or(0)))
     });
     forgotten.await.map_err(|error: DbError| error)?;
+    if app.live().config.server.key.is_empty() {
+        tracing::warn!(
+            "`server.key` is not set: ssh keys are sealed with the one in this data folder, and other programs on this database cannot open them; set the same one for all"
+        );
+    }
     // Nobody else begins this program.
     let _ = app.seat.set(boot);
     Ok(())
