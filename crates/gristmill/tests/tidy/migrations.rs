@@ -12,11 +12,10 @@ const MARKER: &str = "-- contract: unused since ";
 /// Statements that take something away, or narrow it, without a marker before them.
 fn harms(path: &str, sql: &str) -> Vec<String> {
     let mut found = Vec::new();
-    let (mut is_marked, mut begins) = (false, true);
+    let mut is_marked = false;
     for (line, number) in sql.lines().zip(1..) {
         let (code, comment) = line.split_once("--").map_or((line, ""), |(code, _)| (code, line.trim()));
-        let marker = comment.strip_prefix(MARKER).is_some_and(|since| !since.trim().is_empty());
-        is_marked = marker || is_marked && (code.trim().is_empty() || !begins);
+        is_marked |= comment.strip_prefix(MARKER).is_some_and(|since| !since.trim().is_empty());
         let words = code.to_uppercase().split_whitespace().collect::<Vec<_>>().join(" ");
         let needs_default =
             words.contains("ADD COLUMN") && words.contains("NOT NULL") && !words.contains("DEFAULT");
@@ -26,10 +25,7 @@ fn harms(path: &str, sql: &str) -> Vec<String> {
         {
             found.push(format!("{path}:{number}: `{harm}` without `{MARKER}RELEASE` before it"));
         }
-        if !code.trim().is_empty() {
-            begins = code.trim_end().ends_with(';');
-            is_marked &= !begins;
-        }
+        is_marked &= !code.trim_end().ends_with(';');
     }
     found
 }
