@@ -151,10 +151,7 @@ fn a_key_never_goes_back_and_has_one_holder() {
     assert_eq!(top.seq, 40);
     let held = arena.race(|number, db| {
         let (key, job) = (key.clone(), JobId::new(Timestamp(1), number as u128));
-        db.transact_blocking(move |tx| {
-            publication::hold(tx, &key, job, 1, Duration::from_secs(60))
-        })
-        .unwrap()
+        db.transact_blocking(move |tx| publication::hold(tx, &key, job, 1, Duration::from_secs(60))).unwrap()
     });
     assert_eq!(held.iter().filter(|held| held.is_none()).count(), 1, "{held:?}");
 }
