@@ -242,8 +242,8 @@ impl Worker {
         }
         let boot = self.boot;
         let leased = self.db.transact(move |tx| {
-            let mut leases = job::lease_for(tx, boot, Place::Alone, LOOKS_MAX)?;
-            leases.extend(job::lease_for(tx, boot, Place::Run, room)?);
+            let mut leases = job::lease_for(tx, boot, Place::Alone, LOOKS_MAX, &[])?;
+            leases.extend(job::lease_for(tx, boot, Place::Run, room, &[])?);
             Ok::<_, DbError>(leases)
         });
         for lease in leased.await? {

@@ -147,6 +147,7 @@ CREATE TABLE job (
     attempt BIGINT NOT NULL,            -- the fencing token: rises with every lease
     tries BIGINT NOT NULL,              -- attempts that ended badly
     losses BIGINT NOT NULL DEFAULT 0,   -- attempts whose worker was lost
+    ready_ms BIGINT,                    -- when the jobs before it let it go; NULL: not_before_ms tells
     boot_id TEXT,                       -- whose lease
     lease_until_ms BIGINT,
     outcome TEXT,
@@ -297,4 +298,44 @@ CREATE TABLE token (
 CREATE TABLE setting (
     name TEXT PRIMARY KEY,
     value TEXT NOT NULL
+);
+
+-- On a database of several programs: which of them are up.
+CREATE TABLE boot (
+    id TEXT PRIMARY KEY,
+    folder TEXT NOT NULL,               -- the id of the data folder, which one program at a time works on
+    kind TEXT NOT NULL,                 -- serve, worker, sync
+    place TEXT NOT NULL,                -- where it runs, for people
+    version TEXT NOT NULL,              -- of the program
+    works BOOLEAN NOT NULL,             -- whether it leases jobs
+    config BYTEA,                       -- digest of the projects that its configuration has in force
+    draining BOOLEAN NOT NULL,          -- it was asked to stop
+    started_ms BIGINT NOT NULL,
+    seen_ms BIGINT NOT NULL
+);
+CREATE INDEX boot_folder ON boot (folder, seen_ms);
+
+-- What one of them does for all.
+CREATE TABLE duty (
+    name TEXT PRIMARY KEY,
+    boot_id TEXT NOT NULL,              -- who does it, or did last
+    until_ms BIGINT NOT NULL,           -- nobody else does it before
+    begun_ms BIGINT NOT NULL
+);
+
+-- Which data folders have the mirror of which project.
+CREATE TABLE mirror (
+    project_id TEXT NOT NULL,
+    folder TEXT NOT NULL,
+    used_ms BIGINT NOT NULL,
+    PRIMARY KEY (project_id, folder)
+);
+CREATE INDEX mirror_used ON mirror (used_ms);
+
+-- What jobs wrote, where any program may be asked for it. With SQLite it lies in files.
+CREATE TABLE job_log (
+    job_id TEXT NOT NULL,
+    at BIGINT NOT NULL,                 -- how many bytes are before these
+    bytes BYTEA NOT NULL,
+    PRIMARY KEY (job_id, at)
 );

@@ -17,12 +17,16 @@ mod value;
 pub mod artifact;
 pub mod base;
 pub mod blob;
+pub mod boot;
 pub mod delivery;
 pub mod deploy_key;
 pub mod due;
+pub mod duty;
 pub mod forge_object;
 pub mod head;
 pub mod job;
+pub mod job_log;
+pub mod mirror;
 pub mod missed;
 pub mod project;
 pub mod publication;
@@ -46,11 +50,15 @@ pub fn all_statements() -> Vec<(&'static str, &'static str)> {
         artifact::STATEMENTS,
         base::STATEMENTS,
         blob::STATEMENTS,
+        boot::STATEMENTS,
         delivery::STATEMENTS,
         deploy_key::STATEMENTS,
         due::STATEMENTS,
+        duty::STATEMENTS,
         forge_object::STATEMENTS,
         head::STATEMENTS,
+        job_log::STATEMENTS,
+        mirror::STATEMENTS,
         missed::STATEMENTS,
         project::STATEMENTS,
         publication::STATEMENTS,

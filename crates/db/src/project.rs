@@ -32,6 +32,8 @@ statements! {
     PURGE_EVENTS = "DELETE FROM event WHERE delivery_id IN (SELECT id FROM delivery WHERE project_id = $1)";
     PURGE_EDGES = "DELETE FROM job_edge WHERE from_id IN (SELECT id FROM job WHERE project_id = $1)";
     PURGE_ATTEMPTS = "DELETE FROM job_attempt WHERE job_id IN (SELECT id FROM job WHERE project_id = $1)";
+    PURGE_LOGS = "DELETE FROM job_log WHERE job_id IN (SELECT id FROM job WHERE project_id = $1)";
+    PURGE_MIRROR = "DELETE FROM mirror WHERE project_id = $1";
     PURGE_PINS = "DELETE FROM pin WHERE run_id IN (SELECT id FROM run WHERE project_id = $1)";
     PURGE_DELIVERY = "DELETE FROM delivery WHERE project_id = $1";
     PURGE_REQUEST = "DELETE FROM build_request WHERE project_id = $1";
@@ -248,6 +250,8 @@ pub fn purge(tx: &mut Tx<'_>, id: ProjectId) -> Result<(), DbError> {
         PURGE_EVENTS,
         PURGE_EDGES,
         PURGE_ATTEMPTS,
+        PURGE_LOGS,
+        PURGE_MIRROR,
         PURGE_PINS,
         PURGE_DELIVERY,
         PURGE_REQUEST,

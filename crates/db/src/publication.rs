@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use gristmill_model::{
-    CommitId, Digest, GitRef, JobId, ObjectKey, ProjectId, PublicationId, PublicationState, RunId, Timestamp,
+    BootId, CommitId, Digest, FolderId, GitRef, JobId, ObjectKey, ProjectId, PublicationId, PublicationState,
+    RunId, Timestamp,
 };
 
 use crate::error::DbError;
@@ -31,6 +32,7 @@ statements! {
     HOLD = "INSERT INTO key_holder (key, job_id, attempt, until_ms) VALUES ($1, $2, $3, $4) ON CONFLICT (key) DO UPDATE SET job_id = excluded.job_id, attempt = excluded.attempt, until_ms = excluded.until_ms";
     LET_GO = "DELETE FROM key_holder WHERE key = $1 AND job_id = $2";
     LET_ALL_GO = "DELETE FROM key_holder";
+    LET_GO_OF = "DELETE FROM key_holder WHERE EXISTS (SELECT 1 FROM job_attempt JOIN boot ON boot.id = job_attempt.boot_id WHERE job_attempt.job_id = key_holder.job_id AND job_attempt.attempt = key_holder.attempt AND boot.folder = $1 AND boot.id <> $2)";
     DELETE = "DELETE FROM publication WHERE key = $1 AND seq = $2";
     SHARED = "SELECT 1 FROM publication WHERE key = $1 AND project_id <> $2 LIMIT 1";
     DELETE_OF = "DELETE FROM publication WHERE key = $1 AND project_id = $2";
@@ -298,6 +300,11 @@ pub fn let_go(tx: &mut Tx<'_>, key: &ObjectKey, job: JobId) -> Result<(), DbErro
 /// Lets all keys go: nobody but this process works on the database, and it holds none yet.
 pub fn let_all_go(tx: &mut Tx<'_>) -> Result<(), DbError> {
     tx.execute(LET_ALL_GO, params![]).map(drop)
+}
+
+/// Lets the keys go that earlier boots on this data folder held, which this boot alone works on.
+pub fn let_go_of_earlier(tx: &mut Tx<'_>, folder: FolderId, mine: BootId) -> Result<(), DbError> {
+    tx.execute(LET_GO_OF, params![folder, mine]).map(drop)
 }
 
 /// Readers see version `seq` of the key, or saw it while a later one was being desired.

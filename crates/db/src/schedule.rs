@@ -13,7 +13,7 @@ statements! {
     DELETE = "DELETE FROM schedule WHERE project_id = $1";
     INSERT = "INSERT INTO schedule (project_id, pipeline, cron, next_ms) VALUES ($1, $2, $3, $4)";
     DUE = "SELECT project_id, pipeline, cron, next_ms FROM schedule WHERE next_ms <= $1 ORDER BY next_ms LIMIT $2";
-    ADVANCE = "UPDATE schedule SET next_ms = $3 WHERE project_id = $1 AND pipeline = $2";
+    ADVANCE = "UPDATE schedule SET next_ms = $3 WHERE project_id = $1 AND pipeline = $2 AND cron = $4 AND next_ms = $5";
 }
 
 /// A schedule whose time has come.
@@ -56,7 +56,8 @@ pub fn due(tx: &mut Tx<'_>, limit: i64) -> Result<Vec<Due>, DbError> {
     })
 }
 
-/// Sets the next time.
-pub fn advance(tx: &mut Tx<'_>, due: &Due, next: Timestamp) -> Result<(), DbError> {
-    tx.execute(ADVANCE, params![due.project, &due.pipeline, next]).map(drop)
+/// Sets the next time. False where the schedule is not due as it was: another program has followed it, or it was
+/// changed.
+pub fn advance(tx: &mut Tx<'_>, due: &Due, next: Timestamp) -> Result<bool, DbError> {
+    Ok(tx.execute(ADVANCE, params![due.project, &due.pipeline, next, &due.cron, due.at])? == 1)
 }

@@ -3,9 +3,9 @@
 use std::borrow::Cow;
 
 use gristmill_model::{
-    ArtifactId, BlobId, BootId, CommitId, DeliveryId, DeliveryState, DeployKeyId, Digest, EdgeKind, GitRef,
-    JobId, JobState, ObjectId, ObjectKey, ProjectId, ProjectName, PublicationId, PublicationState, RunId,
-    RunState, StepState, Timestamp, TokenId, TreeId,
+    ArtifactId, BlobId, BootId, CommitId, DeliveryId, DeliveryState, DeployKeyId, Digest, EdgeKind, FolderId,
+    GitRef, JobId, JobState, ObjectId, ObjectKey, ProjectId, ProjectName, PublicationId, PublicationState,
+    RunId, RunState, StepState, Timestamp, TokenId, TreeId,
 };
 
 /// A value on its way into a statement.
@@ -168,7 +168,18 @@ macro_rules! written_as_text {
     )*};
 }
 
-as_text!(ArtifactId, BootId, DeliveryId, DeployKeyId, JobId, ProjectId, PublicationId, RunId, TokenId);
+as_text!(
+    ArtifactId,
+    BootId,
+    DeliveryId,
+    DeployKeyId,
+    FolderId,
+    JobId,
+    ProjectId,
+    PublicationId,
+    RunId,
+    TokenId
+);
 as_text!(ObjectId, CommitId, TreeId, BlobId, GitRef, ObjectKey, ProjectName);
 as_text!(RunState, JobState, DeliveryState, PublicationState, StepState);
 written_as_text!(
@@ -176,6 +187,7 @@ written_as_text!(
     BootId,
     DeliveryId,
     DeployKeyId,
+    FolderId,
     JobId,
     ProjectId,
     PublicationId,

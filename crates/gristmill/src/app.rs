@@ -3,15 +3,18 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use anyhow::{Context, bail};
-use gristmill_db::{Db, DbError, project};
+use gristmill_db::boot::{self, Boot, Imported};
+use gristmill_db::{Db, DbError, Tx, project};
 use gristmill_git::{Git, GitOptions, Protocol};
 use gristmill_model::{BootId, Clock, ProjectId, ProjectPattern, ProjectSpec};
 use gristmill_outgoing::{Client, GateOptions, Reach};
 use gristmill_storage::{Storage, StorageUrl};
 
+use crate::boots;
 use crate::config::{Config, Surroundings};
 use crate::database;
 use crate::folders;
@@ -45,6 +48,10 @@ pub struct Inner {
     pub clock: Arc<dyn Clock>,
     /// This start of this program.
     pub boot: BootId,
+    /// The place of this start among several programs on one database, where it has one.
+    pub seat: OnceLock<Boot>,
+    /// Whether it was asked to stop.
+    pub draining: AtomicBool,
     /// The forges' APIs.
     pub forges: Forges,
     /// The configuration in force.
@@ -89,7 +96,7 @@ impl App {
         let options = git_options(&config, around, data.join("git"))?;
         let git = Git::new(options).context("git cannot be used")?;
         let (outgoing, gate) = outgoing(&config, around)?;
-        let logs = Logs::open(data.join("logs")).context("the folder of the logs cannot be made")?;
+        let logs = Logs::of(&db, data.join("logs")).context("the folder of the logs cannot be made")?;
         let mirrors = data.join("mirrors");
         let keyring = own_keyring(&db, &config, around).await?;
         let live = RwLock::new(Arc::new(Live::new(config, &HashMap::new(), around, keyring)?));
@@ -104,6 +111,8 @@ impl App {
             mirrors,
             clock,
             boot,
+            seat: OnceLock::new(),
+            draining: AtomicBool::new(false),
             forges,
             live,
         })))
@@ -132,15 +141,11 @@ impl App {
         let specs: Vec<ProjectSpec> = enabled.map(|project| project.spec.clone()).collect();
         let enabled = config.patterns.iter().filter(|project| project.enabled);
         let patterns: Vec<ProjectPattern> = enabled.filter_map(|project| project.pattern.clone()).collect();
+        let import = Imported { config: boots::digest(&config), by: self.boot };
         let imported = self.db.transact(move |tx| {
             let changed = project::import(tx, &specs, &patterns)?;
-            let mut ids = HashMap::new();
-            for spec in &specs {
-                if let Some(project) = project::by_name(tx, &spec.name)? {
-                    ids.insert(spec.name.to_string(), project.id);
-                }
-            }
-            Ok::<_, DbError>((changed, ids))
+            boot::imported(tx, import)?;
+            Ok::<_, DbError>((changed, ids(tx, &specs)?))
         });
         let (changed, ids) = imported.await.context("the projects cannot be imported")?;
         for name in changed {
@@ -149,10 +154,24 @@ impl App {
         if let Some(keyring) = &keyring {
             self.settle_keys(&config, keyring).await?;
         }
-        // Hooks see either the old configuration or the new one, never none.
-        let live = Arc::new(Live::new(config, &ids, around, keyring)?);
-        *self.live.write().unwrap_or_else(PoisonError::into_inner) = live;
+        self.enforce(Live::new(config, &ids, around, keyring)?);
         Ok(())
+    }
+
+    /// The same without importing: for a program beside servers, whose projects are in the database already. What the
+    /// configuration says of secrets, tokens and folders is in force here.
+    pub async fn follow(&self, config: Config, around: &Surroundings) -> anyhow::Result<()> {
+        let keyring = own_keyring(&self.db, &config, around).await?;
+        let enabled = config.projects.iter().filter(|project| project.enabled);
+        let specs: Vec<ProjectSpec> = enabled.map(|project| project.spec.clone()).collect();
+        let ids = self.db.read(move |tx| ids(tx, &specs)).await?;
+        self.enforce(Live::new(config, &ids, around, keyring)?);
+        Ok(())
+    }
+
+    /// Hooks see either the old configuration or the new one, never none.
+    fn enforce(&self, live: Live) {
+        *self.live.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(live);
     }
 
     /// The folder of a project's mirror.
@@ -171,6 +190,17 @@ impl App {
         }
         Ok(())
     }
+}
+
+/// The ids of these projects, as far as they are in the database.
+fn ids(tx: &mut Tx<'_>, specs: &[ProjectSpec]) -> Result<HashMap<String, ProjectId>, DbError> {
+    let mut ids = HashMap::new();
+    for spec in specs {
+        if let Some(project) = project::by_name(tx, &spec.name)? {
+            ids.insert(spec.name.to_string(), project.id);
+        }
+    }
+    Ok(ids)
 }
 
 /// The server's keys, for a process that works with secrets.

@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use gristmill_db::publication::{self, Extra};
-use gristmill_db::{DbError, Tx, artifact, delivery, job, missed, run, step};
+use gristmill_db::{DbError, Tx, artifact, delivery, job, job_log, mirror, missed, run, step};
 use gristmill_model::Timestamp;
 use gristmill_storage::ProjectError;
 use serde::Serialize;
@@ -39,6 +39,8 @@ pub const STEP_IDLE: Duration = Duration::from_secs(24 * 3600);
 pub const RUN_MAX: Duration = Duration::from_secs(24 * 3600);
 /// How long looks that are over are kept.
 const LOOK_KEEP: Duration = Duration::from_secs(24 * 3600);
+/// How long it is remembered which machine has a mirror that it does not use.
+const MIRROR_KEEP: Duration = Duration::from_secs(30 * 24 * 3600);
 const DAY_SECONDS: u64 = 24 * 3600;
 /// The most rows one transaction changes: others wait for it.
 const PAGE: usize = 200;
@@ -273,6 +275,9 @@ async fn expire(app: &App, moments: Moments, report: &mut Report) -> anyhow::Res
     let logs = app.logs.clone();
     let expired = tokio::task::spawn_blocking(move || logs.expire(before)).await?;
     report.logs = count(expired.context("old logs could not be deleted")?);
+    report.logs += by_page(app, move |tx, max| job_log::expire(tx, before, max)).await?;
+    let unused = moments.now.minus(MIRROR_KEEP);
+    app.db.transact(move |tx| mirror::expire(tx, unused)).await?;
     Ok(())
 }
 

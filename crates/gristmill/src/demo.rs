@@ -35,7 +35,7 @@ pub async fn run(around: &Surroundings, repo: Option<&str>, once: bool) -> anyho
     demo.say(&format!("working in {}", folder.path().display()));
     let first = demo.clone_repository(around, repo)?;
     let server = demo.start(around).await?;
-    let base = format!("http://{}", server.address);
+    let base = format!("http://{}", server.address.context("the demo's server listens")?);
     demo.push(&server, &base, &first, None).await?;
     let second = demo.change_files()?;
     demo.push(&server, &base, &second, Some(&first)).await?;
@@ -175,7 +175,8 @@ impl Demo {
         config::add_project(&file, &new, around)?;
         let (watch, config) = Watch::start(Some(&file), around.clone());
         let server = Server::start(config?, around, watch).await?;
-        self.say(&format!("a server listens on http://{}", server.address));
+        let address = server.address.context("the demo's server listens")?;
+        self.say(&format!("a server listens on http://{address}"));
         Ok(server)
     }
 

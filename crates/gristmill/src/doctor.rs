@@ -7,6 +7,7 @@ mod api;
 mod bucket;
 mod data;
 mod keys;
+mod programs;
 mod remotes;
 
 use std::fmt;
@@ -90,6 +91,7 @@ pub async fn examine(config: &Config, around: &Surroundings, deep: bool) -> Vec<
     checks.push(data::server(config));
     checks.extend(data::folder(config));
     checks.push(data::database(config, around).await);
+    checks.extend(programs::examine(config, around).await);
     checks.extend(data::storage(config, deep).await);
     let keys = keys::Keys::open(config, around).await;
     checks.extend(keys.examine(config).await);

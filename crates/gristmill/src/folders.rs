@@ -9,6 +9,8 @@ use std::io::{self, ErrorKind, Write as _};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
+use gristmill_model::FolderId;
+
 /// The data folder: others may pass through it and not list it.
 const PASSABLE: u32 = 0o711;
 /// Folders for this user only.
@@ -79,6 +81,32 @@ pub(crate) fn write_new(path: &Path, content: &[u8]) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
+/// The id of a data folder, by which programs on one database know it again; made by `new` where there is none. It
+/// names the file that it stands in, so that a copy of the folder gets another one.
+pub(crate) fn id(data: &Path, new: impl Fn() -> FolderId) -> io::Result<FolderId> {
+    let path = data.join("id");
+    let read = || -> io::Result<Option<FolderId>> {
+        let inode = path.metadata()?.ino().to_string();
+        let text = std::fs::read_to_string(&path)?;
+        let known = text.trim().split_once(' ').filter(|(_, of)| *of == inode);
+        Ok(known.and_then(|(id, _)| id.parse().ok()))
+    };
+    match read() {
+        Ok(Some(id)) => return Ok(id),
+        Ok(None) => {}
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    // Only the holder of the folder's lock comes here. One that is torn by a lost power is made anew.
+    let id = new();
+    let mut file = open_private(&path)?;
+    let inode = file.metadata()?.ino();
+    file.set_len(0)?;
+    file.write_all(format!("{id} {inode}\n").as_bytes())?;
+    file.sync_all()?;
+    Ok(id)
+}
+
 /// Whether the folder was made; it has exactly this mode then, whatever the umask is.
 fn make(folder: &Path, mode: u32) -> io::Result<bool> {
     if let Some(parent) = folder.parent() {
@@ -94,6 +122,25 @@ fn make(folder: &Path, mode: u32) -> io::Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_data_folder_keeps_its_id_and_a_copy_has_another() {
+        let folder = tempfile::tempdir().unwrap();
+        let made = std::cell::Cell::new(0);
+        let new = || {
+            made.set(made.get() + 1);
+            FolderId::new(gristmill_model::Timestamp(7), made.get())
+        };
+        let first = id(folder.path(), new).unwrap();
+        assert_eq!((id(folder.path(), new).unwrap(), made.get()), (first, 1));
+        let copy = tempfile::tempdir().unwrap();
+        std::fs::copy(folder.path().join("id"), copy.path().join("id")).unwrap();
+        let second = id(copy.path(), new).unwrap();
+        assert_ne!(second, first);
+        assert_eq!((id(copy.path(), new).unwrap(), made.get()), (second, 2));
+        std::fs::write(copy.path().join("id"), "torn").unwrap();
+        assert_ne!(id(copy.path(), new).unwrap(), second);
+    }
 
     #[test]
     fn what_root_makes_in_somebody_elses_folder_is_theirs() {

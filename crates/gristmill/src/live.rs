@@ -8,10 +8,11 @@ use anyhow::Context;
 use gristmill_forge::api::{ApiBase, Credential};
 use gristmill_forge::{Check, Forge, Secret, TopicArn};
 use gristmill_git::{CredentialHelper, Credentials, DeployKey, HostKeys, PASSED_ENV};
-use gristmill_model::{ProjectId, ProjectPattern, RepoPath, Timestamp};
+use gristmill_model::{Digest, PatternName, ProjectId, ProjectPattern, ProjectSpec, RepoPath, Timestamp};
 use ipnet::IpNet;
 use zeroize::Zeroizing;
 
+use crate::boots;
 use crate::config::{Config, EnvLookup, HookSettings, Project, SecretSource, Surroundings};
 use crate::forges::ApiAccess;
 use crate::http::peer::is_within;
@@ -25,6 +26,8 @@ pub(crate) const PROJECTS_OF_PATTERN_MAX: i64 = 10_000;
 pub struct Live {
     /// As it was read.
     pub config: Config,
+    /// Its projects, as one number.
+    pub digest: Digest,
     /// What hooks need, by the name of the project or pattern. Only those with a webhook are here.
     pub hooks: HashMap<String, Hook>,
     /// Who is let in at `/gitpull`.
@@ -192,7 +195,13 @@ impl Live {
             }
         }
         let gitpull = gates.into_iter().map(|(_, gate)| gate).collect();
-        Ok(Live { config, hooks, gitpull, access, apis, keyring, env: around.env.clone() })
+        let digest = boots::digest(&config);
+        Ok(Live { config, digest, hooks, gitpull, access, apis, keyring, env: around.env.clone() })
+    }
+
+    /// Whether the project, or the pattern that it was made from, is configured here.
+    pub fn knows(&self, spec: &ProjectSpec) -> bool {
+        self.access.contains_key(spec.pattern.as_ref().map_or(spec.name.as_str(), PatternName::as_str))
     }
 
     /// The enabled projects of a repository, in the order of the configuration, with their webhooks.

@@ -1,47 +1,70 @@
-//! Job logs: one file a job, only ever appended to, bounded, readable while it grows. A worker's death
-//! loses nothing that was written.
+//! Job logs: only ever appended to, bounded, readable while they grow.
+//!
+//! With SQLite one file a job: a worker's death loses nothing that was written. On a database of several programs rows
+//! ([`rows`]), so that any of them may be asked: a worker's death loses the last second of them.
+
+mod rows;
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use gristmill_model::{Clock, JobId};
+use gristmill_db::{Db, DbError, Tx, job_log};
+use gristmill_model::{Clock, JobId, Timestamp};
 
 use crate::clock;
+use rows::Rows;
 
 /// The most bytes a job's log holds; what comes later is counted out with one last line.
 pub const LOG_BYTES_MAX: u64 = 4 << 20;
 /// The longest line.
 const LINE_BYTES_MAX: usize = 4096;
+/// How often what a job wrote goes into the database while it runs.
+const FLUSH: Duration = Duration::from_secs(1);
 /// The most bytes one read returns.
 const READ_BYTES_MAX: u64 = 1 << 20;
 
-/// The folder of the logs.
-#[derive(Clone, Debug)]
-pub struct Logs {
-    folder: PathBuf,
+/// Where the logs are.
+#[derive(Clone)]
+pub struct Logs(Place);
+
+#[derive(Clone)]
+enum Place {
+    Files(PathBuf),
+    Rows(Db),
 }
 
 impl Logs {
-    /// Logs below `folder`, which is made where it is missing.
-    pub fn open(folder: PathBuf) -> io::Result<Logs> {
+    /// The logs of the jobs of a database. Those that are files lie below `folder`, which is made where it is missing.
+    pub fn of(db: &Db, folder: PathBuf) -> io::Result<Logs> {
+        if db.is_shared() {
+            return Ok(Logs(Place::Rows(db.clone())));
+        }
         std::fs::create_dir_all(&folder)?;
-        Ok(Logs { folder })
-    }
-
-    fn path(&self, job: JobId) -> PathBuf {
-        self.folder.join(format!("{job}.log"))
+        Ok(Logs(Place::Files(folder)))
     }
 
     /// The log of a job, to be written.
     pub fn writer(&self, job: JobId, clock: Arc<dyn Clock>) -> JobLog {
-        JobLog { path: self.path(job), file: Arc::new(Mutex::new(None)), clock }
+        let to = match &self.0 {
+            Place::Files(folder) => To::File(path(folder, job), Arc::default()),
+            Place::Rows(_) => To::Rows(Rows::default()),
+        };
+        JobLog { to, clock }
     }
 
-    /// What the log holds from `offset` on, at most a MiB; empty where there is nothing (yet).
+    /// What the log holds from `offset` on, at most a MiB; empty where there is nothing (yet). Blocks.
     pub fn read(&self, job: JobId, offset: u64) -> io::Result<Vec<u8>> {
-        let mut file = match File::open(self.path(job)) {
+        let folder = match &self.0 {
+            Place::Files(folder) => folder,
+            Place::Rows(db) => {
+                let offset = i64::try_from(offset).unwrap_or(i64::MAX);
+                return db.read_blocking(|tx| job_log::read(tx, job, offset)).map_err(io::Error::other);
+            }
+        };
+        let mut file = match File::open(path(folder, job)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             other => other?,
         };
@@ -51,10 +74,11 @@ impl Logs {
         Ok(bytes)
     }
 
-    /// Deletes logs not written to since `before`; how many.
-    pub fn expire(&self, before: gristmill_model::Timestamp) -> io::Result<usize> {
+    /// Deletes files not written to since `before`; how many. Rows go with the other rows.
+    pub fn expire(&self, before: Timestamp) -> io::Result<usize> {
+        let Place::Files(folder) = &self.0 else { return Ok(0) };
         let mut deleted = 0;
-        for entry in std::fs::read_dir(&self.folder)? {
+        for entry in std::fs::read_dir(folder)? {
             let entry = entry?;
             let written =
                 entry.metadata()?.modified()?.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
@@ -67,21 +91,64 @@ impl Logs {
     }
 }
 
+fn path(folder: &Path, job: JobId) -> PathBuf {
+    folder.join(format!("{job}.log"))
+}
+
 /// A job's log while the job runs. A log that cannot be written never fails the job.
 #[derive(Clone)]
 pub struct JobLog {
-    path: PathBuf,
-    file: Arc<Mutex<Option<File>>>,
+    to: To,
     clock: Arc<dyn Clock>,
+}
+
+#[derive(Clone)]
+enum To {
+    File(PathBuf, Arc<Mutex<Option<File>>>),
+    Rows(Rows),
 }
 
 impl JobLog {
     /// Appends a line. Never a secret: the caller says only what may be read by anyone who may read the run.
     pub fn line(&self, text: &str) {
-        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Err(error) = append(&mut file, &self.path, &self.format(text)) {
-            tracing::warn!(%error, log.path = %self.path.display(), "a line of a job's log was lost");
+        let line = self.format(text);
+        match &self.to {
+            To::Rows(rows) => rows.push(&line),
+            To::File(path, file) => {
+                let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
+                if let Err(error) = append(&mut file, path, &line) {
+                    tracing::warn!(%error, log.path = %path.display(), "a line of a job's log was lost");
+                }
+            }
         }
+    }
+
+    /// Writes what is still in memory, now and then until this is dropped, as long as the lease holds.
+    pub(crate) async fn keep_written(&self, db: &Db, job: JobId, attempt: i64) {
+        let To::Rows(rows) = &self.to else { return std::future::pending().await };
+        loop {
+            tokio::time::sleep(FLUSH).await;
+            if let Err(error) = rows.flush(db, job, attempt).await {
+                tracing::debug!(%error, job.id = %job, "a job's log is written a moment later");
+            }
+        }
+    }
+
+    /// How much is in memory, for [`JobLog::rewind`].
+    pub(crate) fn mark(&self) -> usize {
+        if let To::Rows(rows) = &self.to { rows.len() } else { 0 }
+    }
+
+    /// Takes back what was written since the mark, by a transaction that is run again.
+    pub(crate) fn rewind(&self, mark: usize) {
+        if let To::Rows(rows) = &self.to {
+            rows.truncate(mark);
+        }
+    }
+
+    /// Writes what is still in memory in the transaction that ends the job, which proves the lease.
+    pub(crate) fn finish(&self, tx: &mut Tx<'_>, job: JobId) -> Result<(), DbError> {
+        if let To::Rows(rows) = &self.to { rows.write(tx, job) } else { Ok(()) }
     }
 
     fn format(&self, text: &str) -> String {

@@ -6,14 +6,16 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use anyhow::Context;
+use gristmill_db::boot;
 use gristmill_db::job::{self, Rescue};
 use gristmill_db::request::{self, BuildRequest};
 use gristmill_db::schedule::{self, Due};
-use gristmill_db::{DbError, due, project, publication};
+use gristmill_db::{DbError, due, project, told};
 use gristmill_model::Timestamp;
 use tokio::sync::{Mutex, watch};
 
 use crate::app::App;
+use crate::boots;
 use crate::config::{Surroundings, Watch};
 use crate::forges::{missed, status};
 use crate::upkeep;
@@ -46,21 +48,41 @@ const COLLECT_FIRST: Duration = Duration::from_secs(600);
 /// The most rows one pass acts on; the next pass goes on.
 const ROWS_MAX: i64 = 100;
 
-/// Runs until `stop` turns true.
-pub async fn run(app: App, around: Surroundings, watch: Watch, stop: watch::Receiver<bool>) {
+/// Runs until `stop` turns true. What one does for all is for servers: `is_server`.
+pub async fn run(app: App, around: Surroundings, watch: Watch, is_server: bool, stop: watch::Receiver<bool>) {
     let (watch, seen) = (Arc::new(Mutex::new(watch)), Arc::new(AtomicI64::new(-1)));
+    let here = async {
+        tokio::join!(
+            every(RESCUE, stop.clone(), || rescue(app.clone())),
+            every(boot::RENEW, stop.clone(), || boots::renew(app.clone())),
+            every(OTHERS, stop.clone(), || others(app.clone(), seen.clone())),
+            every(CONFIG, stop.clone(), || configuration(
+                app.clone(),
+                around.clone(),
+                watch.clone(),
+                is_server
+            )),
+            every(MIRRORS, stop.clone(), || upkeep::maintain_mirrors(app.clone())),
+        )
+    };
+    let for_all = async {
+        if is_server {
+            serve_all(&app, &stop).await;
+        }
+    };
+    tokio::join!(here, for_all);
+}
+
+/// What is for the whole database. Passes that are safe in several servers at once run in each.
+async fn serve_all(app: &App, stop: &watch::Receiver<bool>) {
     tokio::join!(
-        every(RESCUE, stop.clone(), || rescue(app.clone())),
         every(DUE, stop.clone(), || follow_due(app.clone())),
-        every(OTHERS, stop.clone(), || others(app.clone(), seen.clone())),
-        every(CONFIG, stop.clone(), || configuration(app.clone(), around.clone(), watch.clone())),
         every(FORGOTTEN, stop.clone(), || forgotten(app.clone())),
-        every(KEYS, stop.clone(), || upkeep::check_keys(app.clone())),
+        every(KEYS, stop.clone(), || check_keys(app.clone())),
         every(REPLACED, stop.clone(), || upkeep::drop_replaced_keys(app.clone())),
         every(TELL, stop.clone(), || tell(app.clone())),
         every(MISSED, stop.clone(), || missed(app.clone())),
-        every(MIRRORS, stop.clone(), || upkeep::maintain_mirrors(app.clone())),
-        later(COLLECT_FIRST, stop.clone(), every(COLLECT, stop.clone(), || upkeep::collect(app.clone()))),
+        later(COLLECT_FIRST, stop.clone(), every(COLLECT, stop.clone(), || collect(app.clone()))),
     );
 }
 
@@ -107,19 +129,6 @@ async fn rescue(app: App) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Takes the leases of earlier starts back: this process holds the data folder, so nobody works on them.
-pub async fn rescue_from_earlier_starts(app: &App) -> Result<(), DbError> {
-    let boot = app.boot;
-    app.db.transact(publication::let_all_go).await?;
-    loop {
-        let rescued = app.db.transact(move |tx| job::rescue(tx, Rescue::OtherBoots(boot), ROWS_MAX)).await?;
-        if rescued == 0 {
-            return Ok(());
-        }
-        tracing::info!(jobs = rescued, "jobs that an earlier start left behind go on");
-    }
-}
-
 /// Asks for a look at every remote that is polled: what was pushed while nobody listened.
 pub async fn look_at_all(app: &App, even_unpolled: bool) -> Result<(), DbError> {
     let mut after = String::new();
@@ -144,11 +153,32 @@ async fn forgotten(app: App) -> anyhow::Result<()> {
 }
 
 async fn tell(app: App) -> anyhow::Result<()> {
-    status::tell(&app).await.map(drop)
+    if !app.db.read(told::is_due).await? {
+        return Ok(());
+    }
+    boots::alone(&app, "tell", Duration::ZERO, async { status::tell(&app).await.map(drop) }).await
 }
 
-async fn missed(app: App) -> anyhow::Result<()> {
-    missed::look(&app).await
+/// Tells the forges all that they take now; what they do not take is told by the next one.
+pub async fn tell_all(app: &App) -> anyhow::Result<()> {
+    let all = async {
+        while status::tell(app).await? > 0 {}
+        Ok(())
+    };
+    boots::alone(app, "tell", Duration::ZERO, all).await
+}
+
+/// Looks for deliveries that never came; also once in a `sync`.
+pub async fn missed(app: App) -> anyhow::Result<()> {
+    boots::alone(&app, "missed", MISSED, missed::look(&app)).await
+}
+
+async fn check_keys(app: App) -> anyhow::Result<()> {
+    boots::alone(&app, "keys", KEYS, upkeep::check_keys(app.clone())).await
+}
+
+async fn collect(app: App) -> anyhow::Result<()> {
+    boots::alone(&app, upkeep::COLLECT, COLLECT, upkeep::collect(app.clone())).await
 }
 
 /// Asks for the polls and builds whose time has come.
@@ -173,17 +203,18 @@ pub async fn follow_due(app: App) -> anyhow::Result<()> {
 async fn fire(app: &App, due: Due) -> anyhow::Result<()> {
     let next = next_time(&due.cron, app.clock.now())?;
     let fired = app.db.transact(move |tx| {
-        // A schedule that is new has no time yet: it only learns it.
-        if due.at > Timestamp(0) {
+        // A schedule that is new has no time yet: it only learns it. One that another server has followed meanwhile
+        // is not followed twice.
+        if schedule::advance(tx, &due, next)? && due.at > Timestamp(0) {
             let cause_id = Some(due.cron.clone());
             let pipeline = Some(due.pipeline.clone());
             let request =
                 BuildRequest { pipeline, cause: "schedule".to_owned(), cause_id, ..BuildRequest::default() };
             request::add(tx, due.project, &request)?;
         }
-        schedule::advance(tx, &due, next)
+        Ok(())
     });
-    Ok(fired.await?)
+    fired.await.map_err(|error: DbError| error.into())
 }
 
 /// The first time after `now` that the cron expression names, in UTC.
@@ -204,18 +235,26 @@ async fn others(app: App, seen: Arc<AtomicI64>) -> anyhow::Result<()> {
 }
 
 /// Takes a changed configuration up; one that is wrong is refused, and the old one stays.
-async fn configuration(app: App, around: Surroundings, watch: Arc<Mutex<Watch>>) -> anyhow::Result<()> {
+async fn configuration(
+    app: App,
+    around: Surroundings,
+    watch: Arc<Mutex<Watch>>,
+    imports: bool,
+) -> anyhow::Result<()> {
     let mut watch = watch.lock().await;
     let Some(changed) = watch.check() else { return Ok(()) };
     let taken = match changed {
-        Ok(config) => app.take_up(config, &around).await,
+        Ok(config) if imports => app.take_up(config, &around).await,
+        Ok(config) => app.follow(config, &around).await,
         Err(errors) => Err(errors.into()),
     };
     match taken {
         Ok(()) => {
             watch.taken();
             tracing::info!("the changed configuration is in force");
-            look_at_all(&app, false).await?;
+            if imports {
+                look_at_all(&app, false).await?;
+            }
         }
         Err(error) => {
             let error = format!("{error:#}");

@@ -16,6 +16,8 @@ use crate::{collect, keys};
 const MAINTAIN_MAX: Duration = Duration::from_secs(600);
 /// How long the mirror of a submodule is kept that nobody uses.
 const UNUSED: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// The duty of following the retention rules, which one program at a time has.
+pub(crate) const COLLECT: &str = "collect";
 /// Projects read at once.
 const PAGE: i64 = 100;
 

@@ -64,6 +64,8 @@ ulid_ids! {
     PublicationId;
     /// One start of a server or worker process.
     BootId;
+    /// A data folder, wherever it is mounted.
+    FolderId;
     /// A right to read through the server.
     TokenId;
     /// A key by which a project's repository is reached over ssh.

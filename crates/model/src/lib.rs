@@ -20,7 +20,9 @@ pub mod time;
 pub use digest::Digest;
 pub use event::{Event, EventKind, EventRepository};
 pub use git::{BlobId, CommitId, GitRef, ObjectFormat, ObjectId, TreeId};
-pub use id::{ArtifactId, BootId, DeliveryId, DeployKeyId, JobId, ProjectId, PublicationId, RunId, TokenId};
+pub use id::{
+    ArtifactId, BootId, DeliveryId, DeployKeyId, FolderId, JobId, ProjectId, PublicationId, RunId, TokenId,
+};
 pub use key::{KEY_BYTES_MAX, KeyFields, KeyTemplate, ObjectKey};
 pub use pattern::{NamePattern, RefFilter};
 pub use plan::{EdgeKind, Plan, PlanError, PlannedEdge, PlannedJob};

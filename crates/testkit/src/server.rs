@@ -39,6 +39,7 @@ pub struct Server {
     settings: String,
     projects: Vec<Project>,
     env: Vec<(String, String)>,
+    task: Vec<String>,
     child: Option<Child>,
     /// Shared with the threads that read what the process writes.
     heard: Arc<Mutex<Heard>>,
@@ -56,6 +57,7 @@ impl Server {
             settings: String::new(),
             projects: Vec::new(),
             env: Vec::new(),
+            task: vec!["serve".to_owned()],
             child: None,
             heard: Arc::default(),
             leftovers: false,
@@ -80,6 +82,11 @@ impl Server {
     pub fn set_settings(&mut self, toml: &str) {
         self.settings = toml.to_owned();
         self.write_config();
+    }
+
+    /// Starts with these arguments instead of `serve`. They must have it say where it listens.
+    pub fn set_task(&mut self, args: &[&str]) {
+        self.task = args.iter().map(|arg| (*arg).to_owned()).collect();
     }
 
     /// Sets an environment variable of processes started from now on.
@@ -149,7 +156,8 @@ impl Server {
         if !self.config().exists() {
             self.write_config();
         }
-        let mut command = self.command(&["serve"]);
+        let task: Vec<&str> = self.task.iter().map(String::as_str).collect();
+        let mut command = self.command(&task);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
         let mut child = command.spawn()?;
         let life = {

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use gristmill_model::retry::{ATTEMPTS_MAX, backoff};
-use gristmill_model::{BootId, JobId, JobState, ProjectId, PublicEnd, PublicReason, RunId, Timestamp};
+use gristmill_model::{
+    BootId, FolderId, JobId, JobState, ProjectId, PublicEnd, PublicReason, RunId, Timestamp,
+};
 
 use super::{finish, queue};
 use crate::error::DbError;
@@ -24,7 +26,8 @@ statements! {
     MINE = "SELECT 1 FROM job WHERE id = $1 AND attempt = $2 AND state = 'leased'";
     EXPIRED = "SELECT id, run_id, only_one, attempt, tries, losses FROM job WHERE state = 'leased' AND lease_until_ms < $1 LIMIT $2";
     OLDER_BOOTS = "SELECT id, run_id, only_one, attempt, tries, losses FROM job WHERE state = 'leased' AND boot_id <> $1 LIMIT $2";
-    READY_AGAIN = "UPDATE job SET state = 'ready', boot_id = NULL, lease_until_ms = NULL, not_before_ms = $2, tries = $3 WHERE id = $1";
+    OF_FOLDER = "SELECT id, run_id, only_one, attempt, tries, losses FROM job WHERE state = 'leased' AND boot_id IN (SELECT id FROM boot WHERE folder = $1 AND id <> $2) LIMIT $3";
+    READY_AGAIN = "UPDATE job SET state = 'ready', ready_ms = NULL, boot_id = NULL, lease_until_ms = NULL, not_before_ms = $2, tries = $3 WHERE id = $1";
     END = "UPDATE job SET state = $2, reason = $3, finished_ms = $4, boot_id = NULL, lease_until_ms = NULL, tries = $5 WHERE id = $1";
     OTHER_READY = "SELECT 1 FROM job WHERE only_one = $1 AND state = 'ready' LIMIT 1";
     DELAY_OTHER = "UPDATE job SET not_before_ms = CASE WHEN not_before_ms < $2 THEN $2 ELSE not_before_ms END WHERE only_one = $1 AND state = 'ready'";
@@ -54,19 +57,20 @@ pub struct Lease {
 
 /// Leases up to `max` jobs, those longest due first, within the limits of their projects.
 pub fn lease(tx: &mut Tx<'_>, boot: BootId, max: usize) -> Result<Vec<Lease>, DbError> {
-    lease_for(tx, boot, queue::Place::Any, max)
+    lease_for(tx, boot, queue::Place::Any, max, &[])
 }
 
 /// [`lease`] for places that are kept for some jobs: looks at remotes that do not answer must not hold up
-/// runs, nor long builds the looks.
+/// runs, nor long builds the looks. `left` are jobs that are left to others.
 pub fn lease_for(
     tx: &mut Tx<'_>,
     boot: BootId,
     place: queue::Place,
     max: usize,
+    left: &[JobId],
 ) -> Result<Vec<Lease>, DbError> {
     let now = tx.now();
-    let mut leases = queue::next(tx, place, max)?;
+    let mut leases = queue::next(tx, place, max, left)?;
     for lease in &mut leases {
         lease.attempt = take(tx, lease, boot, now)?;
     }
@@ -118,6 +122,8 @@ pub enum Rescue {
     Expired,
     /// Those of any other boot: this is the only server, so that nobody holds them any more.
     OtherBoots(BootId),
+    /// Those of earlier boots on this data folder, which this boot alone works on. Others work on other folders.
+    EarlierBoots(FolderId, BootId),
 }
 
 /// Takes up to `max` leases back whose holders are gone; how many. Their jobs are ready again, or dead
@@ -131,6 +137,7 @@ pub fn rescue(tx: &mut Tx<'_>, which: Rescue, max: i64) -> Result<usize, DbError
     let orphans = match which {
         Rescue::Expired => tx.query(EXPIRED, params![now, max], read)?,
         Rescue::OtherBoots(mine) => tx.query(OLDER_BOOTS, params![mine, max], read)?,
+        Rescue::EarlierBoots(folder, mine) => tx.query(OF_FOLDER, params![folder, mine, max], read)?,
     };
     for (job, run, only_one, attempt, tries, before) in &orphans {
         end_attempt(tx, *job, *attempt, "lost", Some("its worker is gone"))?;

@@ -293,5 +293,5 @@ fn delete(tx: &mut Tx<'_>, id: JobId) -> Result<(), DbError> {
     for sql in [DELETE_ATTEMPTS, DELETE_EDGES, DELETE] {
         tx.execute(sql, params![id])?;
     }
-    Ok(())
+    crate::job_log::delete(tx, id)
 }

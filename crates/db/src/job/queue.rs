@@ -91,8 +91,8 @@ fn priority_after(tx: &mut Tx<'_>, priority: i64) -> Result<Option<i64>, DbError
 }
 
 /// Up to `max` jobs whose turn it is.
-pub(super) fn next(tx: &mut Tx<'_>, place: Place, max: usize) -> Result<Vec<Lease>, DbError> {
-    let mut room = Room::read(tx)?;
+pub(super) fn next(tx: &mut Tx<'_>, place: Place, max: usize, left: &[JobId]) -> Result<Vec<Lease>, DbError> {
+    let mut room = Room::read(tx, left)?;
     let mut chosen = Vec::new();
     let mut priority = i64::MIN;
     while chosen.len() < max
@@ -154,14 +154,16 @@ fn choose(
 struct Room {
     held: HashMap<ProjectId, i64>,
     left: HashMap<ProjectId, i64>,
+    /// Jobs that are left to others.
+    others: Vec<JobId>,
 }
 
 impl Room {
-    fn read(tx: &mut Tx<'_>) -> Result<Room, DbError> {
+    fn read(tx: &mut Tx<'_>, others: &[JobId]) -> Result<Room, DbError> {
         let held =
             tx.query(HELD, params![], |row| Ok((row.get::<Option<ProjectId>>(0)?, row.get::<i64>(1)?)))?;
         let held = held.into_iter().filter_map(|(project, jobs)| Some((project?, jobs))).collect();
-        Ok(Room { held, left: HashMap::new() })
+        Ok(Room { held, left: HashMap::new(), others: others.to_owned() })
     }
 
     fn left(&mut self, tx: &mut Tx<'_>, project: ProjectId) -> Result<i64, DbError> {
@@ -187,6 +189,9 @@ impl Room {
         for (_, lease) in candidates {
             if chosen.len() == max {
                 break;
+            }
+            if self.others.contains(&lease.job) {
+                continue;
             }
             if let (Some(project), Some(_)) = (lease.project, lease.run) {
                 let left = self.left(tx, project)?;

@@ -164,7 +164,7 @@ fn a_long_queue_of_a_full_project_holds_nobody_else_up() {
 
 /// The kinds of the jobs that are leased for a place.
 fn kinds_for(bench: &Bench, place: Place, max: usize) -> Vec<String> {
-    let leases = bench.tx(|tx| job::lease_for(tx, boot(1), place, max));
+    let leases = bench.tx(|tx| job::lease_for(tx, boot(1), place, max, &[]));
     leases.into_iter().map(|lease| lease.kind).collect()
 }
 

@@ -21,4 +21,5 @@ mod public;
 mod publications;
 mod records;
 mod runs;
+mod several;
 mod steps;

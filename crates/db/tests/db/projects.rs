@@ -122,7 +122,11 @@ fn a_schedule_keeps_its_time_as_long_as_it_does_not_change() {
     assert_eq!(found.len(), 1);
     assert_eq!((found[0].at, found[0].pipeline.as_str()), (Timestamp(0), "archive"));
     assert_eq!(found[0].cron, "0 4 * * *");
-    bench.tx(|tx| schedule::advance(tx, &found[0], Timestamp(START + 500)));
+    assert!(bench.tx(|tx| schedule::advance(tx, &found[0], Timestamp(START + 500))));
+    assert!(
+        !bench.tx(|tx| schedule::advance(tx, &found[0], Timestamp(START + 600))),
+        "once, whoever does it"
+    );
     assert_eq!(due(&bench).len(), 0);
     let mut changed = scheduled("acme/a", "0 4 * * *");
     changed.jobs_max = 7;
@@ -132,7 +136,9 @@ fn a_schedule_keeps_its_time_as_long_as_it_does_not_change() {
     bench.advance(1);
     let found = due(&bench);
     assert_eq!(found[0].at, Timestamp(START + 500));
-    bench.tx(|tx| schedule::advance(tx, &found[0], Timestamp(START + 9_999)));
+    let other = Due { cron: "0 5 * * *".to_owned(), ..found[0].clone() };
+    assert!(!bench.tx(|tx| schedule::advance(tx, &other, Timestamp(START + 9_999))), "it was changed");
+    assert!(bench.tx(|tx| schedule::advance(tx, &found[0], Timestamp(START + 9_999))));
     import(&bench, &[scheduled("acme/a", "0 5 * * *")]);
     assert_eq!(due(&bench)[0].at, Timestamp(0), "another expression begins anew");
     import(&bench, &[spec("acme/a", 1)]);

@@ -2,18 +2,20 @@
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use gristmill_db::delivery::{self, Accepted};
 use gristmill_db::job::{self, FinishError};
 use gristmill_db::publication::{self, Desired};
+use gristmill_db::request::{self, BuildRequest};
 use gristmill_db::run::{self, NewRun};
 use gristmill_db::step::{self, Begin};
-use gristmill_db::{Db, DbError, head, params};
+use gristmill_db::{Db, DbError, duty, head, params, project, schedule};
 use gristmill_model::{EdgeKind, JobId, RunState, Timestamp};
 
 use crate::arena::{Arena, WORKERS};
 use crate::bench::{
-    Bench, boot, commit, delivery as webhook, desire, digest, jobs, main_branch, retry, succeeded,
+    Bench, boot, commit, delivery as webhook, desire, digest, jobs, main_branch, retry, spec, succeeded,
 };
 
 /// The most jobs of the project that were leased at any one moment: counted where leases begin.
@@ -149,10 +151,7 @@ fn a_key_never_goes_back_and_has_one_holder() {
     assert_eq!(top.seq, 40);
     let held = arena.race(|number, db| {
         let (key, job) = (key.clone(), JobId::new(Timestamp(1), number as u128));
-        db.transact_blocking(move |tx| {
-            publication::hold(tx, &key, job, 1, std::time::Duration::from_secs(60))
-        })
-        .unwrap()
+        db.transact_blocking(move |tx| publication::hold(tx, &key, job, 1, Duration::from_secs(60))).unwrap()
     });
     assert_eq!(held.iter().filter(|held| held.is_none()).count(), 1, "{held:?}");
 }
@@ -238,4 +237,35 @@ fn moves_have_numbers_of_their_own() {
     let all: BTreeSet<i64> = seqs.iter().flatten().copied().collect();
     assert_eq!(all, (1..=40).collect());
     assert!(seqs.iter().all(|seqs| seqs.is_sorted()));
+}
+
+#[test]
+fn a_duty_is_taken_by_one_and_a_schedule_fires_once() {
+    let Some(arena) = Arena::open("duties and schedules on PostgreSQL", 1) else { return };
+    let mut scheduled = spec("acme/timed", 1);
+    scheduled.pipelines[0].schedule = Some("0 3 * * *".to_owned());
+    let timed = arena.tx(move |tx| {
+        project::import(tx, std::slice::from_ref(&scheduled), &[])?;
+        Ok(project::by_name(tx, &scheduled.name)?.unwrap().id)
+    });
+    let due = arena.tx(|tx| schedule::due(tx, 9)).remove(0);
+    let done = arena.race(|number, db| {
+        let id = boot(number as u128);
+        let hold = Duration::from_secs(60);
+        let taken = db.transact_blocking(move |tx| duty::take(tx, "collect", id, hold, hold));
+        let due = due.clone();
+        let fired = db.transact_blocking(move |tx| {
+            let is_first = schedule::advance(tx, &due, Timestamp(i64::MAX))?;
+            if is_first {
+                request::add(tx, timed, &BuildRequest::default())?;
+            }
+            Ok::<_, DbError>(is_first)
+        });
+        (taken.map_err(|error: DbError| error).unwrap(), fired.unwrap())
+    });
+    assert_eq!(done.iter().filter(|(taken, _)| *taken).count(), 1);
+    assert_eq!(done.iter().filter(|(_, fired)| *fired).count(), 1);
+    let asked =
+        arena.tx(|tx| tx.query_one("SELECT count(*) FROM build_request", params![], |row| row.get(0)));
+    assert_eq!(asked, Some(1_i64));
 }

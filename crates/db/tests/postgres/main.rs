@@ -34,5 +34,7 @@ mod records;
 #[path = "../db/runs.rs"]
 mod runs;
 mod server;
+#[path = "../db/several.rs"]
+mod several;
 #[path = "../db/steps.rs"]
 mod steps;

@@ -2,12 +2,15 @@
 
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use clap::Args;
 
 use super::{Context, output, runtime};
 use crate::app::App;
+use crate::boots;
 use crate::collect;
 use crate::doctor::{self, CheckState};
+use crate::upkeep;
 
 #[derive(Args)]
 pub(super) struct DoctorArgs {
@@ -55,7 +58,11 @@ pub(super) fn gc(context: &Context, args: &GcArgs) -> anyhow::Result<ExitCode> {
     let config = context.config()?;
     let report = runtime()?.block_on(async {
         let app = App::open_beside(config, &context.around).await?;
-        if args.apply { collect::run(&app).await } else { collect::plan(&app).await }
+        if !args.apply {
+            return collect::plan(&app).await;
+        }
+        let collected = boots::alone_now(&app, upkeep::COLLECT, collect::run(&app)).await?;
+        collected.context("a server collects at this moment, and one at a time is enough; see its log")
     })?;
     match context.format {
         output::Format::Json => println!("{:#}", serde_json::to_value(report)?),

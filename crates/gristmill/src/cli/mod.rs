@@ -58,7 +58,9 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Run the server: accept webhooks, build, publish, serve
-    Serve,
+    Serve(serve::ServeArgs),
+    /// Do the work of servers on other machines, which share a PostgreSQL
+    Worker(serve::WorkerArgs),
     /// Look at every source once, do what is due, exit
     Sync(serve::SyncArgs),
     /// The main job end to end on this machine, with nothing to prepare
@@ -251,7 +253,8 @@ pub fn main() -> ExitCode {
 fn dispatch(context: &Context, command: Command) -> anyhow::Result<ExitCode> {
     let plain = &context.without_secrets();
     match command {
-        Command::Serve => serve::serve(context),
+        Command::Serve(args) => serve::serve(context, &args),
+        Command::Worker(args) => serve::worker(context, &args),
         Command::Sync(args) => serve::sync(context, &args),
         Command::Demo(args) => serve::demo(context, &args),
         Command::Project(command) => project::run(plain, command),

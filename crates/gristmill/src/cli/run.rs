@@ -240,7 +240,7 @@ fn cancel(db: &Db, id: RunId) -> anyhow::Result<()> {
 }
 
 fn logs(context: &Context, db: &Db, id: RunId, follow: bool) -> anyhow::Result<()> {
-    let logs = Logs::open(context.config()?.data_dir.join("logs"))?;
+    let logs = Logs::of(db, context.config()?.data_dir.join("logs"))?;
     let mut offsets: Vec<(JobId, u64)> = Vec::new();
     // Nobody sends: this only waits, as a thread may not sleep without a reason to wake.
     let (_sender, never) = mpsc::channel::<()>();

@@ -1,4 +1,4 @@
-//! `serve`, `sync`, `demo`.
+//! `serve`, `worker`, `sync`, `demo`.
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -9,7 +9,24 @@ use clap::Args;
 use super::{ConfigWrong, Context, runtime};
 use crate::config::{Config, Watch};
 use crate::demo;
-use crate::serve::{self, Server};
+use crate::serve::{self, Server, Task};
+
+#[derive(Args)]
+pub(super) struct ServeArgs {
+    /// Accept and serve only; `gristmill worker` does the work (with PostgreSQL)
+    #[arg(long)]
+    no_work: bool,
+}
+
+#[derive(Args)]
+pub(super) struct WorkerArgs {
+    /// The most jobs that run at once [default: worker.jobs_max of the configuration]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    jobs: Option<u16>,
+    /// Answer /healthz and /readyz at this host and port
+    #[arg(long, value_name = "HOST:PORT")]
+    listen: Option<String>,
+}
 
 #[derive(Args)]
 pub(super) struct SyncArgs {
@@ -28,19 +45,36 @@ pub(super) struct DemoArgs {
     once: bool,
 }
 
-pub(super) fn serve(context: &Context) -> anyhow::Result<ExitCode> {
+pub(super) fn serve(context: &Context, args: &ServeArgs) -> anyhow::Result<ExitCode> {
+    run(context, &Task::Serve { works: !args.no_work })
+}
+
+pub(super) fn worker(context: &Context, args: &WorkerArgs) -> anyhow::Result<ExitCode> {
+    run(context, &Task::Work { jobs_max: args.jobs.map(usize::from), listen: args.listen.clone() })
+}
+
+fn run(context: &Context, task: &Task) -> anyhow::Result<ExitCode> {
     let (watch, config) = Watch::start(context.file.as_deref(), context.around.clone());
     let config = config.map_err(ConfigWrong)?;
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
     raise_file_limit();
-    runtime()?.block_on(async {
-        let server = Server::start(config.clone(), &context.around, watch).await?;
-        greet(context, &config, server.address);
+    let runtime = runtime()?;
+    let ran = runtime.block_on(async {
+        let server = Server::start_for(task, config.clone(), &context.around, watch).await?;
+        match (task, server.address) {
+            (Task::Serve { .. }, Some(address)) => greet(context, &config, address),
+            (_, Some(address)) => println!("listening on http://{address}"),
+            (_, None) => println!("working"),
+        }
+        // A pipe that nobody reads is no reason to stop.
+        let _ = std::io::stdout().flush();
         serve::run(server).await
-    })?;
-    Ok(ExitCode::SUCCESS)
+    });
+    // Threads that compute would be waited for, also where it has to end at once.
+    runtime.shutdown_background();
+    ran.map(|()| ExitCode::SUCCESS)
 }
 
 fn greet(context: &Context, config: &Config, address: std::net::SocketAddr) {
@@ -51,8 +85,6 @@ fn greet(context: &Context, config: &Config, address: std::net::SocketAddr) {
         println!("  gristmill project add OWNER/REPO --git https://github.com/OWNER/REPO.git");
         println!("it goes into {} and is taken up without a restart", file.display());
     }
-    // A pipe that nobody reads is no reason to stop serving.
-    let _ = std::io::stdout().flush();
 }
 
 /// Each connection is an open file; the usual soft limit of 1024 is less than the connections served.

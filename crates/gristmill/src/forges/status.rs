@@ -104,9 +104,13 @@ fn api_for(app: &App, project: &Project) -> Option<Api> {
     access.api(&project.spec).ok().filter(|api| api.can(Operation::Statuses))
 }
 
-/// Whether the project is at another server since its settings were imported, and they are not in force yet.
+/// Whether the project is new or at another server since its settings were imported, and they are not in force yet.
 fn is_between(app: &App, project: &Project) -> bool {
     let live = app.live();
+    if app.seat.get().is_some() && project.active && !live.knows(&project.spec) {
+        // Another server has imported it.
+        return true;
+    }
     project.active && access(&live, &project.spec).is_some_and(|access| !access.origin.has(&project.spec.git))
 }
 

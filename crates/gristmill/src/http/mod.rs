@@ -83,6 +83,11 @@ pub fn router(app: App) -> Router {
         .with_state(app)
 }
 
+/// What a worker answers: whether it is up and ready.
+pub fn probes_alone(app: App) -> Router {
+    probes::health().with_state(app)
+}
+
 async fn not_found() -> Response {
     let body = serde_json::json!({ "error": "there is nothing under this path", "hint": "webhooks go to /hooks/<project>, archives are under /archive/<key>" });
     (StatusCode::NOT_FOUND, Json(body)).into_response()

@@ -1,6 +1,7 @@
 //! What machines that watch ask: `/healthz`, `/readyz`, `/metrics`.
 
 use std::fmt::Write as _;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::Router;
@@ -9,11 +10,12 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::get;
 use gristmill_db::{DbError, Tx, delivery, job, run};
-use gristmill_model::JobState;
+use gristmill_model::{Digest, JobState};
 
 use super::access;
 use super::error::ApiError;
 use crate::app::App;
+use crate::boots::Standing;
 
 /// How long the database may take to be counted as answering.
 const ANSWER_MAX: Duration = Duration::from_secs(2);
@@ -21,27 +23,56 @@ const ANSWER_MAX: Duration = Duration::from_secs(2);
 const STATES: [JobState; 4] = [JobState::Blocked, JobState::Ready, JobState::Leased, JobState::Dead];
 
 pub(super) fn routes() -> Router<App> {
-    Router::new()
-        .route("/healthz", get(async || "ok\n"))
-        .route("/readyz", get(ready))
-        .route("/metrics", get(metrics))
+    health().route("/metrics", get(metrics))
+}
+
+pub(super) fn health() -> Router<App> {
+    Router::new().route("/healthz", get(async || "ok\n")).route("/readyz", get(ready))
 }
 
 async fn ready(State(app): State<App>) -> Response {
-    let asked = tokio::time::timeout(ANSWER_MAX, app.db.read(run::open_count)).await;
-    let (status, database) = match asked {
-        Ok(Ok(_)) => (StatusCode::OK, "ok"),
+    let is_shared = app.seat.get().is_some();
+    let reading = app.db.read(move |tx| {
+        run::open_count(tx)?;
+        if is_shared { Standing::read(tx).map(Some) } else { Ok(None) }
+    });
+    let (mut status, database, standing) = match tokio::time::timeout(ANSWER_MAX, reading).await {
+        Ok(Ok(standing)) => (StatusCode::OK, "ok", standing),
         Ok(Err(error)) => {
             tracing::error!(%error, "not ready: the database failed");
-            (StatusCode::SERVICE_UNAVAILABLE, "failed")
+            (StatusCode::SERVICE_UNAVAILABLE, "failed", None)
         }
         Err(_) => {
             tracing::error!("not ready: the database does not answer");
-            (StatusCode::SERVICE_UNAVAILABLE, "does not answer")
+            (StatusCode::SERVICE_UNAVAILABLE, "does not answer", None)
         }
     };
-    let body = serde_json::json!({ "ready": status == StatusCode::OK, "database": database });
+    let is_stopping = app.draining.load(Ordering::Relaxed);
+    if is_stopping {
+        status = StatusCode::SERVICE_UNAVAILABLE;
+    }
+    let mut body = serde_json::json!({ "ready": status == StatusCode::OK, "database": database });
+    if is_stopping {
+        body["stopping"] = true.into();
+    }
+    if let Some(standing) = standing {
+        body["configuration"] = configuration(&standing, app.live().digest);
+    }
     (status, Json(body)).into_response()
+}
+
+/// Whether this program's projects are the ones that were imported last, and who has others. Whoever may ask learns no
+/// names of machines: those are for `doctor`.
+fn configuration(standing: &Standing, mine: Digest) -> serde_json::Value {
+    let differing: Vec<_> = standing
+        .differing()
+        .map(|boot| serde_json::json!({ "boot": boot.id, "kind": boot.kind.as_str(), "version": boot.version }))
+        .collect();
+    serde_json::json!({
+        "in_force": standing.has(mine),
+        "imported_by": standing.in_force.map(|imported| imported.by),
+        "differing": differing,
+    })
 }
 
 struct Figures {

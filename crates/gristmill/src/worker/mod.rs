@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use gristmill_db::job::{self, Finish, FinishError, Lease, Place};
-use gristmill_db::{DbError, Tx};
+use gristmill_db::{DbError, Tx, mirror};
 use gristmill_model::{JobId, JobState};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
@@ -82,14 +82,18 @@ impl Worker {
             return;
         }
         // Looking first keeps an idle worker from writing.
-        let due = self.app.db.read(|tx| Ok(job::next_due(tx)?.is_some_and(|due| due <= tx.now()))).await;
-        if !matches!(due, Ok(true)) {
-            return;
-        }
+        let folder = self.app.seat.get().map(|seat| seat.folder);
+        let due = self.app.db.read(move |tx| {
+            if job::next_due(tx)?.is_none_or(|due| due > tx.now()) {
+                return Ok(None);
+            }
+            folder.map_or(Ok(Vec::new()), |folder| mirror::elsewhere(tx, folder, archive::PUBLISH)).map(Some)
+        });
+        let Ok(Some(left)) = due.await else { return };
         let boot = self.app.boot;
         let leased = self.app.db.transact(move |tx| {
-            let mut leases = job::lease_for(tx, boot, Place::Alone, looks_room)?;
-            leases.extend(job::lease_for(tx, boot, Place::Run, runs_room)?);
+            let mut leases = job::lease_for(tx, boot, Place::Alone, looks_room, &[])?;
+            leases.extend(job::lease_for(tx, boot, Place::Run, runs_room, &left)?);
             Ok::<_, DbError>(leases)
         });
         match leased.await {
@@ -143,22 +147,20 @@ impl Worker {
         }
     }
 
-    /// Leases of this boot that no task runs (a step panicked): tried again at once.
+    /// Leases of this boot that no task runs: its step panicked, or the connection broke while the lease was committed
+    /// and the worker never learnt of it. Tried again at once.
     async fn give_back_unknown(&self, held: Vec<(JobId, i64)>) {
         let unknown: Vec<(JobId, i64)> =
             held.into_iter().filter(|(job, _)| !self.running.contains_key(job)).collect();
         for (job, attempt) in unknown {
-            let panicked = Finish::Retry {
-                reason: "the step ended in an unforeseen way (panic)".to_owned(),
+            let lost = Finish::Retry {
+                reason: "the step panicked, or the database did not say that the job was leased".to_owned(),
                 public: None,
                 after: None,
                 within: None,
             };
-            let ended = self
-                .app
-                .db
-                .transact(move |tx| job::finish(tx, job, attempt, panicked.clone()).map(drop))
-                .await;
+            let ended =
+                self.app.db.transact(move |tx| job::finish(tx, job, attempt, lost.clone()).map(drop)).await;
             if let Err(error) = ended
                 && !matches!(error, FinishError::Stale)
             {
@@ -234,7 +236,10 @@ async fn carry_out(step: Step) {
     if step.lease.run.is_some() {
         step.log.line(&format!("{kind}: attempt {}", step.lease.attempt));
     }
-    let result = run(&step).await;
+    let result = tokio::select! {
+        result = run(&step) => result,
+        () = step.log.keep_written(&step.app.db, job, step.lease.attempt) => unreachable!("it never ends"),
+    };
     if let Err(error) = &result {
         step.log.line(&format!("{kind}: {error}"));
     }
@@ -253,12 +258,18 @@ async fn carry_out(step: Step) {
 }
 
 async fn run(step: &Step) -> Result<Ending, StepError> {
+    step.check_known().await?;
     match step.lease.kind.as_str() {
         "look" => look::run(step).await,
         archive::FETCH => archive::fetch::run(step).await,
         archive::ARCHIVE => archive::make::run(step).await,
         archive::PUBLISH => archive::publish::run(step).await,
-        other => Err(StepError::fail(format!("this version of the program knows no step `{other}`"))),
+        other => {
+            let reason = format!("this version of the program knows no step `{other}`");
+            // While several programs are replaced, a newer one knows it.
+            let is_alone = step.app.seat.get().is_none();
+            Err(if is_alone { StepError::fail(reason) } else { StepError::NotNow { reason } })
+        }
     }
 }
 
@@ -294,12 +305,18 @@ async fn end(step: &Step, result: Result<Ending, StepError>) -> Option<JobState>
         Err(error) => step::ending(error.into_finish(attempt)),
     };
     loop {
-        let this = ending.clone();
+        let (this, log, mark) = (ending.clone(), step.log.clone(), step.log.mark());
+        let has_mirror = step.has_mirror();
         let ended = step.app.db.transact(move |tx| {
             if !job::still_mine(tx, job, attempt)? {
                 return Err(EndError::Finish(FinishError::Stale));
             }
+            log.rewind(mark);
             let finish = this(tx).map_err(EndError::Refused)?;
+            log.finish(tx, job)?;
+            if let (Some((project, folder)), Finish::Succeeded { .. }) = (has_mirror, &finish) {
+                mirror::have(tx, project, folder)?;
+            }
             job::finish(tx, job, attempt, finish).map_err(EndError::Finish)
         });
         match ended.await {

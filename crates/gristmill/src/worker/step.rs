@@ -8,10 +8,11 @@ use gristmill_db::job::{Finish, Lease};
 use gristmill_db::project::Project;
 use gristmill_db::run::Run;
 use gristmill_db::{DbError, Tx, project, run};
-use gristmill_model::{PipelineSpec, ProjectSpec, PublicReason};
+use gristmill_model::{FolderId, PipelineSpec, ProjectId, ProjectSpec, PublicReason};
 
 use crate::app::App;
 use crate::logs::JobLog;
+use crate::pipelines::archive;
 
 /// The longest wait after the mirror was made anew. It is whole again: who waits for it waits for nothing, but
 /// each power failure may damage it again, and counts.
@@ -55,6 +56,28 @@ impl Step {
     /// True once the work is over and only its end is being written.
     pub(super) fn ending_flag(&self) -> Arc<AtomicBool> {
         self.ending.clone()
+    }
+
+    /// Waits where others have imported a project that this program's own configuration, with its secrets, does not
+    /// know yet: that is not counted, and the job is done by those who do.
+    pub(super) async fn check_known(&self) -> Result<(), StepError> {
+        let (Some(_), Some(id)) = (self.app.seat.get(), self.lease.project) else { return Ok(()) };
+        let found = self.app.db.read(move |tx| project::by_id(tx, id)).await?;
+        match found.filter(|project| project.active && !self.app.live().knows(&project.spec)) {
+            None => Ok(()),
+            Some(project) => Err(StepError::NotNow {
+                reason: format!(
+                    "the configuration of this program does not know the project `{}`, which another one has imported; it is left to those that know it",
+                    project.name
+                ),
+            }),
+        }
+    }
+
+    /// Whose mirror is where once this has succeeded, where that is of use to others.
+    pub(super) fn has_mirror(&self) -> Option<(ProjectId, FolderId)> {
+        let uses = [archive::FETCH, archive::ARCHIVE].contains(&self.lease.kind.as_str());
+        Some((self.lease.project.filter(|_| uses)?, self.app.seat.get()?.folder))
     }
 
     /// The run of the job, with the settings it is pinned to.

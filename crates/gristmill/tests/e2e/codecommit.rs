@@ -76,7 +76,7 @@ impl World {
 
     /// Posts a body as SNS does; status and body of the answer.
     async fn post(&self, project: &str, body: Vec<u8>) -> (u16, String) {
-        let url = format!("http://{}/hooks/{project}", self.server.address);
+        let url = format!("http://{}/hooks/{project}", self.server.address.expect("it listens"));
         let posted = tokio::task::spawn_blocking(move || {
             let agent: ureq::Agent =
                 ureq::Agent::config_builder().http_status_as_error(false).proxy(None).build().into();

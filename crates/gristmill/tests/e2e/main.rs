@@ -29,6 +29,7 @@ mod push;
 mod remote;
 mod senders;
 mod serving;
+mod several;
 mod ssh;
 mod ssh_keys;
 mod sshd;

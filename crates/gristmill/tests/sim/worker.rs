@@ -170,8 +170,8 @@ impl World {
                 tx.execute(NO_LIMIT, params![100_i64])?;
             }
             let leases = if is_split {
-                let mut leases = job::lease_for(tx, boot, Place::Alone, 1.min(room))?;
-                leases.extend(job::lease_for(tx, boot, Place::Run, room - leases.len())?);
+                let mut leases = job::lease_for(tx, boot, Place::Alone, 1.min(room), &[])?;
+                leases.extend(job::lease_for(tx, boot, Place::Run, room - leases.len(), &[])?);
                 leases
             } else {
                 job::lease(tx, boot, room)?

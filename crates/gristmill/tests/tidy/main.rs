@@ -9,6 +9,7 @@ mod edges;
 mod licences;
 mod links;
 mod migrating;
+mod migrations;
 mod settings;
 mod sizes;
 mod words;

@@ -108,7 +108,7 @@ async fn by_git(step: &Step, subject: &Subject) -> Result<Brought, StepError> {
         }
         Err(ReachError::Git(GitError::Locked { .. })) => Err(in_use()),
         Err(ReachError::Git(error)) => Err(git_error(error)),
-        Err(error) => Err(reach_error(error)),
+        Err(error) => Err(reach_error(step, error)),
     }
 }
 
@@ -160,10 +160,16 @@ pub(super) fn limits(step: &Step) -> FetchLimits {
 
 /// Where the project is fetched from, with what lets us in.
 pub(super) async fn remote(step: &Step, subject: &Subject) -> Result<Remote, StepError> {
-    step.app.remote(subject.run.project, &subject.spec).await.map_err(reach_error)
+    let found = step.app.remote(subject.run.project, &subject.spec).await;
+    found.map_err(|error| reach_error(step, error))
 }
 
-fn reach_error(error: ReachError) -> StepError {
+fn reach_error(step: &Step, error: ReachError) -> StepError {
+    if step.app.seat.get().is_some() && matches!(error, ReachError::Lost(_) | ReachError::NoServerKey) {
+        // Others may have the right one.
+        let why = "another program may have the server's key that is missing here";
+        return StepError::NotNow { reason: format!("{error}; {why}") };
+    }
     let why = public::of_reach(&error);
     StepError::when(error.is_transient(), error).told(why)
 }
