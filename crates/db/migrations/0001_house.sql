@@ -206,6 +206,11 @@ CREATE TABLE blob (
     since_ms BIGINT NOT NULL
 );
 
+CREATE TABLE blob_hold (
+    id TEXT PRIMARY KEY,                -- who copies blobs: none is marked as going meanwhile
+    until_ms BIGINT NOT NULL
+);
+
 CREATE TABLE step_blob (
     step_key BYTEA NOT NULL,
     digest BYTEA NOT NULL,

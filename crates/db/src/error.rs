@@ -47,6 +47,9 @@ pub enum DbError {
         "the connection to the database broke while something was written; look whether it was before trying again"
     )]
     Unsure,
+    /// Whoever read the rows wants no more of them.
+    #[error("the rows are not read to their end")]
+    Stopped,
     /// Anything else.
     #[error("database: {0}")]
     Sql(String),

@@ -20,6 +20,7 @@ pub mod blob;
 pub mod delivery;
 pub mod deploy_key;
 pub mod due;
+pub mod dump;
 pub mod forge_object;
 pub mod head;
 pub mod job;
@@ -49,6 +50,7 @@ pub fn all_statements() -> Vec<(&'static str, &'static str)> {
         delivery::STATEMENTS,
         deploy_key::STATEMENTS,
         due::STATEMENTS,
+        dump::STATEMENTS,
         forge_object::STATEMENTS,
         head::STATEMENTS,
         missed::STATEMENTS,

@@ -32,6 +32,8 @@ statements! {
     LET_GO = "DELETE FROM key_holder WHERE key = $1 AND job_id = $2";
     LET_ALL_GO = "DELETE FROM key_holder";
     DELETE = "DELETE FROM publication WHERE key = $1 AND seq = $2";
+    FORGET_VERSION_IDS = "UPDATE publication SET version_id = NULL WHERE version_id IS NOT NULL";
+    FOUND = "UPDATE publication SET version_id = $3 WHERE key = $1 AND seq = $2";
     SHARED = "SELECT 1 FROM publication WHERE key = $1 AND project_id <> $2 LIMIT 1";
     DELETE_OF = "DELETE FROM publication WHERE key = $1 AND project_id = $2";
     EXTRA_BY_AGE = "SELECT key, seq, size FROM publication WHERE project_id = $1 AND pipeline = $2 AND created_ms < $3 AND state <> 'desired' AND seq < (SELECT max(seq) FROM publication AS other WHERE other.key = publication.key AND other.state = 'published') ORDER BY seq LIMIT $4";
@@ -362,4 +364,14 @@ pub fn delete_of(tx: &mut Tx<'_>, key: &ObjectKey, project: ProjectId) -> Result
 /// Forgets a version.
 pub fn delete(tx: &mut Tx<'_>, key: &ObjectKey, seq: i64) -> Result<(), DbError> {
     tx.execute(DELETE, params![key, seq]).map(drop)
+}
+
+/// Forgets the bucket's own names of all versions: the rows were brought to another bucket.
+pub(crate) fn forget_version_ids(tx: &mut Tx<'_>) -> Result<usize, DbError> {
+    tx.execute(FORGET_VERSION_IDS, params![])
+}
+
+/// Records the bucket's own name of a version that is shown again.
+pub fn found(tx: &mut Tx<'_>, key: &ObjectKey, seq: i64, version_id: &str) -> Result<(), DbError> {
+    tx.execute(FOUND, params![key, seq, version_id]).map(drop)
 }
