@@ -104,7 +104,9 @@ pub fn all_tables(tx: &mut Tx<'_>) -> Result<Vec<Table>, DbError> {
     let mut tables: Vec<Table> = Vec::new();
     for (table, column, declared) in columns {
         let kind = Kind::of(&declared).ok_or_else(|| {
-            DbError::Sql(format!("{table}.{column} is {declared}, which no backup can carry to another engine"))
+            DbError::Sql(format!(
+                "{table}.{column} is {declared}, which no backup can carry to another engine"
+            ))
         })?;
         if tables.last().is_none_or(|last| last.name != table) {
             tables.push(Table { name: table, columns: Vec::new() });
@@ -176,8 +178,7 @@ pub fn insert(tx: &mut Tx<'_>, table: &Table, rows: &[Vec<Param<'_>>]) -> Result
         format!("({})", numbers.join(", "))
     };
     let tuples: Vec<String> = (0..rows.len()).map(tuple).collect();
-    let sql =
-        format!("INSERT INTO \"{}\" ({}) VALUES {}", table.name, table.names(), tuples.join(", "));
+    let sql = format!("INSERT INTO \"{}\" ({}) VALUES {}", table.name, table.names(), tuples.join(", "));
     let values: Vec<Param<'_>> = rows.iter().flatten().cloned().collect();
     tx.execute_made(&sql, &values).map(drop)
 }

@@ -42,7 +42,8 @@ impl Db {
     pub fn open_at(path: &Path, schema: i64, clock: Arc<dyn Clock>, random: Random) -> Result<Db, DbError> {
         let wake = Arc::new(Notify::new());
         let waking = wake.clone();
-        let sqlite = Sqlite::open(path, schema, clock.clone(), random.clone(), Box::new(move || notify(&waking)))?;
+        let sqlite =
+            Sqlite::open(path, schema, clock.clone(), random.clone(), Box::new(move || notify(&waking)))?;
         Ok(Db(Arc::new(Inner { engine: Engine::Sqlite(sqlite), clock, random, wake })))
     }
 
