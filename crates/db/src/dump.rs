@@ -90,6 +90,11 @@ pub fn schema_known() -> i64 {
     migrate::known()
 }
 
+/// A database of a schema without rows, as SQL text, for fixtures.
+pub fn schema_text(schema: i64, is_postgres: bool) -> String {
+    migrate::text(schema, is_postgres)
+}
+
 /// The schema that the database has.
 pub fn schema(tx: &mut Tx<'_>) -> Result<i64, DbError> {
     Ok(tx.query_one(SCHEMA, params![], |row| row.get(0))?.unwrap_or(0))

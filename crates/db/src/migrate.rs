@@ -30,6 +30,17 @@ fn missing(found: i64, wanted: i64) -> Result<impl Iterator<Item = (i64, &'stati
     Ok(steps.take_while(move |(version, _)| *version <= wanted))
 }
 
+/// A database of this schema without rows, as SQL text.
+pub(crate) fn text(schema: i64, is_postgres: bool) -> String {
+    let steps = (1..).zip(STEPS).take_while(|(version, _)| *version <= schema);
+    let mut text = format!("{MAKE};\n");
+    for (version, step) in steps {
+        text.push_str(&if is_postgres { for_postgres(step) } else { (*step).to_owned() });
+        text.push_str(&format!("\n{};\n", DONE.replace("$1", &i64::to_string(&version))));
+    }
+    text
+}
+
 /// Applies the steps that are missing up to schema `wanted`, to a file.
 pub(crate) fn sqlite(conn: &mut Connection, wanted: i64) -> Result<(), DbError> {
     // IMMEDIATE: two programs that start at once must not both apply a step.

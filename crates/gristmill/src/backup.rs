@@ -36,7 +36,9 @@ use crate::config::Config;
 pub use export::{BackupOptions, BackupSummary, backup};
 pub use moving::{MoveSummary, move_to};
 pub use progress::Progress;
+pub(crate) use public::read_page as newest_of_keys;
 pub use public::{KeysSummary, difference};
+pub(crate) use restore::read;
 pub use restore::{RestoreSummary, refuse_unfinished, restore};
 
 /// Rows and blobs of one installation, for code outside the async runtime.

@@ -116,17 +116,17 @@ impl<R: Read> Reader<R> {
         Reader { input, left: 0, padding: 0, at }
     }
 
-    /// Where the next thing that is read stands in the file.
+    /// Where the next header stands in the file, once the content before it is read.
     pub(super) fn at(&self) -> u64 {
-        self.at
+        self.at + self.left + self.padding as u64
     }
 
     /// The name and size of the next member, `None` at the end of the file. The content before must have been read.
     pub(super) fn next(&mut self) -> io::Result<Option<(String, u64)>> {
         assert_eq!(self.left, 0, "the member before is read to its end");
         let mut rest = [0; BLOCK];
-        let padding = std::mem::take(&mut self.padding);
-        self.exact(&mut rest[..padding])?;
+        let behind = std::mem::take(&mut self.padding);
+        self.exact(&mut rest[..behind])?;
         if rest != [0; BLOCK] {
             return Err(wrong("there is something behind a member's content"));
         }
@@ -138,7 +138,7 @@ impl<R: Read> Reader<R> {
             return if is_end { Ok(None) } else { Err(wrong("there is something behind its end")) };
         }
         let (name, size) = parse(&block).ok_or_else(|| wrong("a header in it is not one of a backup's"))?;
-        (self.left, self.padding) = (size, padding_of(size));
+        (self.left, self.padding) = (size, padding(size));
         Ok(Some((name, size)))
     }
 
@@ -157,10 +157,6 @@ impl<R: Read> Reader<R> {
         self.at += bytes.len() as u64;
         Ok(())
     }
-}
-
-fn padding_of(size: u64) -> usize {
-    padding(size)
 }
 
 #[cfg(test)]

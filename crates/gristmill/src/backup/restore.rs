@@ -131,7 +131,7 @@ pub(super) fn open_for(config: &Config, around: &Surroundings, backup: &Verified
 }
 
 /// Reads with errors of our own.
-pub(super) fn read<T>(db: &Db, work: impl Fn(&mut Tx<'_>) -> anyhow::Result<T>) -> anyhow::Result<T> {
+pub(crate) fn read<T>(db: &Db, work: impl Fn(&mut Tx<'_>) -> anyhow::Result<T>) -> anyhow::Result<T> {
     let result = std::cell::RefCell::new(None);
     db.read_blocking(|tx| {
         result.replace(Some(work(tx)));

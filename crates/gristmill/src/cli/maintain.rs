@@ -11,8 +11,8 @@ use crate::doctor::{self, CheckState};
 
 #[derive(Args)]
 pub(super) struct DoctorArgs {
-    /// Read every stored byte again and compare it with its digest
-    #[arg(long)]
+    /// Read every stored byte again, and compare all of it with its digest and with the database
+    #[arg(long, alias = "deep")]
     verify: bool,
 }
 
