@@ -17,7 +17,7 @@ use gristmill_db::publication::{self, Desire};
 use gristmill_db::run::{self, NewRun};
 use gristmill_db::{Db, DbError, Tx, blob, head, project, step};
 use gristmill_model::{
-    ArtifactId, BootId, DeliveryState, Digest, Plan, PlannedJob, ProjectId, ProjectSpec, RunState,
+    ArtifactId, BootId, DeliveryState, Digest, Plan, PlannedJob, ProjectId, ProjectSpec, RunId, RunState,
 };
 use gristmill_storage::Storage;
 
@@ -174,6 +174,15 @@ fn make(tx: &mut Tx<'_>, project: ProjectId, boot: BootId, number: usize, key: u
             job::finish(tx, lease.job, lease.attempt, how).map_err(|error| wrong(&error.to_string()))?;
         }
     }
+    publish(tx, &new, run, number)
+}
+
+/// What its jobs leave behind: an archive, its step, and a version of the key.
+fn publish(tx: &mut Tx<'_>, new: &NewRun, run: RunId, number: usize) -> Result<(), DbError> {
+    let wrong = |what: &str| DbError::Sql(what.to_owned());
+    let (project, commit, git_ref) = (new.project, new.commit, new.git_ref.clone());
+    let seq = new.seq.unwrap_or(0);
+    let key = format!("bench/repo/{}/archive.zip", git_ref.short());
     let digest = Digest::of(&archive(number));
     let job = job::of_run(tx, run, 3)?[1].id;
     let step = Digest::of(&number.to_be_bytes());
@@ -181,7 +190,7 @@ fn make(tx: &mut Tx<'_>, project: ProjectId, boot: BootId, number: usize, key: u
     step::begin(tx, step, job, Some(run))?;
     step::made(tx, step, job, Some(run), "{}", &[digest])?;
     let want = Desire {
-        key: format!("bench/repo/b{key}/archive.zip").parse().map_err(|_| wrong("no key"))?,
+        key: key.parse().map_err(|_| wrong("no key"))?,
         seq,
         digest,
         size: ARCHIVE_BYTES as i64,

@@ -210,6 +210,7 @@ CREATE TABLE blob_hold (
     id TEXT PRIMARY KEY,                -- who copies blobs: none is marked as going meanwhile
     until_ms BIGINT NOT NULL
 );
+CREATE INDEX blob_hold_until ON blob_hold (until_ms);
 
 CREATE TABLE step_blob (
     step_key BYTEA NOT NULL,
