@@ -21,6 +21,7 @@
 //!   one of a repository, and after changes to a few files. Every archive is compared with git.
 //! - `engine`: 100 000 jobs that do nothing, in graphs of 100, in the real database: jobs per second, processor
 //!   time per job.
+//! - `restore`: an installation with 10 000 runs, backed up and restored; seconds, with every key verified.
 //!
 //! The machine is shared and noisy: read ratios, not absolute figures. Targets that are not being measured are
 //! stopped (`SIGSTOP`), so that work they left behind does not slow the others. Every bar is one line that ends
@@ -40,6 +41,7 @@ mod engine;
 mod floor;
 mod hostile;
 mod kit;
+mod restore;
 mod start;
 
 use clap::{Parser, Subcommand};
@@ -67,6 +69,8 @@ enum Bench {
     Engine(engine::Args),
     /// Malformed deliveries and slow connections while a good sender goes on.
     Hostile(hostile::Args),
+    /// A backup of 10 000 runs, restored with every key verified.
+    Restore(restore::Args),
     /// Time to the first `202` with a full queue, and memory when idle.
     Start(start::Args),
     /// The servers `nothing` and `syncing`, started by the other benchmarks as processes of their own.
@@ -80,6 +84,7 @@ fn main() -> ExitCode {
         Bench::Archive(args) => archive::run(&args),
         Bench::Engine(args) => engine::run(&args),
         Bench::Hostile(args) => hostile::run(&args),
+        Bench::Restore(args) => restore::run(&args),
         Bench::Start(args) => start::run(&args),
         Bench::Floor(args) => floor::run(&args).map(|()| false),
     };

@@ -207,6 +207,12 @@ CREATE TABLE blob (
     since_ms BIGINT NOT NULL
 );
 
+CREATE TABLE blob_hold (
+    id TEXT PRIMARY KEY,                -- who copies blobs: none is marked as going meanwhile
+    until_ms BIGINT NOT NULL
+);
+CREATE INDEX blob_hold_until ON blob_hold (until_ms);
+
 CREATE TABLE step_blob (
     step_key BYTEA NOT NULL,
     digest BYTEA NOT NULL,

@@ -1,5 +1,7 @@
 //! Blobs: which bytes the storage holds, and which of them may go.
 
+use std::time::Duration;
+
 use gristmill_model::{Digest, Timestamp};
 
 use crate::error::DbError;
@@ -12,10 +14,15 @@ statements! {
     INSERT = "INSERT INTO blob (digest, size, state, since_ms) VALUES ($1, $2, 'live', $3) ON CONFLICT (digest) DO UPDATE SET since_ms = CASE WHEN blob.state = 'live' THEN excluded.since_ms ELSE blob.since_ms END";
     CONFIRM = "UPDATE blob SET since_ms = $2 WHERE digest = $1 AND state = 'live'";
     UNUSED = "SELECT digest, size FROM blob WHERE state = 'live' AND since_ms < $1 AND NOT EXISTS (SELECT 1 FROM step_blob WHERE step_blob.digest = blob.digest) AND NOT EXISTS (SELECT 1 FROM publication WHERE publication.digest = blob.digest) LIMIT $2";
-    MARK = "UPDATE blob SET state = 'deleting', since_ms = $2 WHERE digest = $1 AND state = 'live' AND NOT EXISTS (SELECT 1 FROM step_blob WHERE step_blob.digest = blob.digest) AND NOT EXISTS (SELECT 1 FROM publication WHERE publication.digest = blob.digest)";
+    MARK = "UPDATE blob SET state = 'deleting', since_ms = $2 WHERE digest = $1 AND state = 'live' AND NOT EXISTS (SELECT 1 FROM step_blob WHERE step_blob.digest = blob.digest) AND NOT EXISTS (SELECT 1 FROM publication WHERE publication.digest = blob.digest) AND NOT EXISTS (SELECT 1 FROM blob_hold WHERE until_ms > $2)";
     DELETING = "SELECT digest FROM blob WHERE state = 'deleting' ORDER BY since_ms LIMIT $1";
     GONE = "DELETE FROM blob WHERE digest = $1 AND state = 'deleting'";
     KNOWN = "SELECT 1 FROM blob WHERE digest = $1";
+    NEEDED = "SELECT digest FROM (SELECT digest FROM step_blob UNION SELECT digest FROM publication UNION SELECT digest FROM artifact UNION SELECT index_digest FROM artifact WHERE index_digest IS NOT NULL) AS needed WHERE digest > $1 ORDER BY digest LIMIT $2";
+    FORGET_UNNEEDED = "DELETE FROM blob WHERE state = 'deleting' OR digest NOT IN (SELECT digest FROM step_blob UNION SELECT digest FROM publication UNION SELECT digest FROM artifact UNION SELECT index_digest FROM artifact WHERE index_digest IS NOT NULL)";
+    HOLD = "INSERT INTO blob_hold (id, until_ms) VALUES ($1, $2)";
+    HOLD_ON = "UPDATE blob_hold SET until_ms = $2 WHERE id = $1 AND until_ms > $3";
+    LET_GO = "DELETE FROM blob_hold WHERE id = $1 OR until_ms <= $2";
 }
 
 /// Why bytes cannot be referred to.
@@ -91,4 +98,39 @@ pub fn gone(tx: &mut Tx<'_>, digest: Digest) -> Result<(), DbError> {
 /// round to recording.
 pub fn is_known(tx: &mut Tx<'_>, digest: Digest) -> Result<bool, DbError> {
     Ok(tx.query_one(KNOWN, params![digest], |_| Ok(()))?.is_some())
+}
+
+/// The columns that name blobs by their digests, as `table.column`: whoever adds one adds it here and to the
+/// statements above. A test compares the list with the schema.
+pub const REFERRING: &[&str] =
+    &["artifact.digest", "artifact.index_digest", "publication.digest", "step_blob.digest"];
+
+/// The blobs that rows refer to, in order, those after `after`.
+pub fn needed(tx: &mut Tx<'_>, after: Option<Digest>, limit: i64) -> Result<Vec<Digest>, DbError> {
+    let after = after.map_or(Vec::new(), |digest| digest.as_bytes().to_vec());
+    tx.query(NEEDED, params![&after, limit], |row| row.get(0))
+}
+
+/// Forgets the blobs that no row refers to: where rows were brought from elsewhere, their bytes were not.
+pub(crate) fn forget_unneeded(tx: &mut Tx<'_>) -> Result<usize, DbError> {
+    tx.execute(FORGET_UNNEEDED, params![])
+}
+
+/// From now on no blob is marked as going, until [`let_go`] or for so long: for who copies what a snapshot of the rows,
+/// taken after this, refers to. Blobs that are going already are none of those.
+pub fn hold(tx: &mut Tx<'_>, id: &str, hold: Duration) -> Result<(), DbError> {
+    let until = tx.now().plus(hold);
+    tx.execute(HOLD, params![id, until]).map(drop)
+}
+
+/// Prolongs a [`hold`]; false where it ran out, so that blobs may have gone.
+pub fn hold_on(tx: &mut Tx<'_>, id: &str, hold: Duration) -> Result<bool, DbError> {
+    let now = tx.now();
+    Ok(tx.execute(HOLD_ON, params![id, now.plus(hold), now])? == 1)
+}
+
+/// Ends a [`hold`], and forgets those that ran out.
+pub fn let_go(tx: &mut Tx<'_>, id: &str) -> Result<(), DbError> {
+    let now = tx.now();
+    tx.execute(LET_GO, params![id, now]).map(drop)
 }

@@ -32,7 +32,7 @@ impl DirectDb {
     pub fn in_memory(clock: Arc<dyn Clock>, random: Random) -> Result<DirectDb, DbError> {
         let mut conn = Connection::open_in_memory()?;
         sqlite::keep_statements(&conn)?;
-        migrate::sqlite(&mut conn)?;
+        migrate::sqlite(&mut conn, migrate::known())?;
         Ok(DirectDb { engine: Engine::Sqlite(conn), clock, random, woken: Cell::new(false) })
     }
 
@@ -43,7 +43,7 @@ impl DirectDb {
         random: Random,
     ) -> Result<DirectDb, DbError> {
         let mut session = Session::open(url)?;
-        migrate::postgres(&mut session)?;
+        migrate::postgres(&mut session, migrate::known())?;
         Ok(DirectDb {
             engine: Engine::Postgres(Box::new(RefCell::new(session))),
             clock,

@@ -50,6 +50,9 @@ pub enum DbError {
     /// A row is there already that must be there only once.
     #[error("database: {0}")]
     Duplicate(String),
+    /// Whoever read the rows wants no more of them.
+    #[error("the rows are not read to their end")]
+    Stopped,
     /// Anything else.
     #[error("database: {0}")]
     Sql(String),

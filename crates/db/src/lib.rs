@@ -21,6 +21,7 @@ pub mod boot;
 pub mod delivery;
 pub mod deploy_key;
 pub mod due;
+pub mod dump;
 pub mod duty;
 pub mod forge_object;
 pub mod head;
@@ -54,6 +55,7 @@ pub fn all_statements() -> Vec<(&'static str, &'static str)> {
         delivery::STATEMENTS,
         deploy_key::STATEMENTS,
         due::STATEMENTS,
+        dump::STATEMENTS,
         duty::STATEMENTS,
         forge_object::STATEMENTS,
         head::STATEMENTS,

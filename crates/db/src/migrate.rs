@@ -15,48 +15,60 @@ const DONE: &str = "INSERT INTO schema (version) VALUES ($1)";
 const LOCK: &str = "SELECT pg_advisory_xact_lock(7453920617)";
 
 /// The newest schema that this program knows.
-fn known() -> i64 {
+pub(crate) fn known() -> i64 {
     i64::try_from(STEPS.len()).expect("a handful")
 }
 
-/// The steps that a database with schema `found` lacks, with their numbers.
-fn missing(found: i64) -> Result<impl Iterator<Item = (i64, &'static str)>, DbError> {
+/// The steps that a database with schema `found` lacks, with their numbers, up to schema `wanted`.
+fn missing(found: i64, wanted: i64) -> Result<impl Iterator<Item = (i64, &'static str)>, DbError> {
     let known = known();
     let done = usize::try_from(found).map_err(|_| DbError::Newer { found, known })?;
     if found > known {
         return Err(DbError::Newer { found, known });
     }
-    Ok((1..).zip(STEPS.iter().copied()).skip(done))
+    let steps = (1..).zip(STEPS.iter().copied()).skip(done);
+    Ok(steps.take_while(move |(version, _)| *version <= wanted))
 }
 
-/// Applies the steps that are missing, to a file.
-pub(crate) fn sqlite(conn: &mut Connection) -> Result<(), DbError> {
+/// A database of this schema without rows, as SQL text.
+pub(crate) fn text(schema: i64, is_postgres: bool) -> String {
+    let steps = (1..).zip(STEPS).take_while(|(version, _)| *version <= schema);
+    let mut text = format!("{MAKE};\n");
+    for (version, step) in steps {
+        text.push_str(&if is_postgres { for_postgres(step) } else { (*step).to_owned() });
+        text.push_str(&format!("\n{};\n", DONE.replace("$1", &i64::to_string(&version))));
+    }
+    text
+}
+
+/// Applies the steps that are missing up to schema `wanted`, to a file.
+pub(crate) fn sqlite(conn: &mut Connection, wanted: i64) -> Result<(), DbError> {
     // IMMEDIATE: two programs that start at once must not both apply a step.
     let tx = conn.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
     tx.execute_batch(MAKE)?;
     let found: i64 = tx.query_row(FOUND, [], |row| row.get(0))?;
-    for (version, step) in missing(found)? {
+    for (version, step) in missing(found, wanted)? {
         tx.execute_batch(step)?;
         tx.execute(DONE, [version])?;
     }
     Ok(tx.commit()?)
 }
 
-/// Applies the steps that are missing, to a database of a server.
-pub(crate) fn postgres(session: &mut Session) -> Result<(), DbError> {
+/// The same to a database of a server.
+pub(crate) fn postgres(session: &mut Session, wanted: i64) -> Result<(), DbError> {
     session.begin_migration()?;
-    let applied = apply(session);
+    let applied = apply(session, wanted);
     let ended = session.end_migration(applied.is_ok());
     applied.and(ended)
 }
 
-fn apply(session: &mut Session) -> Result<(), DbError> {
+fn apply(session: &mut Session, wanted: i64) -> Result<(), DbError> {
     session.batch(LOCK)?;
     session.batch(MAKE)?;
     let rows = session.query(FOUND, &[])?;
     let found: i64 =
         rows.first().map_or(Ok(0), |row| row.try_get(0)).map_err(|error| DbError::Sql(error.to_string()))?;
-    for (version, step) in missing(found)? {
+    for (version, step) in missing(found, wanted)? {
         session.batch(&for_postgres(step))?;
         session.execute(DONE, &[version.into()])?;
     }

@@ -7,6 +7,7 @@ use gristmill_model::Clock;
 use tokio::sync::Notify;
 
 use crate::error::DbError;
+use crate::migrate;
 use crate::postgres::{Postgres, PostgresUrl, ServerClock};
 use crate::sqlite::{self, Sqlite};
 use crate::tx::Tx;
@@ -34,9 +35,15 @@ impl Db {
     /// Opens (or makes) the SQLite database at `path`, brings its schema up to date and starts the
     /// thread that writes.
     pub fn open(path: &Path, clock: Arc<dyn Clock>, random: Random) -> Result<Db, DbError> {
+        Db::open_at(path, migrate::known(), clock, random)
+    }
+
+    /// [`Db::open`], which brings the schema only up to `schema`: for rows of an older one.
+    pub fn open_at(path: &Path, schema: i64, clock: Arc<dyn Clock>, random: Random) -> Result<Db, DbError> {
         let wake = Arc::new(Notify::new());
         let waking = wake.clone();
-        let sqlite = Sqlite::open(path, clock.clone(), random.clone(), Box::new(move || notify(&waking)))?;
+        let sqlite =
+            Sqlite::open(path, schema, clock.clone(), random.clone(), Box::new(move || notify(&waking)))?;
         Ok(Db(Arc::new(Inner { engine: Engine::Sqlite(sqlite), clock, random, wake })))
     }
 
@@ -47,24 +54,35 @@ impl Db {
     /// # Errors
     /// [`DbError::Unreachable`] where the server does not answer or does not let us in.
     pub fn connect(url: &PostgresUrl, clock: Arc<dyn Clock>, random: Random) -> Result<Db, DbError> {
+        Db::connect_at(url, migrate::known(), clock, random)
+    }
+
+    /// [`Db::connect`], which brings the schema only up to `schema`: for rows of an older one.
+    pub fn connect_at(
+        url: &PostgresUrl,
+        schema: i64,
+        clock: Arc<dyn Clock>,
+        random: Random,
+    ) -> Result<Db, DbError> {
         let clock = Arc::new(ServerClock::new(clock.now()));
-        Db::connect_with(url, clock.clone(), random, Some(clock))
+        Db::connect_with(url, schema, clock.clone(), random, Some(clock))
     }
 
     /// [`Db::connect`] with a clock of one's own, for tests.
     pub fn connect_by(url: &PostgresUrl, clock: Arc<dyn Clock>, random: Random) -> Result<Db, DbError> {
-        Db::connect_with(url, clock, random, None)
+        Db::connect_with(url, migrate::known(), clock, random, None)
     }
 
     fn connect_with(
         url: &PostgresUrl,
+        schema: i64,
         clock: Arc<dyn Clock>,
         random: Random,
         server: Option<Arc<ServerClock>>,
     ) -> Result<Db, DbError> {
         let wake = Arc::new(Notify::new());
         let waking = wake.clone();
-        let postgres = Postgres::open(url, server, Box::new(move || notify(&waking)))?;
+        let postgres = Postgres::open(url, schema, server, Box::new(move || notify(&waking)))?;
         Ok(Db(Arc::new(Inner { engine: Engine::Postgres(postgres), clock, random, wake })))
     }
 

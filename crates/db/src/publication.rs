@@ -34,6 +34,8 @@ statements! {
     LET_ALL_GO = "DELETE FROM key_holder";
     LET_GO_OF = "DELETE FROM key_holder WHERE EXISTS (SELECT 1 FROM job_attempt JOIN boot ON boot.id = job_attempt.boot_id WHERE job_attempt.job_id = key_holder.job_id AND job_attempt.attempt = key_holder.attempt AND boot.folder = $1 AND boot.id <> $2)";
     DELETE = "DELETE FROM publication WHERE key = $1 AND seq = $2";
+    FORGET_VERSION_IDS = "UPDATE publication SET version_id = NULL WHERE version_id IS NOT NULL";
+    FOUND = "UPDATE publication SET version_id = $3 WHERE key = $1 AND seq = $2";
     SHARED = "SELECT 1 FROM publication WHERE key = $1 AND project_id <> $2 LIMIT 1";
     DELETE_OF = "DELETE FROM publication WHERE key = $1 AND project_id = $2";
     EXTRA_BY_AGE = "SELECT key, seq, size, version_id FROM publication WHERE project_id = $1 AND pipeline = $2 AND created_ms < $3 AND state <> 'desired' AND seq < (SELECT max(seq) FROM publication AS other WHERE other.key = publication.key AND other.state = 'published') ORDER BY seq LIMIT $4";
@@ -371,4 +373,14 @@ pub fn delete_of(tx: &mut Tx<'_>, key: &ObjectKey, project: ProjectId) -> Result
 /// Forgets a version.
 pub fn delete(tx: &mut Tx<'_>, key: &ObjectKey, seq: i64) -> Result<(), DbError> {
     tx.execute(DELETE, params![key, seq]).map(drop)
+}
+
+/// Forgets the bucket's own names of all versions: the rows were brought to another bucket.
+pub(crate) fn forget_version_ids(tx: &mut Tx<'_>) -> Result<usize, DbError> {
+    tx.execute(FORGET_VERSION_IDS, params![])
+}
+
+/// Records the bucket's own name of a version that is shown again.
+pub fn found(tx: &mut Tx<'_>, key: &ObjectKey, seq: i64, version_id: &str) -> Result<(), DbError> {
+    tx.execute(FOUND, params![key, seq, version_id]).map(drop)
 }

@@ -47,15 +47,16 @@ pub(crate) struct Sqlite {
 
 impl Sqlite {
     /// Opens (or makes) the file, brings its schema up to date and starts the thread that writes, which calls
-    /// `wake` after each transaction that made work for somebody.
+    /// `wake` after each transaction that made work for somebody. Up to date is schema `schema`.
     pub(crate) fn open(
         path: &Path,
+        schema: i64,
         clock: Arc<dyn Clock>,
         random: Random,
         wake: Box<dyn Fn() + Send>,
     ) -> Result<Sqlite, DbError> {
         let mut writer = connect(path)?;
-        migrate::sqlite(&mut writer)?;
+        migrate::sqlite(&mut writer, schema)?;
         sync_folder(path);
         let (work, queue) = mpsc::channel(QUEUE_MAX);
         std::thread::Builder::new()

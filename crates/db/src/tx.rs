@@ -17,11 +17,17 @@ enum Columns<'r, 's> {
 impl Row<'_, '_> {
     /// The column at `index`.
     pub fn get<T: FromColumn>(&self, index: usize) -> Result<T, DbError> {
-        let value: Value<'_> = match self.0 {
-            Columns::Sqlite(row) => sqlite::value(row.get_ref(index)?),
-            Columns::Postgres(row) => row.try_get(index).map_err(|error| postgres::error::of(&error))?,
-        };
-        T::from_column(value).map_err(|fault| DbError::Row { column: index, fault })
+        T::from_column(self.value(index)?).map_err(|fault| DbError::Row { column: index, fault })
+    }
+}
+
+impl<'r> Row<'r, '_> {
+    /// The column at `index`, whatever it holds.
+    pub(crate) fn value(&self, index: usize) -> Result<Value<'r>, DbError> {
+        match self.0 {
+            Columns::Sqlite(row) => Ok(sqlite::value(row.get_ref(index)?)),
+            Columns::Postgres(row) => row.try_get(index).map_err(|error| postgres::error::of(&error)),
+        }
     }
 }
 
@@ -69,6 +75,11 @@ impl Tx<'_> {
 
     /// Runs a statement; the number of rows it changed.
     pub fn execute(&mut self, sql: &'static str, params: &[Param<'_>]) -> Result<usize, DbError> {
+        self.execute_made(sql, params)
+    }
+
+    /// [`Tx::execute`] for a statement that is put together from names of the database's own catalogue.
+    pub(crate) fn execute_made(&mut self, sql: &str, params: &[Param<'_>]) -> Result<usize, DbError> {
         let ran = match &mut self.conn {
             Conn::Sqlite(conn) => sqlite::execute(conn, sql, params),
             Conn::Postgres(session) => session.execute(sql, params),
@@ -80,6 +91,16 @@ impl Tx<'_> {
     pub fn query<T>(
         &mut self,
         sql: &'static str,
+        params: &[Param<'_>],
+        read: impl FnMut(&Row<'_, '_>) -> Result<T, DbError>,
+    ) -> Result<Vec<T>, DbError> {
+        self.query_made(sql, params, read)
+    }
+
+    /// [`Tx::query`] for a statement that is put together from names of the database's own catalogue.
+    pub(crate) fn query_made<T>(
+        &mut self,
+        sql: &str,
         params: &[Param<'_>],
         mut read: impl FnMut(&Row<'_, '_>) -> Result<T, DbError>,
     ) -> Result<Vec<T>, DbError> {
@@ -100,6 +121,20 @@ impl Tx<'_> {
         read: impl FnMut(&Row<'_, '_>) -> Result<T, DbError>,
     ) -> Result<Option<T>, DbError> {
         Ok(self.query(sql, params, read)?.into_iter().next())
+    }
+
+    /// Whether the rows are a server's.
+    pub(crate) fn is_postgres(&self) -> bool {
+        matches!(self.conn, Conn::Postgres(_))
+    }
+
+    /// Runs statements that have no parameters and no answer, on PostgreSQL.
+    pub(crate) fn batch_on_postgres(&mut self, sql: &str) -> Result<(), DbError> {
+        let ran = match &mut self.conn {
+            Conn::Sqlite(_) => Ok(()),
+            Conn::Postgres(session) => session.batch(sql),
+        };
+        self.noted(ran)
     }
 
     fn noted<T>(&mut self, outcome: Result<T, DbError>) -> Result<T, DbError> {

@@ -14,6 +14,7 @@ use gristmill_model::{BootId, Clock, ProjectId, ProjectPattern, ProjectSpec};
 use gristmill_outgoing::{Client, GateOptions, Reach};
 use gristmill_storage::{Storage, StorageUrl};
 
+use crate::backup;
 use crate::boots;
 use crate::config::{Config, Surroundings};
 use crate::database;
@@ -87,6 +88,9 @@ impl App {
         let data = &config.data_dir;
         make_folders(data)?;
         let db = database::open_async(&config, &around.env).await?;
+        if let Some(unfinished) = db.read(|tx| Ok(backup::refuse_unfinished(tx).err())).await? {
+            return Err(unfinished);
+        }
         let clock = db.clock().clone();
         let boot = BootId::new(clock.now(), db.random());
         let url: StorageUrl = config.storage.as_str().parse()?;

@@ -26,14 +26,19 @@ pub(crate) fn is_missing(config: &Config) -> bool {
 
 /// Opens it, and makes a file that is missing. Blocks.
 pub(crate) fn open(config: &Config, env: &EnvLookup) -> anyhow::Result<Db> {
+    open_at(config, env, gristmill_db::dump::schema_known())
+}
+
+/// The same with the schema only as new as this, for rows of an older one.
+pub(crate) fn open_at(config: &Config, env: &EnvLookup, schema: i64) -> anyhow::Result<Db> {
     let (clock, random) = (Arc::new(SystemClock), system_random());
     let opened = match &config.database {
         DatabaseUrl::Sqlite(path) => {
             folders::make_database(path, &config.data_dir)
                 .with_context(|| format!("the database {} cannot be made", path.display()))?;
-            Db::open(path, clock, random)
+            Db::open_at(path, schema, clock, random)
         }
-        DatabaseUrl::Postgres(at) => Db::connect(&server(at, env)?, clock, random),
+        DatabaseUrl::Postgres(at) => Db::connect_at(&server(at, env)?, schema, clock, random),
     };
     opened.with_context(|| format!("the database {} cannot be opened", shown(config)))
 }

@@ -9,6 +9,7 @@ mod data;
 mod keys;
 mod programs;
 mod remotes;
+mod rows;
 
 use std::fmt;
 
@@ -84,7 +85,7 @@ impl fmt::Display for Check {
     }
 }
 
-/// Looks at everything; `deep` also reads every stored byte. Takes as long as the slowest remote, at
+/// Looks at everything; `deep` also reads every stored byte and compares every public key with its row. Takes as long as the slowest remote, at
 /// most ten seconds each, and with `deep` as long as the storage takes to be read.
 pub async fn examine(config: &Config, around: &Surroundings, deep: bool) -> Vec<Check> {
     let mut checks = configuration(config);
@@ -93,6 +94,9 @@ pub async fn examine(config: &Config, around: &Surroundings, deep: bool) -> Vec<
     checks.push(data::database(config, around).await);
     checks.extend(programs::examine(config, around).await);
     checks.extend(data::storage(config, deep).await);
+    if deep {
+        checks.extend(rows::compare(config, around).await);
+    }
     let keys = keys::Keys::open(config, around).await;
     checks.extend(keys.examine(config).await);
     checks.extend(remotes::examine(config, around, &keys).await);

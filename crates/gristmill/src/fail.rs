@@ -19,6 +19,9 @@ pub const POINTS: [&str; 11] = [
     "publish.recorded",
 ];
 
+/// The places on the way of a restore, which no push comes by.
+pub const RESTORE_POINTS: [&str; 2] = ["restore.stored", "restore.brought"];
+
 #[cfg(debug_assertions)]
 static ARMED: OnceLock<String> = OnceLock::new();
 
@@ -36,7 +39,7 @@ pub fn arm(name: String) {
 
 /// Ends the process here, if this place is armed.
 pub fn point(name: &str) {
-    debug_assert!(POINTS.contains(&name), "every place is in the list");
+    debug_assert!(POINTS.contains(&name) || RESTORE_POINTS.contains(&name), "every place is in the list");
     #[cfg(debug_assertions)]
     if ARMED.get().is_some_and(|armed| armed == name) {
         let ended = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);

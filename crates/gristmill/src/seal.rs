@@ -139,6 +139,35 @@ pub(crate) fn default_file(config: &Config) -> PathBuf {
     config.data_dir.join(FILE_NAME)
 }
 
+/// The server's keys as they stand, a line each, the one that seals first: for a backup that was asked to hold them.
+///
+/// # Errors
+///
+/// Where one of them cannot be read, is none, or none is there.
+pub(crate) fn texts(
+    config: &Config,
+    env: &dyn Fn(&str) -> Option<String>,
+) -> Result<Zeroizing<Vec<u8>>, SealError> {
+    let made = [SecretSource::File(default_file(config))];
+    let sources = if config.server.key.is_empty() { &made[..] } else { &config.server.key };
+    let mut lines = Zeroizing::new(Vec::new());
+    for source in sources {
+        let text = Zeroizing::new(source.resolve(env)?);
+        let key = parse(&text).ok_or_else(|| SealError::Format(source.clone()))?;
+        lines.extend_from_slice(hex::encode(key.as_slice()).as_bytes());
+        lines.push(b'\n');
+    }
+    Ok(lines)
+}
+
+/// Puts the first key of a backup into the data folder. One that is there stays.
+pub(crate) fn put_back(config: &Config, lines: &[u8]) -> Result<(), SealError> {
+    let path = default_file(config);
+    let first = lines.split_inclusive(|byte| *byte == b'\n').next().unwrap_or_default();
+    parse(first).ok_or_else(|| SealError::Format(SecretSource::File(path.clone())))?;
+    folders::write_new(&path, first).map_err(|error| SealError::Make { path, error })
+}
+
 impl Keyring {
     /// The configured keys, else the one in the data folder; `None` where that is not made yet.
     ///

@@ -61,14 +61,15 @@ enum Tried<T, E> {
 }
 
 impl Postgres {
-    /// Connects, brings the schema up to date, and listens: `wake` is called when anybody made work.
+    /// Connects, brings the schema up to `schema`, and listens: `wake` is called when anybody made work.
     pub(crate) fn open(
         url: &PostgresUrl,
+        schema: i64,
         clock: Option<Arc<ServerClock>>,
         wake: Box<dyn Fn() + Send>,
     ) -> Result<Arc<Postgres>, DbError> {
         let mut session = Session::open(url)?;
-        migrate::postgres(&mut session)?;
+        migrate::postgres(&mut session, schema)?;
         let asked = Instant::now();
         let now = session.begin("BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY")?;
         session.batch("ROLLBACK")?;

@@ -38,7 +38,7 @@ pub(crate) struct Session {
     client: Client,
     /// How long one statement may take.
     patience: Duration,
-    statements: HashMap<&'static str, Statement>,
+    statements: HashMap<String, Statement>,
     /// An answer did not come in time: what comes next on this connection may belong to another question.
     is_lost: bool,
 }
@@ -192,17 +192,17 @@ impl Session {
     }
 
     /// The statement, prepared once in this session.
-    pub(crate) fn prepare(&mut self, sql: &'static str) -> Result<Statement, DbError> {
+    pub(crate) fn prepare(&mut self, sql: &str) -> Result<Statement, DbError> {
         if let Some(known) = self.statements.get(sql) {
             return Ok(known.clone());
         }
         let statement = self.wait(async |client| client.prepare(sql).await)?;
-        self.statements.insert(sql, statement.clone());
+        self.statements.insert(sql.to_owned(), statement.clone());
         Ok(statement)
     }
 
     /// Runs a statement; the number of rows it changed.
-    pub(crate) fn execute(&mut self, sql: &'static str, params: &[Param<'_>]) -> Result<usize, DbError> {
+    pub(crate) fn execute(&mut self, sql: &str, params: &[Param<'_>]) -> Result<usize, DbError> {
         let statement = self.prepare(sql)?;
         let params = bound(&statement, params);
         let changed = self.wait(async |client| client.execute(&statement, &params).await)?;
@@ -210,7 +210,7 @@ impl Session {
     }
 
     /// Runs a query; all its rows.
-    pub(crate) fn query(&mut self, sql: &'static str, params: &[Param<'_>]) -> Result<Vec<Row>, DbError> {
+    pub(crate) fn query(&mut self, sql: &str, params: &[Param<'_>]) -> Result<Vec<Row>, DbError> {
         let statement = self.prepare(sql)?;
         let params = bound(&statement, params);
         self.wait(async |client| client.query(&statement, &params).await)

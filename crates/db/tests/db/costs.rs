@@ -19,6 +19,10 @@ const MAY_SCAN: &[&str] = &[
     "TO_DELETE",
     "UNUSED",
     "DELETING",
+    // backups, and rows that were brought from one
+    "NEEDED",
+    "FORGET_UNNEEDED",
+    "FORGET_VERSION_IDS",
     // `project purge`, by hand
     "PURGE_EVENTS",
     "PURGE_EDGES",

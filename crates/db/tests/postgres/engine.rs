@@ -2,11 +2,11 @@
 
 use std::sync::{Arc, OnceLock};
 
-use gristmill_db::{DirectDb, PostgresUrl, Random};
+use gristmill_db::{Db, DirectDb, PostgresUrl, Random};
 use gristmill_model::{ManualClock, Timestamp};
 use gristmill_testkit::Postgres;
 
-use crate::bench::START;
+use crate::bench::{START, random as bits};
 
 /// An empty database with the newest schema.
 pub fn open(clock: Arc<ManualClock>, random: Random) -> DirectDb {
@@ -20,4 +20,21 @@ pub fn open(clock: Arc<ManualClock>, random: Random) -> DirectDb {
     });
     let url: PostgresUrl = url.parse().unwrap();
     DirectDb::on_postgres(&url, clock, random).unwrap()
+}
+
+/// Its name, in the names of fixtures.
+pub const NAME: &str = "postgres";
+
+/// Bytes, in SQL.
+pub fn bytes(hex: &str) -> String {
+    format!("'\\x{hex}'")
+}
+
+/// A database that SQL text makes, opened by this program.
+pub fn made_of(sql: &str) -> Option<(Db, ())> {
+    let server = Postgres::shared("fixtures on PostgreSQL")?;
+    let url = server.create_database();
+    server.sql(&url, sql).unwrap();
+    let clock = Arc::new(ManualClock::at(Timestamp(START)));
+    Some((Db::connect_by(&url.parse().unwrap(), clock, bits()).unwrap(), ()))
 }

@@ -13,6 +13,8 @@ mod bench;
 mod deliveries;
 #[path = "../db/deploy_keys.rs"]
 mod deploy_keys;
+#[path = "../db/dump.rs"]
+mod dump;
 mod engine;
 #[path = "../db/forges.rs"]
 mod forges;
@@ -38,3 +40,5 @@ mod server;
 mod several;
 #[path = "../db/steps.rs"]
 mod steps;
+#[path = "../db/upgrades.rs"]
+mod upgrades;

@@ -14,8 +14,8 @@ use crate::upkeep;
 
 #[derive(Args)]
 pub(super) struct DoctorArgs {
-    /// Read every stored byte again and compare it with its digest
-    #[arg(long)]
+    /// Read every stored byte again, and compare all of it with its digest and with the database
+    #[arg(long, alias = "deep")]
     verify: bool,
 
     /// Make the bucket of [storage] first, with versions and closed to the public; change nothing else

@@ -1,6 +1,7 @@
 //! The command line: one file per noun; the doc comments of the arguments are the help.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "the command line talks to people")]
 
+mod backup;
 mod clicks;
 mod config;
 mod delivery;
@@ -88,6 +89,12 @@ enum Command {
     Doctor(maintain::DoctorArgs),
     /// Delete what the retention rules let go (says what, unless --apply)
     Gc(maintain::GcArgs),
+    /// Write all rows, and the archives that they refer to, into one file; beside a running server
+    Backup(backup::BackupArgs),
+    /// Bring a backup back onto an empty machine
+    Restore(backup::RestoreArgs),
+    /// Move everything to another database or storage
+    Move(backup::MoveArgs),
     /// Write shell completions
     Completions {
         /// For which shell
@@ -265,6 +272,9 @@ fn dispatch(context: &Context, command: Command) -> anyhow::Result<ExitCode> {
         Command::Config(command) => config::run(context, command),
         Command::Doctor(args) => maintain::doctor(context, &args),
         Command::Gc(args) => maintain::gc(plain, &args),
+        Command::Backup(args) => backup::backup(plain, &args).map(|()| ExitCode::SUCCESS),
+        Command::Restore(args) => backup::restore(plain, &args).map(|()| ExitCode::SUCCESS),
+        Command::Move(args) => backup::move_to(plain, &args).map(|()| ExitCode::SUCCESS),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut self::command(), "gristmill", &mut std::io::stdout());
             Ok(ExitCode::SUCCESS)

@@ -8,6 +8,7 @@ use gristmill_storage::{
 
 use super::{Check, CheckState};
 use crate::app::lock_data;
+use crate::backup;
 use crate::config::{Config, DatabaseUrl, Surroundings};
 use crate::database;
 
@@ -91,8 +92,11 @@ pub(super) async fn database(config: &Config, around: &Surroundings) -> Check {
         DatabaseUrl::Postgres(_) => "change the server's settings",
     };
     let (config, env) = (config.clone(), around.env.clone());
-    let checked =
-        tokio::task::spawn_blocking(move || anyhow::Ok(database::open_existing(&config, &*env)?.check()?));
+    let checked = tokio::task::spawn_blocking(move || {
+        let db = database::open_existing(&config, &*env)?;
+        backup::read(&db, backup::refuse_unfinished)?;
+        anyhow::Ok(db.check()?)
+    });
     match checked.await {
         Ok(Ok(faults)) if faults.is_empty() => Check::ok(name, format!("{shown} is whole")),
         Ok(Ok(faults)) => Check::error(name, format!("{shown} is not sound: {}", faults.join("; ")), remedy),

@@ -3,6 +3,7 @@
 //! Tests whose names begin with `mistake_NN` prove that a numbered mistake of the systems this one carries on is
 //! not made; `rule_N` is a numbered rule for webhooks.
 
+mod backup;
 mod campaign;
 mod canary;
 mod cli;

@@ -148,3 +148,27 @@ async fn data_in_use_and_damaged_data() {
     let deep = examine(&config, &around, true).await;
     assert!(of(&deep, "storage").0.contains(&CheckState::Error), "{:?}", of(&deep, "storage"));
 }
+
+#[tokio::test]
+async fn rows_and_storage_are_compared_where_all_is_read() {
+    let world = World::new("", "").await;
+    let put = world.publish("main.zip", 1, &commit('a'), b"one").await;
+    world.make("other.zip", &commit('b'), b"two").await;
+    world.app.storage.put_bytes(b"nobody's".to_vec()).await.unwrap();
+    let config = Config::load(None, &around(world.folder.path())).unwrap();
+    let examined = async |deep| examine(&config, &around(world.folder.path()), deep).await;
+    assert!(of(&examined(false).await, "public keys").0.is_empty(), "only where it was asked for");
+    // The key's metadata was projected without what its row says.
+    let checks = examined(true).await;
+    assert_eq!(of(&checks, "public keys").1, "1 read and compared with the database; 1 differ");
+    let (states, text) = of(&checks, "public key");
+    assert_eq!(states, [CheckState::Error], "{text}");
+    assert!(text.contains("`main.zip`: its metadata is not what was published"), "{text}");
+    let (states, text) = of(&checks, "blobs");
+    assert_eq!(states, [CheckState::Ok], "{text}");
+    assert!(text.starts_with("2 are named by rows, 0 of these are missing; 1 with 8 bytes"), "{text}");
+    std::fs::remove_file(world.blob_path(put.digest)).unwrap();
+    let (states, text) = of(&examined(true).await, "blobs");
+    assert_eq!(states, [CheckState::Ok, CheckState::Error], "{text}");
+    assert!(text.contains(&format!("rows name {}, which is not in the storage", put.digest)), "{text}");
+}

@@ -134,7 +134,7 @@ pub(super) async fn fill(step: &Step, subject: &Subject, brought: &Brought) -> R
     });
     let filled = filled.await.map_err(|error| match error {
         ReachError::Git(error) => super::assemble::git_error(error),
-        error => reach_error(error),
+        error => reach_error(step, error),
     });
     match mend(into, filled).await? {
         0 => {}
