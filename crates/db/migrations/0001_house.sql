@@ -76,6 +76,23 @@ CREATE TABLE missed_delivery (
 );
 CREATE INDEX missed_delivery_found ON missed_delivery (found_ms);
 
+-- The deliveries that a pattern's purged projects had, and when these were purged: nothing older makes them anew.
+CREATE TABLE purged_delivery (
+    pattern TEXT NOT NULL,
+    remote_id TEXT NOT NULL,
+    purged_ms BIGINT NOT NULL,
+    PRIMARY KEY (pattern, remote_id)
+);
+CREATE INDEX purged_delivery_purged ON purged_delivery (purged_ms);
+
+CREATE TABLE purged_project (
+    pattern TEXT NOT NULL,
+    name TEXT NOT NULL,                 -- in lower case
+    purged_ms BIGINT NOT NULL,
+    PRIMARY KEY (pattern, name)
+);
+CREATE INDEX purged_project_purged ON purged_project (purged_ms);
+
 CREATE TABLE build_request (
     id TEXT PRIMARY KEY,
     project_id TEXT NOT NULL,

@@ -9,7 +9,7 @@ use gristmill_model::{
 use crate::error::DbError;
 use crate::statements::statements;
 use crate::tx::{Row, Tx};
-use crate::{job, params, schedule};
+use crate::{job, missed, params, schedule};
 
 statements! {
     INSERT = "INSERT INTO project (id, name, pattern, state, rev, jobs_max, next_look_ms, created_ms) VALUES ($1, $2, $3, 'active', 1, $4, $5, $6)";
@@ -19,6 +19,7 @@ statements! {
     OF_PATTERN = "SELECT project.id, name, state, project.rev, spec, repository_id, looked_ms, look_error FROM project JOIN project_spec ON project_id = project.id AND project_spec.rev = project.rev WHERE pattern = $1 AND name > $2 ORDER BY name LIMIT $3";
     COUNT_OF_PATTERN = "SELECT count(*) FROM project WHERE pattern = $1";
     BY_NAME_IN_ANY_CASE = "SELECT id FROM project WHERE pattern = $1 AND lower(name) = lower($2)";
+    OF_PATTERN_WITH_REPOSITORY = "SELECT id FROM project WHERE pattern = $1 AND repository_id = $2 ORDER BY id LIMIT 1";
     ENABLE = "UPDATE project SET state = 'active', next_look_ms = $2 WHERE id = $1 AND state = 'disabled'";
     DISABLE = "UPDATE project SET state = 'disabled', next_look_ms = NULL WHERE id = $1 AND state = 'active'";
     BY_NAME = "SELECT project.id, name, state, project.rev, spec, repository_id, looked_ms, look_error FROM project JOIN project_spec ON project_id = project.id AND project_spec.rev = project.rev WHERE name = $1";
@@ -186,6 +187,16 @@ pub fn of_pattern(
     Ok(by_name(tx, &spec.name)?.map(|project| project.id))
 }
 
+/// The project of a pattern whose repository has this id at the forge, once a verified payload told it.
+pub fn of_pattern_with_repository(
+    tx: &mut Tx<'_>,
+    pattern: &PatternName,
+    repository_id: &str,
+) -> Result<Option<ProjectId>, DbError> {
+    let values = params![pattern.as_str(), repository_id];
+    tx.query_one(OF_PATTERN_WITH_REPOSITORY, values, |row| row.get(0))
+}
+
 fn import_one(tx: &mut Tx<'_>, spec: &ProjectSpec) -> Result<bool, DbError> {
     let (text, digest) = spec.to_stored();
     let now = tx.now();
@@ -244,8 +255,10 @@ pub fn looked(tx: &mut Tx<'_>, id: ProjectId, error: Option<&str>) -> Result<(),
     tx.execute(LOOKED, params![id, now, error]).map(drop)
 }
 
-/// Deletes all that is known of a project. Blobs nobody else needs go with the next collection.
+/// Deletes all that is known of a project, but for what keeps its pattern from making it anew of deliveries from
+/// before. Blobs nobody else needs go with the next collection.
 pub fn purge(tx: &mut Tx<'_>, id: ProjectId) -> Result<(), DbError> {
+    missed::keep_purged(tx, id)?;
     for sql in [
         PURGE_EVENTS,
         PURGE_EDGES,

@@ -185,7 +185,7 @@ pub enum GitError {
     #[error("{what} is more than the limit of {max}")]
     TooLarge {
         /// What grew too large.
-        what: &'static str,
+        what: crate::limit::Limit,
         /// The limit, in the unit that `what` names.
         max: u64,
     },

@@ -8,6 +8,7 @@ use std::fmt;
 use gristmill_model::{BlobId, TreeId};
 
 use crate::error::{GitError, ObjectError};
+use crate::limit::Limit;
 use crate::objects::Objects;
 use crate::walk::{Entry, WalkLimits};
 
@@ -164,7 +165,7 @@ impl Objects {
             }
             if found.len() > pointers_max {
                 let max = u64::try_from(pointers_max).unwrap_or(u64::MAX);
-                return Err(GitError::TooLarge { what: "the number of large files", max });
+                return Err(GitError::TooLarge { what: Limit::LargeFiles, max });
             }
             Ok(())
         })?;

@@ -9,6 +9,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::error::GitError;
 use crate::lfs::{LfsOid, LfsPointer};
+use crate::limit::Limit;
 
 /// Bounds for large files.
 #[derive(Clone, Copy, Debug)]
@@ -64,14 +65,14 @@ pub(crate) fn wanted(
     let wanted: BTreeSet<LfsPointer> = pointers.iter().copied().collect();
     let too_large = |what, max| Err(GitError::TooLarge { what, max });
     if wanted.len() > limits.objects_max {
-        return too_large("the number of large files", limits.objects_max as u64);
+        return too_large(Limit::LargeFiles, limits.objects_max as u64);
     }
     if wanted.iter().any(|pointer| pointer.size > limits.object_bytes_max) {
-        return too_large("a large file in bytes", limits.object_bytes_max);
+        return too_large(Limit::LargeFile, limits.object_bytes_max);
     }
     let bytes = wanted.iter().try_fold(0u64, |sum, pointer| sum.checked_add(pointer.size));
     if bytes.is_none_or(|bytes| bytes > limits.bytes_max) {
-        return too_large("all large files together in bytes", limits.bytes_max);
+        return too_large(Limit::LargeFilesTogether, limits.bytes_max);
     }
     let mut oids: Vec<LfsOid> = wanted.iter().map(|pointer| pointer.oid).collect();
     oids.dedup();

@@ -16,6 +16,7 @@ use tokio::time::Instant;
 
 use crate::error::GitError;
 use crate::leftovers;
+use crate::limit::Limit;
 use crate::mirror::Mirror;
 use crate::program::Call;
 use crate::repair;
@@ -121,7 +122,7 @@ impl Mirror {
         match self.git.run_watched("pack-objects", call, || repair::pack_bytes(dir) <= bytes_max).await {
             Ok(_) if repair::pack_bytes(dir) <= bytes_max => Ok(()),
             Ok(_) | Err(GitError::TooLarge { .. }) => {
-                Err(GitError::TooLarge { what: "the clone in bytes", max: bytes_max })
+                Err(GitError::TooLarge { what: Limit::Clone, max: bytes_max })
             }
             Err(error) => Err(error),
         }

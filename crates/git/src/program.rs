@@ -14,6 +14,7 @@ use crate::access::Access;
 use crate::classify::{SshSaid, Subject, failure};
 use crate::deploykey::DeployKey;
 use crate::error::GitError;
+use crate::limit::Limit;
 use crate::orphan;
 use crate::process::{Finished, Stopped, detail, run};
 use crate::protocol::Protocol;
@@ -271,10 +272,10 @@ impl Git {
                 }
                 Stopped::Output => {
                     let max = u64::try_from(call.stdout_bytes_max).unwrap_or(u64::MAX);
-                    GitError::TooLarge { what: "git's output in bytes", max }
+                    GitError::TooLarge { what: Limit::Output, max }
                 }
                 Stopped::Time => GitError::Timeout { command: name, after: call.time_max },
-                Stopped::Watch => GitError::TooLarge { what: "the mirror in bytes", max: 0 },
+                Stopped::Watch => GitError::TooLarge { what: Limit::Mirror, max: 0 },
             }
         })
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use gristmill_model::{CommitId, GitRef, ObjectFormat, ObjectId};
 
 use crate::error::GitError;
+use crate::limit::Limit;
 use crate::program::{Call, Git};
 use crate::remote::Remote;
 
@@ -143,7 +144,7 @@ fn parse_refs(output: &[u8], remote: &str, refs_max: usize) -> Result<RemoteRefs
         }
         if found.refs.len() + found.refs_skipped > refs_max {
             let max = u64::try_from(refs_max).unwrap_or(u64::MAX);
-            return Err(GitError::TooLarge { what: "the number of branches and tags", max });
+            return Err(GitError::TooLarge { what: Limit::Refs, max });
         }
     }
     Ok(found)

@@ -10,6 +10,7 @@ use std::time::Duration;
 use gristmill_model::{BlobId, CommitId};
 
 use crate::error::{GitError, ObjectError};
+use crate::limit::Limit;
 use crate::mirror::Mirror;
 use crate::program::Call;
 use crate::protocol::Protocol;
@@ -147,7 +148,7 @@ impl Mirror {
             }
             if pinned.len() > limits.modules_max {
                 let max = u64::try_from(limits.modules_max).unwrap_or(u64::MAX);
-                return Err(GitError::TooLarge { what: "the number of submodules", max });
+                return Err(GitError::TooLarge { what: Limit::Submodules, max });
             }
             Ok(())
         })?;

@@ -52,5 +52,7 @@ struct Place {
 fn open_storage(config: &Config, handle: &Handle) -> anyhow::Result<Storage> {
     use anyhow::Context as _;
     let url: StorageUrl = config.storage.as_str().parse()?;
-    handle.block_on(Storage::open(&url, &config.s3)).with_context(|| format!("the storage {} cannot be opened", config.storage.as_str()))
+    handle
+        .block_on(Storage::open(&url, &config.s3))
+        .with_context(|| format!("the storage {} cannot be opened", config.storage.as_str()))
 }

@@ -135,6 +135,8 @@ reasons! {
     RefGone = "ref_gone", "the branch or tag is not at the remote any more";
     /// Nobody gives the commit out.
     CommitGone = "commit_gone", "the commit is not at the remote any more";
+    /// A partial mirror asks for the contents of a commit's files, and the remote does not give one out.
+    ContentsGone = "contents_gone", "the remote does not give out what is in the commit's files";
     /// The tag leads to something else.
     NotACommit = "not_a_commit", "the tag leads to no commit";
     /// Git, or a download, did not end in time.

@@ -123,6 +123,40 @@ fn rule_6_a_delivery_that_any_project_of_a_pattern_has_is_known_to_the_pattern()
 }
 
 #[test]
+fn rule_6_what_a_patterns_purged_project_had_stays_known_to_the_pattern_for_a_time() {
+    let bench = Bench::new();
+    let pattern: gristmill_model::PatternName = "acme/*".parse().unwrap();
+    let spec = |of: Option<&gristmill_model::PatternName>, name: &str| gristmill_model::ProjectSpec {
+        pattern: of.cloned(),
+        ..crate::bench::spec(name, 1)
+    };
+    let make = |name: &str| {
+        let spec = spec(Some(&pattern), name);
+        bench.tx(|tx| gristmill_db::project::of_pattern(tx, &spec, &pattern, 9)).expect("there is room")
+    };
+    let (own, made) = (bench.import(&[spec(None, "acme/own")])[0], make("acme/a"));
+    for (project, came, found) in [(made, "d1", "d2"), (own, "d3", "d4")] {
+        bench.tx(|tx| gristmill_db::delivery::accept(tx, project, &webhook(came, "{}")));
+        bench.tx(|tx| missed::note(tx, project, found));
+    }
+    let known =
+        || ["d1", "d2", "d3", "d4"].map(|id| bench.tx(|tx| missed::is_known_of_pattern(tx, &pattern, id)));
+    let purged = |name: &str| bench.tx(|tx| missed::purged(tx, &pattern, &name.parse().unwrap()));
+    let purge = |project| bench.tx(|tx| gristmill_db::project::purge(tx, project));
+    purge(made);
+    purge(own);
+    assert_eq!((known(), purged("acme/A")), ([true, true, false, false], Some(Timestamp(START))));
+    bench.advance(10);
+    purge(make("acme/A"));
+    assert_eq!((known(), purged("acme/a")), ([true, true, false, false], Some(Timestamp(START + 10))));
+    assert_eq!((purged("acme/own"), purged("acme/b")), (None, None));
+    let expire = |before, max| bench.tx(|tx| missed::expire(tx, Timestamp(START + before), max));
+    assert_eq!(expire(0, 9), 0);
+    assert_eq!((expire(10, 1), expire(10, 9), known()), (1, 1, [false; 4]));
+    assert_eq!((purged("acme/a").is_some(), expire(11, 9), purged("acme/a")), (true, 1, None));
+}
+
+#[test]
 fn missed_deliveries_are_forgotten_in_time() {
     let (bench, project) = Bench::with_project(1);
     for id in ["d1", "d2", "d3"] {

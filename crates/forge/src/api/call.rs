@@ -173,8 +173,7 @@ impl Credential {
     ///   access tokens").
     pub(crate) fn header(&self, family: Family) -> Header {
         let token = &self.token;
-        let user = self.username.as_deref().filter(|name| !NO_USERS.contains(name));
-        let (name, value) = match (family, user) {
+        let (name, value) = match (family, self.user()) {
             (Family::Gitlab, user) if user != Some(OAUTH_USER) => ("PRIVATE-TOKEN", token.clone()),
             (Family::Gitea | Family::Gogs, _) => ("Authorization", format!("token {token}")),
             (Family::Azure, user) => {
@@ -188,6 +187,11 @@ impl Credential {
         Header::secret(name, value)
     }
 
+    /// The user that goes with the token.
+    fn user(&self) -> Option<&str> {
+        self.username.as_deref().filter(|name| !NO_USERS.contains(name))
+    }
+
     /// User and token as Basic authentication has them.
     fn pair(&self, user: &str) -> String {
         STANDARD.encode(format!("{user}:{}", self.token))
@@ -196,7 +200,7 @@ impl Credential {
     /// `text` without the token, should a server repeat it.
     pub(crate) fn cleaned(&self, text: &str) -> String {
         let text = text.replace(&self.token, "…");
-        text.replace(&self.pair(self.username.as_deref().unwrap_or_default()), "…")
+        text.replace(&self.pair(self.user().unwrap_or_default()), "…")
     }
 }
 

@@ -2,13 +2,15 @@
 //!
 //! | forge | what its API tells | for how long |
 //! |---|---|---|
-//! | GitHub | each attempt: id, guid, event, moment, status; headers and payload one by one | 3 days; Enterprise Server 7 |
+//! | GitHub | each attempt: id, guid, event, moment, status, repository; headers and payload one by one | 3 days; Enterprise Server 7 |
 //! | GitLab, since 17.3 | each attempt with its request; no moment | 7 days |
 //! | others | nothing | |
 //!
 //! Sources: "REST API endpoints for repository webhooks" and those for organization webhooks (deliveries), and
 //! "Redelivering webhooks", of GitHub and of Enterprise Server; "Project webhooks API" and "Group webhooks API" (events) of GitLab, and its source for what a failed attempt has as its status
-//! (`internal error`), the 20 entries a page, and requests that were too large to keep (`oversize`).
+//! (`internal error`), the 20 entries a page, requests that were too large to keep (`oversize`), and which statuses may be
+//! asked for. GitHub has a filter too, `status=failure`, which means 400 to 599: an attempt that nobody answered has none
+//! of these, so there all are listed.
 //!
 //! What is fetched so is signed by nobody: [`UnsignedPayload`].
 
@@ -32,6 +34,9 @@ use crate::parse::Object;
 const PAYLOAD_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// The most pages of attempts that are read at one look.
 const PAGES_MAX: usize = 5;
+/// What is asked for of GitLab's attempts: all that were not taken. `server_failure` has those that nobody answered;
+/// redirects are in no category, and a webhook follows none.
+const GITLAB_FAILURES: &str = "client_failure,server_failure,301,302,303,307,308";
 
 /// A payload as the forge's API tells of it: fetched over a connection that the token opened, but **not signed**
 /// with the webhook's secret. It is a hint like any payload, and a weaker one: whoever may write to the
@@ -67,8 +72,30 @@ pub struct Delivery {
     pub delivered_at: Option<Timestamp>,
     /// What we or something between answered. None where nobody did.
     pub status: Option<u16>,
+    /// The forge's own id of the repository, where the list tells it: GitHub's does.
+    pub repository_id: Option<String>,
     /// GitLab tells it at once.
     pub payload: Option<UnsignedPayload>,
+}
+
+/// Where a list of attempts goes on.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Place(Next);
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Next {
+    /// Attempts that come meanwhile move the others to later pages: some may be told of twice, none is left out.
+    Page(usize),
+    Cursor(String),
+}
+
+impl Next {
+    fn query(&self) -> String {
+        match self {
+            Next::Page(page) => format!("&page={page}"),
+            Next::Cursor(cursor) => format!("&cursor={}", encoded(cursor)),
+        }
+    }
 }
 
 /// What was found at one look.
@@ -76,8 +103,8 @@ pub struct Delivery {
 pub struct MissedDeliveries {
     /// The newest first.
     pub deliveries: Vec<Delivery>,
-    /// Whether there may be older ones that were not looked at.
-    pub more: bool,
+    /// Where the older ones begin that were not looked at; None where there are none.
+    pub rest: Option<Place>,
 }
 
 /// GitHub's attempt in a list.
@@ -88,6 +115,7 @@ struct Attempt {
     delivered_at: Option<Line>,
     event: Option<Line>,
     status_code: Option<i64>,
+    repository_id: Option<Id>,
 }
 
 /// GitHub's attempt by itself.
@@ -114,7 +142,7 @@ struct Logged {
 
 impl Api {
     /// The deliveries of a webhook of which no attempt was answered with 2xx, as far as the forge still has them
-    /// and, where it tells moments, none older than `since`.
+    /// and, where it tells moments, none older than `since`: the newest, or those from the `rest` of another look on.
     ///
     /// # Errors
     /// [`ApiError`]. [`ApiError::Unsupported`] where the forge keeps none.
@@ -123,30 +151,36 @@ impl Api {
         of: HooksOf,
         hook_id: &str,
         since: Timestamp,
+        rest: Option<Place>,
         carry: &mut impl FnMut(Call) -> Result<Answer, E>,
     ) -> Result<MissedDeliveries, E> {
         let list = match self.family {
             Family::Github => format!("{}/deliveries?per_page=100", self.hook_path_of(of, hook_id)?),
-            Family::Gitlab => format!("{}/events?per_page=20", self.hook_path_of(of, hook_id)?),
+            Family::Gitlab => {
+                let hook = self.hook_path_of(of, hook_id)?;
+                format!("{hook}/events?per_page=20&status={GITLAB_FAILURES}")
+            }
             _ => return Err(self.no_deliveries().into()),
         };
-        let (mut attempts, mut next) = (Vec::new(), Some(String::new()));
-        for page in 1..=PAGES_MAX {
-            let Some(place) = next.take() else { break };
-            let mut call = self.call(Method::Get, &format!("{list}{place}"));
+        let (mut attempts, mut place) = (Vec::new(), rest.map(|place| place.0));
+        for _ in 0..PAGES_MAX {
+            let query = place.as_ref().map(Next::query).unwrap_or_default();
+            let mut call = self.call(Method::Get, &format!("{list}{query}"));
             call.answer_bytes_max = PAYLOAD_BYTES_MAX;
             let answer = self.ask(operation(of), call, carry)?;
-            let before = attempts.len();
-            attempts.extend(self.read_attempts(&answer)?);
-            let of_page = &attempts[before..];
+            let of_page = self.read_attempts(&answer)?;
             let is_old = |attempt: &Delivery| attempt.delivered_at.is_some_and(|at| at < since);
-            if of_page.is_empty() || of_page.iter().any(is_old) {
+            // GitLab's may hold some that are none to us, and say themselves whether they are the last.
+            let is_empty = of_page.is_empty() && self.family == Family::Github;
+            let is_last = is_empty || of_page.iter().any(is_old);
+            attempts.extend(of_page);
+            place = self.next_place(&answer, place, attempts.len()).filter(|_| !is_last);
+            if place.is_none() {
                 break;
             }
-            next = self.next_place(&answer, page, attempts.len());
         }
         attempts.retain(|attempt| attempt.delivered_at.is_none_or(|at| at >= since));
-        Ok(MissedDeliveries { deliveries: missed(attempts), more: next.is_some() })
+        Ok(MissedDeliveries { deliveries: missed(attempts), rest: place.map(Place) })
     }
 
     /// The payload of a delivery. None where the forge did not keep it.
@@ -177,15 +211,16 @@ impl Api {
         )
     }
 
-    fn next_place(&self, answer: &Answer, page: usize, taken: usize) -> Option<String> {
+    fn next_place(&self, answer: &Answer, place: Option<Next>, taken: usize) -> Option<Next> {
         if self.family == Family::Gitlab {
-            return read::goes_on(self.family, answer, taken).then(|| format!("&page={}", page + 1));
+            let page = if let Some(Next::Page(page)) = place { page } else { 1 };
+            return read::goes_on(self.family, answer, taken).then_some(Next::Page(page + 1));
         }
         // Of the next page's address only the cursor is taken.
         let (_, query) = answer.header("Link").and_then(read::next_link)?.split_once('?')?;
         let cursor = query.split('&').find_map(|pair| pair.strip_prefix("cursor="))?;
         let decoded = percent_encoding::percent_decode_str(cursor).decode_utf8().ok()?;
-        Some(format!("&cursor={}", encoded(&decoded)))
+        Some(Next::Cursor(decoded.into_owned()))
     }
 
     fn read_attempts(&self, answer: &Answer) -> Result<Vec<Delivery>, ApiError> {
@@ -201,6 +236,7 @@ impl Api {
             delivered_at: attempt.delivered_at.and_then(|line| moment(&line.0)),
             // Where nobody answered it is 0, or a code of GitHub's own making.
             status: attempt.status_code.and_then(|code| u16::try_from(code).ok()).filter(|code| *code > 0),
+            repository_id: attempt.repository_id.map(|id| id.0),
             payload: None,
         };
         Ok(attempts.into_iter().map(read).collect())
@@ -231,6 +267,7 @@ fn of_gitlab(logged: Logged) -> Option<Delivery> {
         event: header(gitlab::EVENT_HEADER).unwrap_or_default().to_owned(),
         delivered_at: None,
         status: logged.response_status.and_then(|line| line.0.parse().ok()),
+        repository_id: None,
         payload: unsigned(logged.request_data),
     })
 }

@@ -54,7 +54,7 @@ use serde::{Deserialize, Serialize};
 pub use self::archive::Packed;
 pub use self::base::ApiBase;
 pub use self::call::{Answer, Call, Credential, CredentialError, Header, Method};
-pub use self::deliveries::{Delivery, MissedDeliveries, UnsignedPayload};
+pub use self::deliveries::{Delivery, MissedDeliveries, Place, UnsignedPayload};
 pub use self::error::ApiError;
 pub use self::family::Operation;
 pub use self::hooks::{Hook, HooksOf, NewHook};

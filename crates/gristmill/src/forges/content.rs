@@ -16,7 +16,7 @@ use crate::worker::step::StepError;
 const REDIRECTS_MAX: u8 = 3;
 
 impl CallError {
-    /// The end of a step that rests on the call: later, where that may help, and not before the forge wants it.
+    /// The end of a step that rests on a call for a commit: later, where that may help, and not before the forge wants it.
     pub(crate) fn into_step_error(self, app: &App) -> StepError {
         let (now, why) = (app.clock.now(), self.public());
         match self.not_before(now) {
@@ -28,7 +28,8 @@ impl CallError {
         }
     }
 
-    /// What everybody may know of it, where it kept a commit from being brought.
+    /// What everybody may know of it, where it kept a commit from being brought. That the repository is there was seen
+    /// when its refs were listed, so what is not found is the commit.
     fn public(&self) -> Option<PublicReason> {
         let error = match self {
             CallError::Api(error) => error,
@@ -36,7 +37,7 @@ impl CallError {
         };
         match error {
             ApiError::Unauthorized { .. } | ApiError::Forbidden { .. } => Some(PublicReason::NotLetIn),
-            ApiError::NotFound { .. } => Some(PublicReason::NoRepository),
+            ApiError::NotFound { .. } => Some(PublicReason::CommitGone),
             ApiError::Moved { .. } => Some(PublicReason::Moved),
             ApiError::Limited { .. } | ApiError::Unavailable { .. } => Some(PublicReason::NotReached),
             _ => None,
@@ -130,4 +131,36 @@ pub fn download(
     })?;
     api.archive_refusal(carrier::answer(&response))?;
     Ok((response.body_bytes(), api.packed()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_what_forges_answer_for_a_commit_the_kind_is_told_and_no_detail() {
+        let (forge, what, needs, message) =
+            (gristmill_forge::Forge::Github, "", "", || "10.1.2.3".to_owned());
+        for (error, told) in [
+            (ApiError::Unauthorized { forge, message: message(), what, needs }, Some(PublicReason::NotLetIn)),
+            (
+                ApiError::Forbidden { forge, message: message(), what, needs, has: None },
+                Some(PublicReason::NotLetIn),
+            ),
+            // A commit that was forced away.
+            (
+                ApiError::NotFound { forge, repository: message(), what, needs },
+                Some(PublicReason::CommitGone),
+            ),
+            (ApiError::Moved { forge, repository: message(), status: 301 }, Some(PublicReason::Moved)),
+            (
+                ApiError::Unavailable { forge, status: 503, message: message(), wait: None },
+                Some(PublicReason::NotReached),
+            ),
+            (ApiError::Refused { forge, what, status: 422, message: message() }, None),
+        ] {
+            let text = error.to_string();
+            assert_eq!(CallError::Api(error).public(), told, "{text}");
+        }
+    }
 }

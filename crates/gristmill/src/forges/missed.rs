@@ -7,14 +7,14 @@
 
 mod owner;
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::time::Duration;
 
 use gristmill_db::forge_object::{self, Kind};
 use gristmill_db::project::{self, Project};
 use gristmill_db::request::{self, BuildRequest};
 use gristmill_db::{DbError, job, missed};
-use gristmill_forge::api::{Api, ApiError, Delivery, HooksOf, UnsignedPayload};
+use gristmill_forge::api::{Api, ApiError, Delivery, HooksOf, Place, UnsignedPayload};
 use gristmill_forge::{Forge, parse_unverified};
 use gristmill_model::{Event, EventKind, PatternName, ProjectId, ProjectSpec, Timestamp};
 
@@ -26,7 +26,7 @@ use crate::intake;
 const FIRST: Duration = Duration::from_secs(7 * 24 * 3600);
 /// How much of the time before the last look is looked at again: a delivery may still have been on its way.
 const OVERLAP: Duration = Duration::from_secs(3600);
-/// How many deliveries of a project one look takes, the newest first; the next ones take the rest.
+/// How many deliveries one look takes, the newest first; the next ones take the rest.
 const DELIVERIES_MAX: usize = 100;
 /// For how long it is taken that there is no webhook of ours, once the forge was asked: those of a pattern's
 /// repositories may be one webhook of their organisation, which is no repository's.
@@ -50,14 +50,16 @@ pub enum Whose {
 pub struct Looked {
     /// When the last look that left nothing began.
     at: Option<Timestamp>,
+    /// What the last look did not reach, and when the first of the looks began that go through all of it.
+    rest: Option<(Timestamp, Place)>,
     /// Which webhook is ours.
     hook: Option<String>,
     /// The number of a webhook that we made and that is not there any more.
     gone: Option<String>,
     /// The address that no webhook there had, or none that is to be seen, and until when the forge is not asked for it again.
     no_hook: Option<(String, Timestamp)>,
-    /// Of an owner's: the deliveries that are for no repository of ours, as far as they are still told of.
-    nobodys: HashSet<String>,
+    /// Of an owner's: the deliveries that are for no repository of ours, and when they were last told of.
+    nobodys: HashMap<String, Timestamp>,
     /// What went wrong last, so that it is said once.
     error: Option<String>,
 }
@@ -98,19 +100,20 @@ fn ended(
     app: &App,
     (whose, name, api): (Whose, &str, &Api),
     mut looked: Looked,
-    found: Result<bool, CallError>,
+    found: Result<Option<Timestamp>, CallError>,
     now: Timestamp,
 ) {
     match found {
-        Ok(is_all) => {
+        Ok(at) => {
             looked.error = None;
-            if is_all {
-                looked.at = Some(now);
-            }
+            looked.at = at.or(looked.at);
         }
         Err(error) => {
             if error.is_transient() {
                 app.forges.pause(api.base(), &error, now);
+            } else {
+                // It may be the place that the forge does not know any more.
+                looked.rest = None;
             }
             // A webhook that was made anew has another number.
             let hook = looked.hook.take();
@@ -137,39 +140,58 @@ fn api_for(app: &App, spec: &ProjectSpec) -> Option<Api> {
     access(&live, spec).filter(|_| keeps)?.api(spec).ok()
 }
 
-/// Whether all that the forge told of is found.
-async fn find(app: &App, project: &Project, api: &Api, looked: &mut Looked) -> Result<bool, CallError> {
+/// When the look began that leaves nothing of what the forge tells of; None where something is left.
+async fn find(
+    app: &App,
+    project: &Project,
+    api: &Api,
+    looked: &mut Looked,
+) -> Result<Option<Timestamp>, CallError> {
     if looked.hook.is_none() {
         looked.hook = our_hook(app, project, api, looked).await?;
     }
     // One that is found later may have missed something by then.
-    let Some(hook) = looked.hook.clone() else { return Ok(false) };
-    let found = listed(app, (project.name.as_str(), api), HooksOf::Repository, &hook, looked.at).await?;
-    let mut unknown = unknown(app, project, found).await.map_err(|error| database(&error))?;
+    let Some(hook) = looked.hook.clone() else { return Ok(None) };
+    let found = listed(app, api, HooksOf::Repository, &hook, looked).await?;
+    let mut unknown = unknown(app, project, found.deliveries).await.map_err(|error| database(&error))?;
     let is_all = unknown.len() <= DELIVERIES_MAX;
     unknown.truncate(DELIVERIES_MAX);
     for delivery in unknown {
         act(app, project, api, &hook, delivery).await?;
     }
-    Ok(is_all)
+    Ok(looked.took(is_all, found.began, found.rest))
 }
 
-/// What the forge tells of since the last look.
-async fn listed(
-    app: &App,
-    (name, api): (&str, &Api),
-    of: HooksOf,
-    hook: &str,
-    last: Option<Timestamp>,
-) -> Result<Vec<Delivery>, CallError> {
-    let since = last.map_or_else(|| app.clock.now().minus(FIRST), |at| at.minus(OVERLAP));
+/// A part of what the forge tells of.
+struct Listed {
+    deliveries: Vec<Delivery>,
+    /// When the first of the looks began that go through all of it.
+    began: Timestamp,
+    rest: Option<Place>,
+}
+
+impl Looked {
+    /// Where the next look begins, after one that found this: where it left off, or at the top. When the look began
+    /// that leaves nothing; None where something is left.
+    fn took(&mut self, is_all: bool, began: Timestamp, rest: Option<Place>) -> Option<Timestamp> {
+        if !is_all {
+            return None;
+        }
+        self.rest = rest.map(|place| (began, place));
+        self.rest.is_none().then_some(began)
+    }
+}
+
+/// What the forge tells of since the last look that left nothing, from where the look before this one left off.
+async fn listed(app: &App, api: &Api, of: HooksOf, hook: &str, looked: &Looked) -> Result<Listed, CallError> {
+    let now = app.clock.now();
+    let since = looked.at.map_or_else(|| now.minus(FIRST), |at| at.minus(OVERLAP));
+    let (began, place) = looked.rest.clone().map_or((now, None), |(began, place)| (began, Some(place)));
     let (listing, hook) = (api.clone(), hook.to_owned());
     let found =
-        blocking(app, move |mut carry| listing.missed_deliveries(of, &hook, since, &mut carry)).await?;
-    if found.more {
-        tracing::debug!(project.name = name, "older deliveries than one look reads may have been missed");
-    }
-    Ok(found.deliveries)
+        blocking(app, move |mut carry| listing.missed_deliveries(of, &hook, since, place, &mut carry))
+            .await?;
+    Ok(Listed { deliveries: found.deliveries, began, rest: found.rest })
 }
 
 /// Those that neither came nor were found before.

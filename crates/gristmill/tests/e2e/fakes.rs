@@ -3,10 +3,10 @@
 
 use gristmill_forge::{Check, Forge, Headers, Outcome, Secret, parse};
 use gristmill_model::{Clock as _, Event, EventKind};
-use gristmill_testkit::FakeForge;
 use gristmill_testkit::forge::{Delivery, Family};
 use gristmill_testkit::repo::Changes;
 use gristmill_testkit::server::{PATIENCE, Project, Server, wait_for};
+use gristmill_testkit::{FakeForge, TestRepo};
 
 use crate::world::{BINARY, MAIN, PROJECT, SECRET, assert_equals_git};
 
@@ -227,18 +227,36 @@ fn rule_8_the_poller_makes_up_for_hooks_that_were_lost_at_every_family() {
         // Nothing but polls: what the forges' APIs tell of lost deliveries has tests of its own.
         server.set_projects([project(&forge, PROJECT).poll("1s").with("statuses = false")]);
         server.start();
-        let mut parent = Vec::new();
-        for content in ["one", "two"] {
-            let commit = repo.commit_unreferenced(&parent, &Changes::new().file("a", content));
-            // What the forge would send is lost.
-            drop(forge.push(PROJECT, MAIN, Some(&commit)));
-            let published = || {
-                let newest = server.store().versions().pop()?;
-                (newest.commit == commit && newest.state == "published").then_some(())
-            };
-            assert!(wait_for(PATIENCE, published).is_some(), "{family:?} {content}: {}", server.log());
-            parent = vec![commit];
-        }
+        let told = |commit: &str| drop(forge.push(PROJECT, MAIN, Some(commit)));
+        polls_find(&server, &repo, told, &format!("{family:?}"));
         server.stop();
+    }
+    // These have no API that a fake would play: nothing but the repository and what is configured.
+    for shape in [
+        "forge = \"bare\"",
+        "forge = \"codecommit\"\nrepository = \"123456789012/shop\"\ntopic = \"arn:aws:sns:eu-west-1:123456789012:p\"",
+    ] {
+        let repo = TestRepo::new();
+        let mut server = Server::new(BINARY);
+        let project = Project::new(PROJECT, &repo.url(), SECRET).without_secret();
+        server.set_projects([project.with(shape).poll("1s").pipeline("branches = [\"main\"]")]);
+        server.start();
+        polls_find(&server, &repo, |commit| repo.set_ref(MAIN, commit), shape);
+        server.stop();
+    }
+}
+
+/// Pushes twice, and nothing is told: `push` sets the branch, and what the forge would send is lost.
+fn polls_find(server: &Server, repo: &TestRepo, push: impl Fn(&str), of: &str) {
+    let mut parent = Vec::new();
+    for content in ["one", "two"] {
+        let commit = repo.commit_unreferenced(&parent, &Changes::new().file("a", content));
+        push(&commit);
+        let published = || {
+            let newest = server.store().versions().pop()?;
+            (newest.commit == commit && newest.state == "published").then_some(())
+        };
+        assert!(wait_for(PATIENCE, published).is_some(), "{of} {content}: {}", server.log());
+        parent = vec![commit];
     }
 }

@@ -212,7 +212,7 @@ fn an_organisations_hook_does_not_open_a_project_with_another_secret() {
 }
 
 #[test]
-fn mistake_02_a_source_list_is_asked_besides_the_secret_never_instead() {
+fn mistake_02_rule_3_a_source_list_is_asked_besides_the_secret_never_instead() {
     let mut world =
         World::prepare(|project| project.with("allow_from = [\"203.0.113.0/24\", \"2001:db8::/32\"]"));
     world.server.set_settings("[server]\nlisten = \"127.0.0.1:0\"\ntrusted_proxies = [\"127.0.0.0/8\"]\n");

@@ -255,7 +255,8 @@ fn mistake_14_no_answer_decides_a_host() {
         let _ = api.ensure_hook(&hook, &mut carry);
         let _ = api.ensure_key(&key, &mut carry);
         let _ = api.refs(&mut carry);
-        let _ = api.missed_deliveries(HooksOf::Repository, "1", gristmill_model::Timestamp(0), &mut carry);
+        let _ =
+            api.missed_deliveries(HooksOf::Repository, "1", gristmill_model::Timestamp(0), None, &mut carry);
         assert!(asked >= 4, "{forge}: {asked}");
     }
 }

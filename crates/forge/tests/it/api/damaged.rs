@@ -61,7 +61,7 @@ fn all(api: &Api, carry: &mut impl FnMut(Call) -> Result<Answer, ApiError>) -> V
         description: "d",
         url: Some("https://x/"),
     };
-    let missed = api.missed_deliveries(HooksOf::Repository, "7", Timestamp(0), carry);
+    let missed = api.missed_deliveries(HooksOf::Repository, "7", Timestamp(0), None, carry);
     let payload = match &missed {
         Ok(found) if !found.deliveries.is_empty() => {
             api.payload(HooksOf::Repository, "7", &found.deliveries[0], carry).map(drop)

@@ -12,12 +12,12 @@ fn missed(
     mut carry: &mut dyn FnMut(Call) -> Result<Answer, ApiError>,
 ) -> Result<MissedDeliveries, ApiError> {
     // 2026-01-01T00:00:00Z
-    api.missed_deliveries(HooksOf::Repository, "7", Timestamp(1_767_225_600_000), &mut carry)
+    api.missed_deliveries(HooksOf::Repository, "7", Timestamp(1_767_225_600_000), None, &mut carry)
 }
 
 fn attempt(id: u32, guid: &str, at: &str, code: i32) -> String {
     format!(
-        r#"{{"id":{id},"guid":"{guid}","delivered_at":"{at}","redelivery":false,"duration":0.03,"status":"x","status_code":{code},"event":"push","action":null}}"#
+        r#"{{"id":{id},"guid":"{guid}","delivered_at":"{at}","redelivery":false,"duration":0.03,"status":"x","status_code":{code},"event":"push","action":null,"repository_id":4{id}}}"#
     )
 }
 
@@ -48,7 +48,7 @@ fn github_tells_each_attempt() {
         &expect![[r#"
             GET https://api.github.com/repos/acme/shop/hooks/7/deliveries?per_page=100
             GET https://api.github.com/repos/acme/shop/hooks/7/deliveries?per_page=100&cursor=v1_5%2B
-              = MissedDeliveries { deliveries: [Delivery { id: "11", guid: "g3", event: "push", delivered_at: Some(1767355200000 ms), status: None, payload: None }, Delivery { id: "7", guid: "g4", event: "push", delivered_at: Some(1767225600000 ms), status: Some(300), payload: None }, Delivery { id: "5", guid: "g6", event: "push", delivered_at: None, status: Some(199), payload: None }], more: false }
+              = MissedDeliveries { deliveries: [Delivery { id: "11", guid: "g3", event: "push", delivered_at: Some(1767355200000 ms), status: None, repository_id: Some("411"), payload: None }, Delivery { id: "7", guid: "g4", event: "push", delivered_at: Some(1767225600000 ms), status: Some(300), repository_id: Some("47"), payload: None }, Delivery { id: "5", guid: "g6", event: "push", delivered_at: None, status: Some(199), repository_id: Some("45"), payload: None }], rest: None }
         "#]],
     );
 }
@@ -63,7 +63,7 @@ fn github_tells_a_payload_by_itself() {
         let mut found = None;
         let listed = with(answer(200, &format!("[{}]", attempt(11, "g3", "2026-01-02T12:00:00Z", 0))), &[]);
         let told = told(Forge::Github, [listed, answer(200, body)], |api, mut carry| {
-            let all = api.missed_deliveries(HooksOf::Repository, "7", Timestamp(0), &mut carry)?;
+            let all = api.missed_deliveries(HooksOf::Repository, "7", Timestamp(0), None, &mut carry)?;
             found = api.payload(HooksOf::Repository, "7", &all.deliveries[0], &mut carry)?;
             Ok(found.is_some())
         });
@@ -114,35 +114,54 @@ fn gitlab_tells_all_at_once() {
             missed,
         )],
         &expect![[r#"
-            GET https://gitlab.acme.org/api/v4/projects/acme%2Fshop/hooks/7/events?per_page=20
-            GET https://gitlab.acme.org/api/v4/projects/acme%2Fshop/hooks/7/events?per_page=20&page=2
-              = MissedDeliveries { deliveries: [Delivery { id: "9", guid: "k1", event: "Push Hook", delivered_at: None, status: None, payload: Some(UnsignedPayload(22 bytes)) }, Delivery { id: "7", guid: "u3", event: "", delivered_at: None, status: Some(404), payload: None }], more: false }
+            GET https://gitlab.acme.org/api/v4/projects/acme%2Fshop/hooks/7/events?per_page=20&status=client_failure,server_failure,301,302,303,307,308
+            GET https://gitlab.acme.org/api/v4/projects/acme%2Fshop/hooks/7/events?per_page=20&status=client_failure,server_failure,301,302,303,307,308&page=2
+              = MissedDeliveries { deliveries: [Delivery { id: "9", guid: "k1", event: "Push Hook", delivered_at: None, status: None, repository_id: None, payload: Some(UnsignedPayload(22 bytes)) }, Delivery { id: "7", guid: "u3", event: "", delivered_at: None, status: Some(404), repository_id: None, payload: None }], rest: None }
         "#]],
     );
 }
 
 #[test]
-fn no_more_than_five_pages_are_read() {
+fn no_more_than_five_pages_are_read_and_the_rest_from_there_on() {
     let page = |at: u32| {
-        let body = format!("[{}]", attempt(at, &format!("g{at}"), "2026-01-02T00:00:00Z", 502));
-        with(answer(200, &body), &[("Link", &format!("<https://x/?cursor=c{at}>; rel=\"next\""))])
+        let github = attempt(at, &format!("g{at}"), "2026-01-02T00:00:00Z", 502);
+        let gitlab = format!(r#""request_headers":{{"Idempotency-Key":"k{at}"}},"request_data":null"#);
+        let body = format!("[{},{gitlab}}}]", github.trim_end_matches('}'));
+        let next = format!("<https://x/?cursor=c{at}>; rel=\"next\"");
+        with(answer(200, &body), &[("Link", &next), ("X-Next-Page", "9")])
     };
-    let found = told(Forge::Github, (1..=5).map(page), |api, carry| {
-        missed(api, carry).map(|all| (all.deliveries.len(), all.more))
-    });
+    let last =
+        with(answer(200, "[]"), &[("Link", "<https://x/?cursor=c>; rel=\"next\""), ("X-Next-Page", "")]);
+    let found = |forge| {
+        told(forge, (1..=6).map(page).chain([last.clone()]), |api, mut carry| {
+            let mut look =
+                |rest| api.missed_deliveries(HooksOf::Repository, "7", Timestamp(0), rest, &mut carry);
+            let first = look(None)?;
+            let second = look(first.rest.clone())?;
+            Ok((first.deliveries.len(), first.rest, second.deliveries.len(), second.rest))
+        })
+    };
     check(
-        [found],
+        [found(Forge::Github), found(Forge::Gitlab)],
         &expect![[r#"
         GET https://api.github.com/repos/acme/shop/hooks/7/deliveries?per_page=100
         GET https://api.github.com/repos/acme/shop/hooks/7/deliveries?per_page=100&cursor=c1
         GET https://api.github.com/repos/acme/shop/hooks/7/deliveries?per_page=100&cursor=c2
         GET https://api.github.com/repos/acme/shop/hooks/7/deliveries?per_page=100&cursor=c3
         GET https://api.github.com/repos/acme/shop/hooks/7/deliveries?per_page=100&cursor=c4
-          = (5, true)
+        GET https://api.github.com/repos/acme/shop/hooks/7/deliveries?per_page=100&cursor=c5
+        GET https://api.github.com/repos/acme/shop/hooks/7/deliveries?per_page=100&cursor=c6
+          = (5, Some(Place(Cursor("c5"))), 1, None)
+        GET https://gitlab.acme.org/api/v4/projects/acme%2Fshop/hooks/7/events?per_page=20&status=client_failure,server_failure,301,302,303,307,308
+        GET https://gitlab.acme.org/api/v4/projects/acme%2Fshop/hooks/7/events?per_page=20&status=client_failure,server_failure,301,302,303,307,308&page=2
+        GET https://gitlab.acme.org/api/v4/projects/acme%2Fshop/hooks/7/events?per_page=20&status=client_failure,server_failure,301,302,303,307,308&page=3
+        GET https://gitlab.acme.org/api/v4/projects/acme%2Fshop/hooks/7/events?per_page=20&status=client_failure,server_failure,301,302,303,307,308&page=4
+        GET https://gitlab.acme.org/api/v4/projects/acme%2Fshop/hooks/7/events?per_page=20&status=client_failure,server_failure,301,302,303,307,308&page=5
+        GET https://gitlab.acme.org/api/v4/projects/acme%2Fshop/hooks/7/events?per_page=20&status=client_failure,server_failure,301,302,303,307,308&page=6
+        GET https://gitlab.acme.org/api/v4/projects/acme%2Fshop/hooks/7/events?per_page=20&status=client_failure,server_failure,301,302,303,307,308&page=7
+          = (5, Some(Place(Page(6))), 1, None)
     "#]],
     );
-    let ended = told(Forge::Github, [answer(200, "[]")], |api, carry| missed(api, carry).map(|all| all.more));
-    assert!(ended.ends_with("= false\n"), "{ended}");
 }
 
 #[test]
@@ -159,7 +178,10 @@ fn those_of_an_organisation_or_a_group_are_asked_for_by_its_name() {
     let look = |forge| {
         told(forge, [empty(), empty()], |api, mut carry| {
             let hooks = api.owner_hooks(&mut carry)?.len();
-            Ok((hooks, api.missed_deliveries(HooksOf::Owner, "7", Timestamp(0), &mut carry)?.more))
+            Ok((
+                hooks,
+                api.missed_deliveries(HooksOf::Owner, "7", Timestamp(0), None, &mut carry)?.rest.is_some(),
+            ))
         })
     };
     let detail = told(Forge::Github, [answer(200, r#"{"request":{"payload":{}}}"#)], |api, mut carry| {
@@ -169,6 +191,7 @@ fn those_of_an_organisation_or_a_group_are_asked_for_by_its_name() {
             event: String::new(),
             delivered_at: None,
             status: None,
+            repository_id: None,
             payload: None,
         };
         api.payload(HooksOf::Owner, "7", &delivery, &mut carry).map(|payload| payload.is_some())
@@ -191,7 +214,7 @@ fn those_of_an_organisation_or_a_group_are_asked_for_by_its_name() {
             GET https://api.github.com/orgs/acme/hooks/7/deliveries?per_page=100
               = (0, false)
             GET https://gitlab.acme.org/api/v4/groups/acme/hooks?per_page=100&page=1
-            GET https://gitlab.acme.org/api/v4/groups/acme/hooks/7/events?per_page=20
+            GET https://gitlab.acme.org/api/v4/groups/acme/hooks/7/events?per_page=20&status=client_failure,server_failure,301,302,303,307,308
               = (0, false)
             GET https://api.github.com/orgs/acme/hooks/7/deliveries/1
               = true

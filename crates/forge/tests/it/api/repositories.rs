@@ -2,9 +2,9 @@
 
 use expect_test::expect;
 use gristmill_forge::Forge;
-use gristmill_forge::api::{Api, ApiBase, ApiError, Call, Credential};
+use gristmill_forge::api::{Api, ApiBase, ApiError, Call, Credential, Header};
 
-use super::{FORGES, TOKEN, answer, api, check, git_of, told};
+use super::{COMMIT, FORGES, TOKEN, answer, api, check, git_of, told};
 
 /// What every forge answers, less what is not needed.
 fn body(forge: Forge) -> &'static str {
@@ -193,16 +193,27 @@ fn without_a_token_none_is_sent() {
 
 #[test]
 fn mistake_08_a_password_that_a_forge_repeats_is_not_told_on() {
-    let base = ApiBase::derived(Forge::Bitbucket, git_of(Forge::Bitbucket), "acme/shop").expect("a host");
-    let credential = Credential::new(TOKEN, Some("ada")).expect("a token");
-    let api = Api::new(Forge::Bitbucket, base, Some(credential), "acme/shop".parse().expect("a name"));
-    let mut sent = String::new();
-    let refused = api.expect("an API").repository(&mut |call: Call| {
-        sent = call.headers.last().expect("a header").value.replace("Basic ", "");
-        Ok::<_, ApiError>(answer(400, &format!(r#"{{"error":{{"message":"{sent} and {TOKEN}"}}}}"#)))
-    });
-    let told = refused.expect_err("a refusal").to_string();
-    assert!(told.contains("… and …") && !told.contains(&sent), "{told}");
+    const AZURE: &str = "https://dev.azure.com/org/acme/_git/shop";
+    for (forge, git, user) in [
+        (Forge::Bitbucket, git_of(Forge::Bitbucket), Some("ada")),
+        (Forge::AzureDevops, AZURE, None),
+        (Forge::AzureDevops, AZURE, Some("ada")),
+        // Git's server wants some user; none is sent here.
+        (Forge::AzureDevops, AZURE, Some("x-access-token")),
+        (Forge::AzureDevops, AZURE, Some("x-token-auth")),
+    ] {
+        let base = ApiBase::derived(forge, git, "acme/shop").expect("a host");
+        let credential = Credential::new(TOKEN, user).expect("a token");
+        let api =
+            Api::new(forge, base, Some(credential), "acme/shop".parse().expect("a name")).expect("an API");
+        let call = api.archive(COMMIT.parse().expect("a commit"), 500);
+        let basic = |header: &&Header| header.value.starts_with("Basic ");
+        let sent = call.headers.iter().find(basic).expect("a header").value.replace("Basic ", "");
+        let message =
+            format!(r#"{{"message":"{sent} and {TOKEN}","error":{{"message":"{sent} and {TOKEN}"}}}}"#);
+        let told = api.archive_refusal(answer(400, &message)).expect_err("a refusal").to_string();
+        assert!(told.contains("… and …") && !told.contains(&sent), "{forge} {user:?}: {told}");
+    }
 }
 
 #[test]

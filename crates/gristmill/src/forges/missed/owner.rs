@@ -2,11 +2,11 @@
 //! for all of them. A delivery goes to the repository that its payload names, and makes its project where the pattern
 //! covers it and there is none yet, as it would have done if it had come.
 
-use gristmill_db::project::{self, Project};
-use gristmill_db::{DbError, job, missed, request};
+use gristmill_db::project;
+use gristmill_db::{DbError, Tx, job, missed, request};
 use gristmill_forge::Forge;
 use gristmill_forge::api::{Api, ApiError, Delivery, HooksOf};
-use gristmill_model::{ProjectPattern, ProjectSpec, RepoPath};
+use gristmill_model::{PatternName, ProjectId, ProjectPattern, ProjectSpec, RepoPath, Timestamp};
 
 use super::{
     CallError, DELIVERIES_MAX, Looked, NO_HOOK, Whose, api_for, begun, blocking, database, ended, events,
@@ -40,38 +40,58 @@ fn owners(app: &App) -> Vec<Owner> {
     all.filter_map(|project| owner(&project.spec, project.pattern.as_ref()?)).collect()
 }
 
-/// Whether all that the forge told of is found.
-async fn find(app: &App, owner: &Owner, looked: &mut Looked) -> Result<bool, CallError> {
+/// When the look began that leaves nothing of what the forge tells of; None where something is left.
+async fn find(app: &App, owner: &Owner, looked: &mut Looked) -> Result<Option<Timestamp>, CallError> {
     if looked.hook.is_none() {
         looked.hook = our_hook(app, owner, looked).await?;
     }
     // One that is found later may have missed something by then.
-    let Some(hook) = looked.hook.clone() else { return Ok(false) };
-    let (name, last) = (owner.pattern.name.as_str(), looked.at);
-    let found = match listed(app, (name, &owner.api), HooksOf::Owner, &hook, last).await {
+    let Some(hook) = looked.hook.clone() else { return Ok(None) };
+    let found = match listed(app, &owner.api, HooksOf::Owner, &hook, looked).await {
         Err(CallError::Api(error @ ApiError::Forbidden { .. })) => {
             if let Some(url) = url(app, owner) {
                 remember(app, owner, looked, url, &error);
             }
-            return Ok(false);
+            return Ok(None);
         }
         found => found?,
     };
-    looked.nobodys.retain(|guid| found.iter().any(|delivery| delivery.guid == *guid));
-    let somebodys = found.into_iter().filter(|delivery| !looked.nobodys.contains(&delivery.guid));
-    let mut unknown = unknown(app, owner, somebodys.collect()).await.map_err(|error| database(&error))?;
+    let mut unknown = strangers(app, owner, looked, found.deliveries).await?;
     let is_all = unknown.len() <= DELIVERIES_MAX;
     unknown.truncate(DELIVERIES_MAX);
     for delivery in unknown {
         let guid = delivery.guid.clone();
-        if !act(app, owner, &hook, delivery).await? {
-            looked.nobodys.insert(guid);
+        if act(app, owner, &hook, delivery).await? == Found::Nobodys {
+            looked.nobodys.insert(guid, app.clock.now());
         }
     }
-    Ok(is_all)
+    let at = looked.took(is_all, found.began, found.rest);
+    if let Some(at) = at {
+        // All that is still told of was told of since then.
+        looked.nobodys.retain(|_, told| *told >= at);
+    }
+    Ok(at)
 }
 
-/// Those that neither came to any of the pattern's projects nor were found before.
+/// Those that are not known, neither to a project of the pattern's nor as nobody's.
+async fn strangers(
+    app: &App,
+    owner: &Owner,
+    looked: &mut Looked,
+    found: Vec<Delivery>,
+) -> Result<Vec<Delivery>, CallError> {
+    let now = app.clock.now();
+    let mut rest = Vec::new();
+    for delivery in found {
+        match looked.nobodys.get_mut(&delivery.guid) {
+            Some(told) => *told = now,
+            None => rest.push(delivery),
+        }
+    }
+    unknown(app, owner, rest).await.map_err(|error| database(&error))
+}
+
+/// Those that neither came to any of the pattern's projects, deleted ones among them, nor were found before.
 async fn unknown(app: &App, owner: &Owner, found: Vec<Delivery>) -> Result<Vec<Delivery>, DbError> {
     let name = owner.pattern.name.clone();
     let read = app.db.read(move |tx| {
@@ -121,35 +141,66 @@ fn remember(app: &App, owner: &Owner, looked: &mut Looked, url: String, error: &
     looked.no_hook = Some((url, app.clock.now().plus(NO_HOOK)));
 }
 
-/// Whether it is for a repository of the pattern's.
-async fn act(app: &App, owner: &Owner, hook: &str, delivery: Delivery) -> Result<bool, CallError> {
-    let Some(payload) = payload(app, &owner.api, HooksOf::Owner, hook, &delivery).await? else {
-        return Ok(false);
-    };
-    let events = events(&owner.pattern.forge, &delivery, &payload);
-    let named = events.iter().find_map(|event| event.repository.as_ref());
-    let Some(spec) = named.and_then(|named| covered(app, owner, &named.full_name)) else {
-        return Ok(false);
-    };
+/// Whose a delivery is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Found {
+    /// A project of the pattern's: it looks at its remote.
+    Ours,
+    /// A project that is disabled: its remote is looked at once it is enabled.
+    Waits,
+    /// For no repository of the pattern's, or from before its project was purged.
+    Nobodys,
+}
+
+async fn act(app: &App, owner: &Owner, hook: &str, delivery: Delivery) -> Result<Found, CallError> {
+    let payload = payload(app, &owner.api, HooksOf::Owner, hook, &delivery).await?;
+    let events = payload.as_ref().map(|payload| events(&owner.pattern.forge, &delivery, payload));
+    let named = events.iter().flatten().find_map(|event| event.repository.as_ref());
+    let spec = named.and_then(|named| covered(app, owner, &named.full_name));
+    if spec.is_none() && (named.is_some() || delivery.repository_id.is_none()) {
+        return Ok(Found::Nobodys);
+    }
     let pattern = owner.pattern.name.clone();
     let noted = app.db.transact(move |tx| {
-        let id = project::of_pattern(tx, &spec, &pattern, PROJECTS_OF_PATTERN_MAX)?;
-        let Some(id) = id else { return Ok(None) };
-        let Some(project) = project::by_id(tx, id)?.filter(|project: &Project| project.active) else {
-            return Ok(None);
+        let id = match (&spec, &delivery.repository_id) {
+            (Some(spec), _) => of_payload(tx, spec, &pattern, delivery.delivered_at)?,
+            (None, Some(repository)) => project::of_pattern_with_repository(tx, &pattern, repository)?,
+            (None, None) => None,
         };
-        let requests = requests(&project, &delivery, &payload);
-        if missed::note(tx, id, &delivery.guid)? {
-            requests.iter().try_for_each(|asked| request::add(tx, id, asked).map(drop))?;
-            job::ask_for_look(tx, id, job::PRIORITY_HOOK)?;
+        let project = id.map(|id| project::by_id(tx, id)).transpose()?.flatten();
+        let Some(project) = project else { return Ok((Found::Nobodys, None)) };
+        if !project.active {
+            return Ok((Found::Waits, None));
         }
-        Ok(Some((project.name, delivery.guid.clone(), requests.len())))
+        let asked =
+            payload.as_ref().map(|payload| requests(&project, &delivery, payload)).unwrap_or_default();
+        if missed::note(tx, project.id, &delivery.guid)? {
+            asked.iter().try_for_each(|one| request::add(tx, project.id, one).map(drop))?;
+            job::ask_for_look(tx, project.id, job::PRIORITY_HOOK)?;
+        }
+        Ok((Found::Ours, Some((project.name, delivery.guid.clone(), asked.len()))))
     });
-    let noted = noted.await.map_err(|error: DbError| database(&error))?;
+    let (found, noted) = noted.await.map_err(|error: DbError| database(&error))?;
     if let Some((name, guid, builds)) = &noted {
         tracing::info!(project.name = %name, delivery.remote_id = guid, builds, "a delivery that never came was found at the forge");
     }
-    Ok(noted.is_some())
+    Ok(found)
+}
+
+/// The project that a payload is for, made where there is none. What is from before its purge does not make it anew.
+fn of_payload(
+    tx: &mut Tx<'_>,
+    spec: &ProjectSpec,
+    pattern: &PatternName,
+    at: Option<Timestamp>,
+) -> Result<Option<ProjectId>, DbError> {
+    let purged = missed::purged(tx, pattern, &spec.name)?;
+    if let (Some(purged), Some(at)) = (purged, at)
+        && at <= purged
+    {
+        return Ok(None);
+    }
+    project::of_pattern(tx, spec, pattern, PROJECTS_OF_PATTERN_MAX)
 }
 
 /// What the pattern makes of the repository. One that has a project of its own is not the pattern's.

@@ -35,6 +35,7 @@ fn asked(event: &str, payload: &str) -> Vec<(String, bool, bool)> {
         event: event.to_owned(),
         delivered_at: None,
         status: None,
+        repository_id: None,
         payload: None,
     };
     let body = format!(r#"{{"request":{{"payload":{payload}}}}}"#).into_bytes();

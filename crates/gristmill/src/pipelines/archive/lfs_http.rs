@@ -165,7 +165,7 @@ impl Server<'_> {
 
     fn failed(&self, error: &Error) -> StepError {
         let what = format!("large files of {} cannot be had: {error}", self.remote.url);
-        StepError::when(error.is_transient(), what).told(PublicReason::LargeFileRefused)
+        StepError::when(error.is_transient(), what).told(public::of_large_file_call(error))
     }
 
     fn refused(&self, response: &Response, what: &str) -> StepError {

@@ -1,6 +1,6 @@
 //! What everybody may know of the faults that other crates find: of each kind a word, and of its details none.
 
-use gristmill_git::{GitError, ObjectError};
+use gristmill_git::{GitError, Limit, ObjectError};
 use gristmill_model::public::Bytes;
 use gristmill_model::{CommitId, PublicReason};
 
@@ -16,23 +16,26 @@ pub(super) fn of_git(error: &GitError) -> Option<PublicReason> {
         GitError::Moved { .. } => PublicReason::Moved,
         GitError::RefGone { .. } => PublicReason::RefGone,
         GitError::CommitUnavailable { .. } => PublicReason::CommitGone,
+        GitError::ContentUnavailable { .. } => PublicReason::ContentsGone,
         GitError::NotACommit { .. } => PublicReason::NotACommit,
         GitError::Timeout { .. } => PublicReason::TooSlow,
         GitError::Submodules { .. } => PublicReason::ModulesRefused,
         GitError::LfsObject { .. } => PublicReason::LargeFileRefused,
-        GitError::TooLarge { what: "the mirror in bytes" | "all large files together in bytes", max } => {
-            PublicReason::RepositoryTooLarge(Bytes(*max))
-        }
-        GitError::TooLarge { what: "the clone in bytes" | "a large file in bytes", max } => {
-            PublicReason::ArchiveTooLarge(Bytes(*max))
-        }
-        GitError::TooLarge { what: "the number of submodules", max } => {
-            PublicReason::ModulesTooMany(u32::try_from(*max).ok()?)
-        }
+        GitError::TooLarge { what, max } => return of_limit(*what, *max),
         GitError::Object(error) => return of_object(error),
         // Faults of this machine and its settings, and those that nobody has looked at.
         _ => return None,
     })
+}
+
+fn of_limit(what: Limit, max: u64) -> Option<PublicReason> {
+    match what {
+        Limit::Mirror | Limit::LargeFilesTogether => Some(PublicReason::RepositoryTooLarge(Bytes(max))),
+        Limit::Clone | Limit::LargeFile => Some(PublicReason::ArchiveTooLarge(Bytes(max))),
+        Limit::Submodules => u32::try_from(max).ok().map(PublicReason::ModulesTooMany),
+        Limit::LargeFiles => u32::try_from(max).ok().map(PublicReason::LargeFilesTooMany),
+        Limit::Output | Limit::Refs => None,
+    }
 }
 
 /// Of a submodule's repository, that should give out the commit.
@@ -65,6 +68,11 @@ pub(super) fn of_reach(error: &ReachError) -> Option<PublicReason> {
 /// Of a large file, by the code that the server answered, of HTTP or of git-lfs, which has the same.
 pub(super) fn of_large_file(code: i64) -> PublicReason {
     if matches!(code, 404 | 410) { PublicReason::LargeFileMissing } else { PublicReason::LargeFileRefused }
+}
+
+/// Of a large file, where no answer came.
+pub(super) fn of_large_file_call(error: &gristmill_outgoing::Error) -> PublicReason {
+    if error.is_transient() { PublicReason::NotReached } else { PublicReason::LargeFileRefused }
 }
 
 #[cfg(test)]
@@ -112,21 +120,10 @@ mod tests {
                 Why::ModuleCommitGone(commit),
             ),
             (
-                GitError::TooLarge { what: "the mirror in bytes", max: 1 << 30 },
-                Some(Why::RepositoryTooLarge(Bytes(1 << 30))),
+                GitError::ContentUnavailable { remote: remote(), commit, detail: detail() },
+                Some(Why::ContentsGone),
                 Why::ModuleUnfetched,
             ),
-            (
-                GitError::TooLarge { what: "all large files together in bytes", max: 7 },
-                Some(Why::RepositoryTooLarge(Bytes(7))),
-                Why::ModuleUnfetched,
-            ),
-            (
-                GitError::TooLarge { what: "the clone in bytes", max: 7 },
-                Some(Why::ArchiveTooLarge(Bytes(7))),
-                Why::ModuleUnfetched,
-            ),
-            (GitError::TooLarge { what: "the number of branches", max: 7 }, None, Why::ModuleUnfetched),
             (
                 GitError::Failed { command: "fetch", status: "1".to_owned(), detail: detail() },
                 None,
@@ -141,6 +138,25 @@ mod tests {
     }
 
     #[test]
+    fn of_limits_the_limit_is_told() {
+        use PublicReason as Why;
+        for (what, own) in [
+            (Limit::Mirror, Some(Why::RepositoryTooLarge(Bytes(7)))),
+            (Limit::LargeFilesTogether, Some(Why::RepositoryTooLarge(Bytes(7)))),
+            (Limit::Clone, Some(Why::ArchiveTooLarge(Bytes(7)))),
+            (Limit::LargeFile, Some(Why::ArchiveTooLarge(Bytes(7)))),
+            (Limit::Submodules, Some(Why::ModulesTooMany(7))),
+            (Limit::LargeFiles, Some(Why::LargeFilesTooMany(7))),
+            (Limit::Output, None),
+            (Limit::Refs, None),
+        ] {
+            let error = GitError::TooLarge { what, max: 7 };
+            assert_eq!(of_git(&error), own, "{error}");
+            assert_eq!(of_module(&error, COMMIT.parse().unwrap()), Why::ModuleUnfetched, "{error}");
+        }
+    }
+
+    #[test]
     fn of_large_files_those_that_are_not_there_are_told_apart() {
         for (code, why) in [
             (403, PublicReason::LargeFileRefused),
@@ -149,6 +165,21 @@ mod tests {
             (500, PublicReason::LargeFileRefused),
         ] {
             assert_eq!(of_large_file(code), why, "{code}");
+        }
+    }
+    #[test]
+    fn of_large_files_a_fault_that_passes_is_the_networks() {
+        use gristmill_outgoing::Error;
+        let (host, why) = (|| "media.acme.org".to_owned(), || "10.1.2.3".to_owned());
+        for (error, told) in [
+            (Error::Lookup { host: host() }, PublicReason::NotReached),
+            (Error::Connect { host: host(), why: why() }, PublicReason::NotReached),
+            (Error::Timeout { host: host(), what: "the answer" }, PublicReason::NotReached),
+            (Error::Cut { host: host(), why: why() }, PublicReason::NotReached),
+            (Error::Refused { host: host(), why: why() }, PublicReason::LargeFileRefused),
+            (Error::Tls { host: host(), why: why() }, PublicReason::LargeFileRefused),
+        ] {
+            assert_eq!(of_large_file_call(&error), told, "{error}");
         }
     }
 }

@@ -8,7 +8,7 @@ use gristmill_model::{Clock, Timestamp};
 use crate::app::App;
 use crate::config::{Config, Surroundings};
 use crate::forges::Forges;
-use crate::forges::missed::{NO_HOOK, look};
+use crate::forges::missed::{NO_HOOK, OVERLAP, look};
 
 /// Noon of 2026-01-01; in milliseconds.
 const NOON: i64 = 1_767_268_800_000;
@@ -30,6 +30,12 @@ struct There {
     deliveries: u16,
     /// The repositories that deliveries were missed of, the oldest first; their ids are their places.
     missed: Vec<&'static str>,
+    /// Those from this one on are of a time to come, for the database has the clock of this machine.
+    late: Option<usize>,
+    /// How many deliveries are on a page; 0 for all.
+    page: usize,
+    /// Whether the payloads are gone.
+    is_gone: bool,
     asked: Vec<String>,
 }
 
@@ -72,19 +78,28 @@ impl Place {
         let seen = there.clone();
         let carry = move |call: Call| {
             let path = call.url.strip_prefix("https://api.github.com").expect("the configured host");
-            let path = path.split('?').next().unwrap().to_owned();
+            let (path, query) = path.split_once('?').unwrap_or((path, ""));
+            let (path, from) = (path.to_owned(), query.split_once("&cursor=").map_or("0", |(_, from)| from));
+            let mut headers = Vec::new();
             let mut there = seen.lock().unwrap();
             there.asked.push(path.clone());
             let (status, body) = match path.as_str() {
                 "/orgs/acme/hooks" => (there.hooks, HOOKS.to_owned()),
-                "/orgs/acme/hooks/9/deliveries" => (there.deliveries, list(&there.missed)),
+                "/orgs/acme/hooks/9/deliveries" => {
+                    let (all, from) = (list(&there), from.parse::<usize>().unwrap());
+                    let to = if there.page == 0 { all.len() } else { all.len().min(from + there.page) };
+                    let next = format!("<https://api.github.com/?cursor={to}>; rel=\"next\"");
+                    headers.extend((to < all.len()).then(|| ("Link".to_owned(), next)));
+                    (there.deliveries, format!("[{}]", all[from..to].join(",")))
+                }
                 path => match path.strip_prefix("/orgs/acme/hooks/9/deliveries/") {
+                    Some(_) if there.is_gone => (404, "{}".to_owned()),
                     Some(id) => (200, detail(there.missed[id.parse::<usize>().unwrap()])),
                     // No repository has a webhook of its own.
                     None => (200, "[]".to_owned()),
                 },
             };
-            Ok(Answer { status, headers: Vec::new(), body: body.into_bytes() })
+            Ok(Answer { status, headers, body: body.into_bytes() })
         };
         let clock = Arc::new(Turned(AtomicI64::new(NOON)));
         let app = App::open(config, &around).await.unwrap().with(|inner| {
@@ -111,13 +126,15 @@ impl Place {
 const HOOKS: &str = r#"[{"id":8,"active":true,"config":{"url":"https://here.example/hooks/acme/own"}},
     {"id":9,"active":true,"config":{"url":"https://here.example/hooks/acme/%2A"}}]"#;
 
-fn list(missed: &[&str]) -> String {
+/// The newest first; each a minute after the one before, the oldest at noon.
+fn list(there: &There) -> Vec<String> {
     let one = |id: usize| {
+        let year = if there.late.is_some_and(|late| id >= late) { 2999 } else { 2026 };
         format!(
-            r#"{{"id":{id},"guid":"g{id}","event":"push","delivered_at":"2026-01-01T12:00:00Z","status_code":502}}"#
+            r#"{{"id":{id},"guid":"g{id}","event":"push","delivered_at":"{year}-01-01T12:{id:02}:00Z","status_code":502,"repository_id":7}}"#
         )
     };
-    format!("[{}]", (0..missed.len()).rev().map(one).collect::<Vec<_>>().join(","))
+    (0..there.missed.len()).rev().map(one).collect()
 }
 
 fn detail(repository: &str) -> String {
@@ -168,4 +185,99 @@ async fn a_failure_that_passes_is_asked_again() {
     assert_eq!(place.look(Duration::ZERO).await, [""]);
     place.there.lock().unwrap().hooks = 200;
     assert_eq!(place.look(FIVE_MINUTES).await, ["", "/9/deliveries"]);
+}
+
+impl Place {
+    fn change(&self, how: impl FnOnce(&mut There)) {
+        how(&mut self.there.lock().unwrap());
+    }
+
+    /// As after a restart.
+    fn forget(&self) {
+        self.app.forges.missed.lock().unwrap().clear();
+    }
+
+    async fn named(&self, name: &str) -> Option<gristmill_db::project::Project> {
+        let name = name.parse().unwrap();
+        self.app.db.read(move |tx| gristmill_db::project::by_name(tx, &name)).await.unwrap()
+    }
+
+    async fn purge(&self, name: &str) {
+        let id = self.named(name).await.unwrap().id;
+        self.app.db.transact(move |tx| gristmill_db::project::purge(tx, id)).await.unwrap();
+    }
+
+    /// How many looks at remotes are asked for.
+    async fn looks(&self) -> i64 {
+        let count = "SELECT count(*) FROM job WHERE kind = 'look'";
+        let read = self.app.db.read(move |tx| tx.query_one(count, &[], |row| row.get(0)));
+        read.await.unwrap().unwrap()
+    }
+}
+
+#[tokio::test]
+async fn rule_6_a_delivery_from_before_a_purge_does_not_make_the_project_anew() {
+    const MINUTE: Duration = Duration::from_secs(60);
+    let there = There { hooks: 200, deliveries: 200, ..There::default() };
+    let place = Place::new(There { missed: vec!["acme/a"], ..there }).await;
+    place.look(Duration::ZERO).await;
+    assert_eq!(place.projects().await, ["acme/a", "acme/own"]);
+    // The second was not found before the purge, and is as old.
+    place.clock.0.store(Timestamp(NOON).plus(MINUTE).0, Ordering::Relaxed);
+    place.purge("acme/a").await;
+    place.there.lock().unwrap().missed.push("Acme/A");
+    let of = |id: usize| format!("/9/deliveries/{id}");
+    assert_eq!(place.look(MINUTE * 2).await, ["/9/deliveries", &of(1)]);
+    assert_eq!(place.projects().await, ["acme/own"]);
+    place.forget();
+    assert_eq!(place.look(MINUTE * 3).await, ["", "/9/deliveries", &of(1)], "the first is known still");
+    assert_eq!(place.projects().await, ["acme/own"]);
+    place.change(|there| {
+        there.missed.push("acme/a");
+        there.late = Some(2);
+    });
+    assert_eq!(place.look(MINUTE * 4).await, ["/9/deliveries", &of(2)]);
+    assert_eq!(place.projects().await, ["acme/a", "acme/own"], "it was sent after the purge");
+}
+
+#[tokio::test]
+async fn what_lies_beyond_the_pages_of_one_look_the_next_ones_find() {
+    let missed = vec!["acme/a", "acme/b", "acme/c", "acme/d", "acme/e", "acme/f", "acme/g"];
+    let there = There { hooks: 200, deliveries: 200, page: 1, missed, ..There::default() };
+    let place = Place::new(there).await;
+    // Further apart than what is looked at again in any case.
+    let apart = OVERLAP * 2;
+    let payloads = async |after| {
+        let asked = place.look(after).await;
+        asked
+            .iter()
+            .filter_map(|path| path.strip_prefix("/9/deliveries/")?.parse().ok())
+            .collect::<Vec<i32>>()
+    };
+    assert_eq!(payloads(Duration::ZERO).await, [6, 5, 4, 3, 2]);
+    assert_eq!(payloads(apart).await, [1, 0]);
+    assert_eq!(place.projects().await.len(), 8);
+    // The next one begins at the top, with what came since the first of them began.
+    place.there.lock().unwrap().missed.push("acme/h");
+    assert_eq!(payloads(apart * 2).await, [7]);
+    assert_eq!(place.projects().await.len(), 9);
+}
+
+#[tokio::test]
+async fn a_delivery_whose_payload_is_gone_makes_the_project_look_whose_repository_it_names() {
+    for (repository, looks) in [("7", 1), ("8", 0)] {
+        let there = There { hooks: 200, deliveries: 200, missed: vec!["acme/a"], ..There::default() };
+        let place = Place::new(there).await;
+        place.look(Duration::ZERO).await;
+        let id = place.named("acme/a").await.unwrap().id;
+        let learnt = move |tx: &mut gristmill_db::Tx<'_>| {
+            gristmill_db::project::learn_repository_id(tx, id, repository)?;
+            tx.execute("DELETE FROM job", &[])
+        };
+        place.app.db.transact(learnt).await.unwrap();
+        place.change(|there| (there.missed, there.is_gone) = (vec!["acme/a", "acme/a"], true));
+        assert_eq!(place.look(FIVE_MINUTES).await, ["/9/deliveries", "/9/deliveries/1"]);
+        assert_eq!(place.looks().await, looks, "{repository}");
+        assert_eq!(place.look(FIVE_MINUTES * 2).await, ["/9/deliveries"], "once");
+    }
 }
