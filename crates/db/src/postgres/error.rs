@@ -19,11 +19,11 @@ pub(crate) fn of(error: &tokio_postgres::Error) -> DbError {
         }
         // Our own fault, or one of the settings: calling again changes nothing.
         let begins = |known: &&str| text.starts_with(*known);
-        return if ["error serializing", "error deserializing"].iter().any(|known| begins(known)) {
+        return if ["error serializing", "error deserializing"].iter().any(begins) {
             DbError::Sql(text)
         } else if ["invalid configuration", "error performing TLS", "authentication error"]
             .iter()
-            .any(|known| begins(known))
+            .any(begins)
         {
             DbError::Refused(text)
         } else {
