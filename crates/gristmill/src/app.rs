@@ -10,7 +10,7 @@ use gristmill_db::{Db, DbError, project};
 use gristmill_git::{Git, GitOptions, Protocol};
 use gristmill_model::{BootId, Clock, ProjectId, ProjectPattern, ProjectSpec};
 use gristmill_outgoing::{Client, GateOptions, Reach};
-use gristmill_storage::{Storage, StorageUrl};
+use gristmill_storage::{Opening, Storage, StorageUrl};
 
 use crate::config::{Config, Surroundings};
 use crate::database;
@@ -19,6 +19,7 @@ use crate::forges::{Forges, carrier};
 use crate::keys;
 use crate::live::Live;
 use crate::logs::Logs;
+use crate::outage::Outage;
 use crate::seal::Keyring;
 
 /// What the parts of a running program share; clones share it.
@@ -31,6 +32,8 @@ pub struct Inner {
     pub db: Db,
     /// Blobs and public keys.
     pub storage: Storage,
+    /// Whether the storage answers.
+    pub outage: Outage,
     /// The git program.
     pub git: Git,
     /// Makes calls to other machines.
@@ -62,7 +65,7 @@ impl std::ops::Deref for App {
 impl App {
     /// Opens the database, the storage and git, as configured, and imports the projects.
     pub async fn open(config: Config, around: &Surroundings) -> anyhow::Result<App> {
-        let app = App::open_beside(config.clone(), around).await?;
+        let app = App::open_as(config.clone(), around, Opening::ToServe).await?;
         let can = app.storage.capabilities();
         tracing::info!(storage = config.storage.as_str(), "the storage: {can}");
         if can.bucket().is_some_and(|bucket| !bucket.versions) {
@@ -77,13 +80,17 @@ impl App {
     /// The same without importing the projects: for commands beside a server, which alone decides what
     /// configuration is in force.
     pub async fn open_beside(config: Config, around: &Surroundings) -> anyhow::Result<App> {
+        App::open_as(config, around, Opening::Briefly).await
+    }
+
+    async fn open_as(config: Config, around: &Surroundings, how: Opening) -> anyhow::Result<App> {
         let data = &config.data_dir;
         make_folders(data)?;
         let db = database::open_async(&config, &around.env).await?;
         let clock = db.clock().clone();
         let boot = BootId::new(clock.now(), db.random());
         let url: StorageUrl = config.storage.as_str().parse()?;
-        let storage = Storage::open(&url, &config.s3)
+        let storage = Storage::open(&url, &config.s3, how)
             .await
             .with_context(|| format!("the storage {} cannot be opened", config.storage.as_str()))?;
         let options = git_options(&config, around, data.join("git"))?;
@@ -97,6 +104,7 @@ impl App {
         Ok(App(Arc::new(Inner {
             db,
             storage,
+            outage: Outage::default(),
             git,
             outgoing,
             gate,

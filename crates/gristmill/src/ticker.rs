@@ -16,7 +16,7 @@ use tokio::sync::{Mutex, watch};
 use crate::app::App;
 use crate::config::{Surroundings, Watch};
 use crate::forges::{missed, status};
-use crate::upkeep;
+use crate::{outage, upkeep};
 
 /// How often leases that ran out are looked for: with the length of a lease this bounds how long a job is
 /// orphaned, 25 s. And jobs that let others go first for long enough.
@@ -37,6 +37,8 @@ const REPLACED: Duration = Duration::from_secs(3600);
 const TELL: Duration = Duration::from_secs(1);
 /// How often deliveries are looked for that never came.
 const MISSED: Duration = Duration::from_secs(300);
+/// How often it is looked whether a storage that is away is to be asked.
+const OUTAGE: Duration = Duration::from_secs(1);
 /// How often mirrors are looked at.
 const MIRRORS: Duration = Duration::from_secs(600);
 /// How often the retention rules are followed.
@@ -57,6 +59,7 @@ pub async fn run(app: App, around: Surroundings, watch: Watch, stop: watch::Rece
         every(FORGOTTEN, stop.clone(), || forgotten(app.clone())),
         every(KEYS, stop.clone(), || upkeep::check_keys(app.clone())),
         every(REPLACED, stop.clone(), || upkeep::drop_replaced_keys(app.clone())),
+        every(OUTAGE, stop.clone(), || outage::ask(app.clone())),
         every(TELL, stop.clone(), || tell(app.clone())),
         every(MISSED, stop.clone(), || missed(app.clone())),
         every(MIRRORS, stop.clone(), || upkeep::maintain_mirrors(app.clone())),

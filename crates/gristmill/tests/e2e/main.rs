@@ -3,6 +3,8 @@
 //! Tests whose names begin with `mistake_NN` prove that a numbered mistake of the systems this one carries on is
 //! not made; `rule_N` is a numbered rule for webhooks.
 
+mod bucket;
+mod bucket_faults;
 mod campaign;
 mod canary;
 mod cli;
