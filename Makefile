@@ -40,7 +40,7 @@ bench: ## benchmarks beside what a user would pick instead; BENCHES="accept star
 	@scripts/bench.sh $(BENCHES)
 
 .PHONY: soak
-soak: ## 1 000 deliveries and 300 kills with and without power loss; then the simulator for hours (SIM_SEEDS)
+soak: ## 1 000 deliveries and 300 kills, with and without power loss; failing buckets; then the simulator for hours (SIM_SEEDS)
 	@scripts/setup.sh test
 	@SIM_SEEDS=$(SIM_SEEDS) scripts/soak.sh
 

@@ -6,6 +6,7 @@
 //! cargo run --release -p gristmill-bench -- hostile
 //! cargo run --release -p gristmill-bench -- start
 //! cargo run --release -p gristmill-bench -- archive
+//! cargo run --release -p gristmill-bench -- bucket
 //! cargo run --release -p gristmill-bench -- engine
 //! ```
 //!
@@ -19,6 +20,8 @@
 //!   memory of an idle server.
 //! - `archive`: from a push to its archive where readers see it, beside `git fetch` and `git archive`: the first
 //!   one of a repository, and after changes to a few files. Every archive is compared with git.
+//! - `bucket`: bytes sent to servers of S3 for an archive of which little changed, and the calls between a push and its
+//!   version.
 //! - `engine`: 100 000 jobs that do nothing, in graphs of 100, in the real database: jobs per second, processor
 //!   time per job.
 //! - `restore`: an installation with 10 000 runs, backed up and restored; seconds, with every key verified.
@@ -37,6 +40,7 @@
 
 mod accept;
 mod archive;
+mod bucket;
 mod engine;
 mod floor;
 mod hostile;
@@ -65,6 +69,8 @@ enum Bench {
     Accept(accept::Args),
     /// From a push to its archive, beside `git fetch` and `git archive`.
     Archive(archive::Args),
+    /// What goes over the line to a bucket: bytes of a changed archive, and calls from a push to its version.
+    Bucket(bucket::Args),
     /// What the engine costs, by jobs that do nothing.
     Engine(engine::Args),
     /// Malformed deliveries and slow connections while a good sender goes on.
@@ -82,6 +88,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().bench {
         Bench::Accept(args) => accept::run(&args),
         Bench::Archive(args) => archive::run(&args),
+        Bench::Bucket(args) => bucket::run(&args),
         Bench::Engine(args) => engine::run(&args),
         Bench::Hostile(args) => hostile::run(&args),
         Bench::Restore(args) => restore::run(&args),

@@ -19,7 +19,7 @@ use gristmill_db::{Db, DbError, Tx, blob, head, project, step};
 use gristmill_model::{
     ArtifactId, BootId, DeliveryState, Digest, Plan, PlannedJob, ProjectId, ProjectSpec, RunId, RunState,
 };
-use gristmill_storage::Storage;
+use gristmill_storage::{Opening, Storage};
 
 use crate::kit::report::{self, Bars};
 use crate::kit::target::Common;
@@ -85,7 +85,7 @@ fn config(folder: &Path) -> Result<(Config, Surroundings)> {
 
 async fn fill(config: &Config, runs: usize, keys: usize) -> Result<()> {
     let db = Db::open(&config.data_dir.join("gristmill.db"), Arc::new(SystemClock), system_random())?;
-    let storage = Storage::open(&config.storage.as_str().parse()?, &config.s3).await?;
+    let storage = Storage::open(&config.storage.as_str().parse()?, &config.s3, Opening::Anew).await?;
     let project = import(&db).await?;
     let boot = BootId::new(db.clock().now(), db.random());
     for first in (0..runs).step_by(AT_ONCE) {

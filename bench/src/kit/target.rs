@@ -119,13 +119,17 @@ impl Common {
         })
     }
 
-    /// The program under test with the configuration in `dir`; what it is to do comes next.
-    pub(crate) fn gristmill(&self, dir: &Path) -> Result<Command> {
+    /// The program under test.
+    pub(crate) fn program(&self) -> Result<PathBuf> {
         let Some(program) = &self.gristmill else {
             bail!("no program to measure: set GRISTMILL or give --gristmill PATH (see also --targets)");
         };
-        let program = program.canonicalize().with_context(|| format!("there is no {}", program.display()))?;
-        let mut command = Command::new(program);
+        program.canonicalize().with_context(|| format!("there is no {}", program.display()))
+    }
+
+    /// The program under test with the configuration in `dir`; what it is to do comes next.
+    pub(crate) fn gristmill(&self, dir: &Path) -> Result<Command> {
+        let mut command = Command::new(self.program()?);
         command.arg("--config").arg(dir.join("gristmill.toml"));
         command.current_dir(dir).env_remove("GRISTMILL").env_remove("GRISTMILL_CONFIG");
         Ok(command)

@@ -12,7 +12,7 @@ use gristmill_db::{Db, DbError, Tx, project};
 use gristmill_git::{Git, GitOptions, Protocol};
 use gristmill_model::{BootId, Clock, ProjectId, ProjectPattern, ProjectSpec};
 use gristmill_outgoing::{Client, GateOptions, Reach};
-use gristmill_storage::{Storage, StorageUrl};
+use gristmill_storage::{Opening, Storage, StorageUrl};
 
 use crate::backup;
 use crate::boots;
@@ -23,6 +23,7 @@ use crate::forges::{Forges, carrier};
 use crate::keys;
 use crate::live::Live;
 use crate::logs::Logs;
+use crate::outage::Outage;
 use crate::seal::Keyring;
 
 /// What the parts of a running program share; clones share it.
@@ -35,6 +36,8 @@ pub struct Inner {
     pub db: Db,
     /// Blobs and public keys.
     pub storage: Storage,
+    /// Whether the storage answers.
+    pub outage: Outage,
     /// The git program.
     pub git: Git,
     /// Makes calls to other machines.
@@ -70,7 +73,7 @@ impl std::ops::Deref for App {
 impl App {
     /// Opens the database, the storage and git, as configured, and imports the projects.
     pub async fn open(config: Config, around: &Surroundings) -> anyhow::Result<App> {
-        let app = App::open_beside(config.clone(), around).await?;
+        let app = App::open_as(config.clone(), around, Opening::ToServe).await?;
         let can = app.storage.capabilities();
         tracing::info!(storage = config.storage.as_str(), "the storage: {can}");
         if can.bucket().is_some_and(|bucket| !bucket.versions) {
@@ -85,6 +88,10 @@ impl App {
     /// The same without importing the projects: for commands beside a server, which alone decides what
     /// configuration is in force.
     pub async fn open_beside(config: Config, around: &Surroundings) -> anyhow::Result<App> {
+        App::open_as(config, around, Opening::Briefly).await
+    }
+
+    async fn open_as(config: Config, around: &Surroundings, how: Opening) -> anyhow::Result<App> {
         let data = &config.data_dir;
         make_folders(data)?;
         let db = database::open_async(&config, &around.env).await?;
@@ -94,7 +101,7 @@ impl App {
         let clock = db.clock().clone();
         let boot = BootId::new(clock.now(), db.random());
         let url: StorageUrl = config.storage.as_str().parse()?;
-        let storage = Storage::open(&url, &config.s3)
+        let storage = Storage::open(&url, &config.s3, how)
             .await
             .with_context(|| format!("the storage {} cannot be opened", config.storage.as_str()))?;
         let options = git_options(&config, around, data.join("git"))?;
@@ -108,6 +115,7 @@ impl App {
         Ok(App(Arc::new(Inner {
             db,
             storage,
+            outage: Outage::default(),
             git,
             outgoing,
             gate,

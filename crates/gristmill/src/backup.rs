@@ -28,7 +28,7 @@ mod restore;
 mod verify;
 
 use gristmill_db::Db;
-use gristmill_storage::{Storage, StorageUrl};
+use gristmill_storage::{Opening, Storage, StorageUrl};
 use tokio::runtime::Handle;
 
 use crate::config::Config;
@@ -53,6 +53,6 @@ fn open_storage(config: &Config, handle: &Handle) -> anyhow::Result<Storage> {
     use anyhow::Context as _;
     let url: StorageUrl = config.storage.as_str().parse()?;
     handle
-        .block_on(Storage::open(&url, &config.s3))
+        .block_on(Storage::open(&url, &config.s3, Opening::ToServe))
         .with_context(|| format!("the storage {} cannot be opened", config.storage.as_str()))
 }

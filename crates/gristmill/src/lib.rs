@@ -21,6 +21,7 @@ pub mod live;
 pub mod logs;
 pub mod look;
 pub mod origin;
+pub mod outage;
 pub mod pipelines;
 pub mod reach;
 pub mod runs;

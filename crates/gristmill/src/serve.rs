@@ -282,6 +282,9 @@ pub async fn until_done(app: &App) -> anyhow::Result<()> {
         if !app.db.read(due::work).await? {
             return Ok(());
         }
+        if app.outage.is_on() {
+            bail!("the storage does not answer; what is left goes on with the next sync or a server");
+        }
         tokio::time::sleep(DONE_AGAIN).await;
     }
 }

@@ -18,7 +18,7 @@ use crate::app::App;
 use crate::boots;
 use crate::config::{Surroundings, Watch};
 use crate::forges::{missed, status};
-use crate::upkeep;
+use crate::{outage, upkeep};
 
 /// How often leases that ran out are looked for: with the length of a lease this bounds how long a job is
 /// orphaned, 25 s. And jobs that let others go first for long enough.
@@ -39,6 +39,8 @@ const REPLACED: Duration = Duration::from_secs(3600);
 const TELL: Duration = Duration::from_secs(1);
 /// How often deliveries are looked for that never came.
 const MISSED: Duration = Duration::from_secs(300);
+/// How often it is looked whether a storage that is away is to be asked.
+const OUTAGE: Duration = Duration::from_secs(1);
 /// How often mirrors are looked at.
 const MIRRORS: Duration = Duration::from_secs(600);
 /// How often the retention rules are followed.
@@ -80,6 +82,7 @@ async fn serve_all(app: &App, stop: &watch::Receiver<bool>) {
         every(FORGOTTEN, stop.clone(), || forgotten(app.clone())),
         every(KEYS, stop.clone(), || check_keys(app.clone())),
         every(REPLACED, stop.clone(), || upkeep::drop_replaced_keys(app.clone())),
+        every(OUTAGE, stop.clone(), || outage::ask(app.clone())),
         every(TELL, stop.clone(), || tell(app.clone())),
         every(MISSED, stop.clone(), || missed(app.clone())),
         later(COLLECT_FIRST, stop.clone(), every(COLLECT, stop.clone(), || collect(app.clone()))),

@@ -232,6 +232,12 @@ pub enum ProjectError {
 }
 
 impl ProjectError {
+    /// Whether what was begun at a server may still be under way: nobody else may write to the key for as long as a
+    /// projection may take.
+    pub fn may_go_on(&self) -> bool {
+        matches!(self, ProjectError::Storage(StorageError::Server { may_pass: true, .. }))
+    }
+
     /// Whether the same call may work later without anybody changing what is asked for.
     pub fn is_transient(&self) -> bool {
         matches!(self, ProjectError::Storage(error) if error.is_transient())

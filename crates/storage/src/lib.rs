@@ -38,5 +38,5 @@ pub use s3::probe::BucketCapabilities;
 pub use s3::settings::{Role, S3Settings, Sse};
 pub use s3::{create_bucket, policy};
 pub use staged::Staged;
-pub use storage::{Capabilities, Storage};
+pub use storage::{Capabilities, Opening, Storage};
 pub use url::{StorageUrl, StorageUrlError};

@@ -34,6 +34,18 @@ pub struct Storage {
     place: Place,
 }
 
+/// How much is found out about a bucket when it is opened.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Opening {
+    /// All is tried out.
+    Anew,
+    /// It must be there, and be as it was when it was tried out last, within a day. One that does not answer now, but
+    /// did before, is opened nevertheless.
+    ToServe,
+    /// Nobody is asked where it was ever tried out.
+    Briefly,
+}
+
 /// What a storage can do, as it was found at open. `Display` is a line for `doctor`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Capabilities {
@@ -78,18 +90,18 @@ pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send 
 
 impl Storage {
     /// Opens the storage and tries out what it can do. In a folder, makes what is missing and removes the unfinished
-    /// files of processes that died. `s3` says how a bucket is reached.
+    /// files of processes that died. `s3` says how a bucket is reached, `how` what is found out about it.
     ///
     /// # Errors
     /// [`StorageError::Unusable`] and [`StorageError::Bucket`] say what to change; else what was refused.
-    pub async fn open(url: &StorageUrl, s3: &S3Settings) -> Result<Storage, StorageError> {
+    pub async fn open(url: &StorageUrl, s3: &S3Settings, how: Opening) -> Result<Storage, StorageError> {
         match url {
             StorageUrl::File(root) => {
                 let root = root.clone();
                 blocking(move || Storage::open_folder(&root)).await
             }
             StorageUrl::S3 { bucket, prefix } => {
-                let storage = S3Storage::open(bucket, prefix, s3).await?;
+                let storage = S3Storage::open((bucket, prefix), s3, how).await?;
                 Ok(Storage { place: Place::S3(Arc::new(storage)) })
             }
         }
@@ -112,6 +124,17 @@ impl Storage {
         match &self.place {
             Place::File(storage) => Capabilities::Folder(storage.capabilities()),
             Place::S3(storage) => Capabilities::Bucket(*storage.capabilities()),
+        }
+    }
+
+    /// Whether a bucket answers. A folder is asked by using it.
+    ///
+    /// # Errors
+    /// What it answered, or that it did not.
+    pub async fn answer(&self) -> Result<(), StorageError> {
+        match &self.place {
+            Place::File(_) => Ok(()),
+            Place::S3(storage) => storage.answer().await,
         }
     }
 

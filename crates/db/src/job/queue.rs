@@ -19,6 +19,8 @@ use crate::tx::{Row, Tx};
 
 /// Jobs read from the front of the queue before each project is asked on its own.
 const FRONT: i64 = 64;
+/// The same of one kind: projects that are full must not take all of it.
+const ONLY_FRONT: i64 = 1024;
 
 statements! {
     PRIORITY = "SELECT min(priority) FROM job WHERE state = 'ready' AND priority > $1";
@@ -27,6 +29,7 @@ statements! {
     LIMIT = "SELECT jobs_max FROM project WHERE id = $1";
     FRONT_OF_ALL = "SELECT id, run_id, project_id, kind, payload, tries, not_before_ms FROM job WHERE state = 'ready' AND priority = $1 AND not_before_ms <= $2 AND (only_one IS NULL OR NOT EXISTS (SELECT 1 FROM job AS other WHERE other.state = 'leased' AND other.only_one = job.only_one)) ORDER BY not_before_ms, id LIMIT $3";
     ALONE = "SELECT id, run_id, project_id, kind, payload, tries, not_before_ms FROM job WHERE state = 'ready' AND priority = $1 AND not_before_ms <= $2 AND run_id IS NULL AND (only_one IS NULL OR NOT EXISTS (SELECT 1 FROM job AS other WHERE other.state = 'leased' AND other.only_one = job.only_one)) ORDER BY not_before_ms, id LIMIT $3";
+    ONLY = "SELECT id, run_id, project_id, kind, payload, tries, not_before_ms FROM job WHERE state = 'ready' AND priority = $1 AND not_before_ms <= $2 AND run_id IS NOT NULL AND kind = $3 ORDER BY not_before_ms, id LIMIT $4";
     WAITING_LONG = "SELECT id FROM job WHERE state = 'ready' AND priority = $1 AND not_before_ms <= $2 LIMIT $3";
     RAISE = "UPDATE job SET priority = $2 WHERE id = $1";
     NEXT_PROJECT = "SELECT min(project_id) FROM job WHERE state = 'ready' AND run_id IS NOT NULL AND project_id > $1";
@@ -42,6 +45,8 @@ pub enum Place {
     Run,
     /// Work outside runs: looks, which mostly wait for a remote to answer.
     Alone,
+    /// Jobs of runs of this kind: what the others need is away. Reads past all others, and is for a while only.
+    Only(&'static str),
 }
 
 /// A ready job, and since when.
@@ -99,13 +104,18 @@ pub(super) fn next(tx: &mut Tx<'_>, place: Place, max: usize, left: &[JobId]) ->
         && let Some(next) = priority_after(tx, priority)?
     {
         priority = next;
-        if place == Place::Alone {
-            let wanted = i64::try_from(max - chosen.len()).unwrap_or(i64::MAX);
-            let now = tx.now();
-            let front = tx.query(ALONE, params![priority, now, wanted], read)?;
-            room.admit(tx, front, max, &mut chosen)?;
-        } else {
-            choose(tx, (priority, place), max, &mut room, &mut chosen)?;
+        let wanted = i64::try_from(max - chosen.len()).unwrap_or(i64::MAX);
+        let now = tx.now();
+        match place {
+            Place::Alone => {
+                let front = tx.query(ALONE, params![priority, now, wanted], read)?;
+                room.admit(tx, front, max, &mut chosen)?;
+            }
+            Place::Only(kind) => {
+                let front = tx.query(ONLY, params![priority, now, kind, ONLY_FRONT], read)?;
+                room.admit(tx, front, max, &mut chosen)?;
+            }
+            Place::Any | Place::Run => choose(tx, (priority, place), max, &mut room, &mut chosen)?,
         }
     }
     Ok(chosen)

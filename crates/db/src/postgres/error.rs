@@ -21,9 +21,7 @@ pub(crate) fn of(error: &tokio_postgres::Error) -> DbError {
         let begins = |known: &&str| text.starts_with(*known);
         return if ["error serializing", "error deserializing"].iter().any(begins) {
             DbError::Sql(text)
-        } else if ["invalid configuration", "error performing TLS", "authentication error"]
-            .iter()
-            .any(begins)
+        } else if ["invalid configuration", "error performing TLS", "authentication error"].iter().any(begins)
         {
             DbError::Refused(text)
         } else {

@@ -199,6 +199,19 @@ fn a_place_for_runs_keeps_to_the_limits() {
 }
 
 #[test]
+fn a_place_for_one_kind_reads_past_all_others() {
+    let (bench, project) = Bench::with_project(3);
+    for _ in 0..70 {
+        bench.run(project, &jobs(&["other"]));
+    }
+    bench.run(project, &jobs(&["a", "a", "a", "a"]));
+    bench.tx(|tx| job::ask_for_look(tx, project, job::PRIORITY_HOOK));
+    assert_eq!(kinds_for(&bench, Place::Only("a"), 2), ["a"; 2]);
+    assert_eq!(kinds_for(&bench, Place::Only("a"), 9), ["a"], "the limit of the project");
+    assert_eq!(kinds_for(&bench, Place::Only("b"), 9), [""; 0]);
+}
+
+#[test]
 fn leases_taken_from_the_front_count_against_the_limit() {
     let bench = Bench::new();
     let ids = bench.import(&[spec("acme/a", 70), spec("acme/b", 1)]);

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use gristmill_storage::{
-    BucketCapabilities, Capabilities, Finding, FolderCapabilities, Storage, StorageError, StorageUrl,
+    BucketCapabilities, Capabilities, Finding, FolderCapabilities, Opening, Storage, StorageError, StorageUrl,
 };
 
 use super::{Check, CheckState};
@@ -120,7 +120,7 @@ pub(super) async fn storage(config: &Config, deep: bool) -> Vec<Check> {
         StorageUrl::File(root) => root.clone(),
         StorageUrl::S3 { .. } => config.s3.cache.clone(),
     };
-    let storage = match Storage::open(&parsed, &config.s3).await {
+    let storage = match Storage::open(&parsed, &config.s3, Opening::Anew).await {
         Ok(storage) => storage,
         Err(error) => return vec![Check::error(name, format!("{url}: {error}"), remedy(&error))],
     };

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use anyhow::Context as _;
 use gristmill_db::{Db, blob};
 use gristmill_model::Digest;
-use gristmill_storage::{Storage, StorageUrl};
+use gristmill_storage::{Opening, Storage, StorageUrl};
 
 use super::Check;
 use crate::backup::{difference, newest_of_keys};
@@ -42,7 +42,7 @@ pub(super) async fn compare(config: &Config, around: &Surroundings) -> Vec<Check
 
 async fn open(config: &Config, around: &Surroundings) -> anyhow::Result<(Db, Storage)> {
     let url: StorageUrl = config.storage.as_str().parse()?;
-    let storage = Storage::open(&url, &config.s3).await?;
+    let storage = Storage::open(&url, &config.s3, Opening::Anew).await?;
     let (config, env) = (config.clone(), around.env.clone());
     let db = tokio::task::spawn_blocking(move || database::open_existing(&config, &*env)).await??;
     Ok((db, storage))

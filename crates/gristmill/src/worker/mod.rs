@@ -11,13 +11,14 @@ use std::time::Duration;
 
 use gristmill_db::job::{self, Finish, FinishError, Lease, Place};
 use gristmill_db::{DbError, Tx, mirror};
-use gristmill_model::{JobId, JobState};
+use gristmill_model::{JobId, JobState, PublicReason};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 
 use crate::app::App;
 use crate::fail;
 use crate::look;
+use crate::outage;
 use crate::pipelines::archive;
 use step::{Ending, Step, StepError};
 
@@ -91,9 +92,11 @@ impl Worker {
         });
         let Ok(Some(left)) = due.await else { return };
         let boot = self.app.boot;
+        // Fetching needs no storage, and a commit may be gone from its remote later.
+        let runs = if self.app.outage.is_on() { Place::Only(archive::FETCH) } else { Place::Run };
         let leased = self.app.db.transact(move |tx| {
             let mut leases = job::lease_for(tx, boot, Place::Alone, looks_room, &[])?;
-            leases.extend(job::lease_for(tx, boot, Place::Run, runs_room, &left)?);
+            leases.extend(job::lease_for(tx, boot, runs, runs_room, &left)?);
             Ok::<_, DbError>(leases)
         });
         match leased.await {
@@ -236,10 +239,15 @@ async fn carry_out(step: Step) {
     if step.lease.run.is_some() {
         step.log.line(&format!("{kind}: attempt {}", step.lease.attempt));
     }
-    let result = tokio::select! {
+    let mut result = tokio::select! {
         result = run(&step) => result,
         () = step.log.keep_written(&step.app.db, job, step.lease.attempt) => unreachable!("it never ends"),
     };
+    if let Err(error @ StepError::Retry { public: Some(PublicReason::StorageFailed), .. }) = &result
+        && outage::is_away(&step.app).await
+    {
+        result = Err(StepError::NotNow { reason: format!("the storage is away: {error}") });
+    }
     if let Err(error) = &result {
         step.log.line(&format!("{kind}: {error}"));
     }

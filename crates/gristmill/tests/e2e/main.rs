@@ -4,6 +4,8 @@
 //! not made; `rule_N` is a numbered rule for webhooks.
 
 mod backup;
+mod bucket;
+mod bucket_faults;
 mod campaign;
 mod canary;
 mod cli;

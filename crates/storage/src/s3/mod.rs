@@ -33,6 +33,7 @@ mod blobs;
 mod cache;
 mod client;
 mod fault;
+mod memory;
 mod meta;
 mod names;
 mod parts;
@@ -53,8 +54,9 @@ use aws_sdk_s3::types::ServerSideEncryption;
 use gristmill_model::Digest;
 
 use crate::error::StorageError;
-use crate::storage::blocking;
+use crate::storage::{Opening, blocking};
 use cache::Cache;
+use memory::Memory;
 use names::Names;
 use probe::BucketCapabilities;
 use settings::{S3Settings, Sse};
@@ -90,11 +92,11 @@ struct Source {
 }
 
 impl S3Storage {
-    /// Opens the storage: opens the cache, finds the bucket and tries out what it can do.
+    /// Opens the storage: opens the cache, finds the bucket and tries out what it can do, as far as `how` asks for it.
     pub(crate) async fn open(
-        bucket: &str,
-        prefix: &str,
+        (bucket, prefix): (&str, &str),
         settings: &S3Settings,
+        how: Opening,
     ) -> Result<S3Storage, StorageError> {
         let (folder, bytes_max) = (settings.cache.clone(), settings.cache_bytes_max);
         let cache = blocking(move || Cache::open(&folder, bytes_max)).await;
@@ -112,9 +114,55 @@ impl S3Storage {
             memory: tokio::sync::Semaphore::new(send::MEMORY_UNITS as usize),
             copies: AtomicU8::new(send::UNTRIED),
         };
-        storage.capabilities = storage.probe().await?;
-        storage.abort_abandoned().await;
+        let (of, file) = ((bucket.to_owned(), prefix.to_owned()), settings.clone());
+        let memory = blocking(move || Memory::read((&of.0, &of.1), &file)).await;
+        storage.capabilities = match storage.recall(memory, how).await? {
+            Some(remembered) => remembered,
+            None => storage.try_out((bucket, prefix)).await?,
+        };
         Ok(storage)
+    }
+
+    /// What is remembered of the bucket, where that counts. A bucket that does not answer is taken to be as it was;
+    /// one that is not there is none.
+    async fn recall(
+        &self,
+        memory: Option<Memory>,
+        how: Opening,
+    ) -> Result<Option<BucketCapabilities>, StorageError> {
+        let Some(memory) = memory else { return Ok(None) };
+        let told = memory.capabilities;
+        match how {
+            Opening::Anew => Ok(None),
+            Opening::Briefly => Ok(Some(told)),
+            Opening::ToServe => match self.find_bucket().await {
+                Ok(()) if !memory.is_fresh(now_ms()) => Ok(None),
+                Ok(()) => {
+                    let versions = self.has_versions(told.versions).await;
+                    Ok(Some(told).filter(|told| versions.ok() == Some(told.versions)))
+                }
+                Err(error) if error.is_transient() => Ok(Some(told)),
+                Err(error) => Err(error),
+            },
+        }
+    }
+
+    async fn try_out(&self, of: (&str, &str)) -> Result<BucketCapabilities, StorageError> {
+        let capabilities = self.probe().await?;
+        self.abort_abandoned().await;
+        let memory = Memory::new(of, &self.settings, now_ms(), capabilities);
+        let settings = self.settings.clone();
+        blocking(move || memory.write(&settings)).await;
+        Ok(capabilities)
+    }
+
+    /// Whether the bucket answers; one call, made once.
+    pub(crate) async fn answer(&self) -> Result<(), StorageError> {
+        let config = client::once(&self.settings, self.settings.request_timeout);
+        let asked = call!(self, head_bucket).customize().config_override(config).send().await;
+        asked.map(drop).map_err(|error| {
+            fault::Fault::from(error).told(format_args!("looking for the bucket `{}`", self.bucket))
+        })
     }
 
     pub(crate) fn capabilities(&self) -> &BucketCapabilities {

@@ -82,6 +82,23 @@ pub(super) struct Written {
     pub(super) version_id: Option<String>,
 }
 
+/// An upload that was begun. Dropped before its end, as the job's step is when its lease is lost, it is taken back.
+struct Begun {
+    storage: Arc<S3Storage>,
+    name: String,
+    upload: Option<String>,
+}
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        let Some(upload) = self.upload.take() else { return };
+        let (storage, name) = (Arc::clone(&self.storage), std::mem::take(&mut self.name));
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move { storage.abort(&name, &upload).await });
+        }
+    }
+}
+
 fn crc_text(crc: u64) -> String {
     STANDARD.encode(crc.to_be_bytes())
 }
@@ -96,15 +113,23 @@ impl S3Storage {
             .set_checksum_algorithm(parts.crc64.map(|_| ChecksumAlgorithm::Crc64Nvme))
             .set_checksum_type(parts.crc64.map(|_| ChecksumType::FullObject));
         let upload = create.send().await?.upload_id.ok_or_else(|| Fault::wrong("the upload has no id"))?;
+        let mut begun =
+            Begun { storage: Arc::clone(self), name: parts.name.to_owned(), upload: Some(upload.clone()) };
         let outcome = match self.parts(&parts, &upload).await {
             Ok(done) => self.complete(&parts, &upload, done).await,
             Err(fault) => Err(fault),
         };
+        begun.upload = None;
         // After an unsure answer it may have been completed; then there is nothing to abort.
         if outcome.is_err() {
-            let _ = call!(self, abort_multipart_upload).key(parts.name).upload_id(upload).send().await;
+            self.abort(parts.name, &upload).await;
         }
         outcome
+    }
+
+    /// Takes an upload back, as far as that works: a start days later does the rest.
+    async fn abort(&self, name: &str, upload: &str) {
+        let _ = call!(self, abort_multipart_upload).key(name).upload_id(upload).send().await;
     }
 
     async fn complete(

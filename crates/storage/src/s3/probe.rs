@@ -13,6 +13,7 @@ use aws_sdk_s3::types::{
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use gristmill_model::Digest;
+use serde::{Deserialize, Serialize};
 
 use super::fault::Fault;
 use super::{S3Storage, now_ms};
@@ -26,7 +27,7 @@ const NO_ETAG: &str = "\"00000000000000000000000000000000\"";
 const ABANDONED_AFTER_MS: i64 = 2 * 24 * 3600 * 1000;
 
 /// What a bucket does. `Display` is a line for `doctor`.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct BucketCapabilities {
     /// Old versions are kept. Without, CodePipeline cannot use the bucket, and what is replaced or withdrawn is gone.
     pub versions: bool,
@@ -117,7 +118,7 @@ impl S3Storage {
         Ok(capabilities)
     }
 
-    async fn find_bucket(&self) -> Result<(), StorageError> {
+    pub(super) async fn find_bucket(&self) -> Result<(), StorageError> {
         let found = call!(self, head_bucket).send().await.map_err(Fault::from);
         let unusable = |why: String| StorageError::Bucket { bucket: self.bucket.clone(), why };
         match found {
@@ -127,6 +128,17 @@ impl S3Storage {
             )),
             Err(fault) if fault.is_redirect() => Err(unusable(fault.to_string())),
             Err(fault) => Err(fault.told(format_args!("looking for the bucket `{}`", self.bucket))),
+        }
+    }
+
+    /// Whether the bucket has versions; as `else_so`, where it does not say.
+    pub(super) async fn has_versions(&self, else_so: bool) -> Result<bool, Fault> {
+        match call!(self, get_bucket_versioning).send().await.map_err(Fault::from) {
+            Ok(told) => Ok(told.status == Some(BucketVersioningStatus::Enabled)),
+            // Who may not ask, or cannot, sees it by what a put answers.
+            Err(fault) if fault.is_denied() || fault.is_unknown_call() || fault.is_absent() => Ok(else_so),
+            Err(fault) if fault.is_odd_success() => Ok(else_so),
+            Err(fault) => Err(fault),
         }
     }
 
@@ -155,7 +167,7 @@ impl Probe<'_> {
         self.copy(None, None).await?;
         let gave_id = [put.1, parts.1].iter().all(|id| id.as_deref().is_some_and(|id| id != "null"));
         let (versions, puts, copies, parts) = tokio::join!(
-            self.versions(gave_id),
+            self.storage.has_versions(gave_id),
             async {
                 let absent = refuses(self.put(&self.put, Some("*"), None, BYTES).await)?;
                 let is = refuses(self.put(&self.put, None, Some(NO_ETAG), BYTES).await)?;
@@ -212,18 +224,6 @@ impl Probe<'_> {
             return Ok(());
         }
         Err(Fault::wrong("a copy does not take new metadata; without, no version can be told from another"))
-    }
-
-    async fn versions(&self, put_gave_id: bool) -> Result<bool, Fault> {
-        match call!(self.storage, get_bucket_versioning).send().await.map_err(Fault::from) {
-            Ok(told) => Ok(told.status == Some(BucketVersioningStatus::Enabled)),
-            // Who may not ask, or cannot, sees it by what a put answers.
-            Err(fault) if fault.is_denied() || fault.is_unknown_call() || fault.is_absent() => {
-                Ok(put_gave_id)
-            }
-            Err(fault) if fault.is_odd_success() => Ok(put_gave_id),
-            Err(fault) => Err(fault),
-        }
     }
 
     async fn checksum(&self) -> Result<bool, Fault> {

@@ -4,9 +4,9 @@
 #![expect(clippy::print_stdout, reason = "tests say what they skip, and which gaps are known")]
 
 mod bucket;
+mod campaign;
 mod contract;
-mod moto;
-mod proxy;
+mod servers;
 
 use contract::CASES;
 use gristmill_storage::Storage;

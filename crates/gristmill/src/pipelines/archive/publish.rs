@@ -232,6 +232,8 @@ async fn project(step: &Step, key: ObjectKey, seq: i64) -> Result<Ending, StepEr
             .told(PublicReason::StorageFailed));
         }
         Ok(Ok(projected)) => projected,
+        // So it may here.
+        Ok(Err(error)) if error.may_go_on() => return Err(project_error(error)),
         Ok(Err(error)) => {
             let this = key.clone();
             let let_go = step.app.db.transact(move |tx| {
