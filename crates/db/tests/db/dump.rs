@@ -141,7 +141,7 @@ fn every_column_that_names_a_blob_is_known_to_what_keeps_blobs() {
 fn while_somebody_copies_no_blob_is_marked_as_going() {
     let bench = Bench::new();
     let minute = Duration::from_secs(60);
-    bench.db.transact(|tx| Ok::<_, DbError>(blob::add(tx, digest("x"), 1).unwrap())).unwrap();
+    bench.db.transact(|tx| blob::add(tx, digest("x"), 1)).unwrap();
     let mark = || bench.db.transact(|tx| blob::mark_deleting(tx, digest("x"))).unwrap();
     bench.db.transact(|tx| blob::hold(tx, "a", minute)).unwrap();
     bench.db.transact(|tx| blob::hold(tx, "b", minute)).unwrap();

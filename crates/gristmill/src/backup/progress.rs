@@ -58,7 +58,7 @@ impl Progress {
 fn line(what: &str, done: u64, all: Option<u64>) -> String {
     match all {
         Some(all) => {
-            let percent = if all == 0 { 100 } else { done.min(all) * 100 / all };
+            let percent = (done.min(all) * 100).checked_div(all).unwrap_or(100);
             format!("{what}: {done} of {all} ({percent} %)")
         }
         None => format!("{what}: {done}"),
