@@ -17,7 +17,7 @@ use crate::{blob, migrate, params, publication};
 pub const LEFT_OUT: &[(&str, &str)] = &[
     ("schema", "a backup says of which schema its rows are"),
     ("key_holder", "who writes to a key at this moment, and until when"),
-    ("boot", "which programs are up"),
+    ("boot", "which programs are up at this moment"),
     ("duty", "which of them does what one does for all"),
     ("mirror", "which machine has which mirror"),
     ("blob_hold", "who copies blobs at this moment, and until when"),

@@ -154,7 +154,8 @@ fn collect(place: &mut Place, versions: usize) {
     assert!(left < before);
     let mut known = store.query("SELECT lower(hex(digest)) FROM blob");
     let mut found = place.blobs();
-    (known.sort(), found.sort());
+    known.sort();
+    found.sort();
     assert_eq!(found, known);
 }
 

@@ -143,6 +143,7 @@ fn has_conditions(can: &BucketCapabilities) -> bool {
 async fn campaign(kind: Kind) {
     let Some(server) = Server::shared(kind, &format!("campaign::{}", kind.name())) else { return };
     let soak = std::env::var_os("GRISTMILL_SOAK").is_some();
+    #[expect(clippy::disallowed_methods, reason = "how a person asks for another campaign")]
     let seed = std::env::var("GRISTMILL_SOAK_SEED").ok().and_then(|text| text.parse().ok());
     let each = if soak { 500_usize.div_ceil(KEYS) } else { 10 };
     let (folder, bucket, proxy) =
