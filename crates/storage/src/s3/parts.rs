@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::sync::Arc;
 
+use aws_sdk_s3::config::http::HttpRequest;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart};
 use base64::Engine as _;
@@ -99,6 +100,11 @@ impl Drop for Begun {
     }
 }
 
+/// Some servers copy no part for a request without a body that does not say so.
+pub(super) fn says_its_length(request: &mut HttpRequest) {
+    request.headers_mut().insert("content-length", "0");
+}
+
 fn crc_text(crc: u64) -> String {
     STANDARD.encode(crc.to_be_bytes())
 }
@@ -113,11 +119,8 @@ impl S3Storage {
             .set_checksum_algorithm(parts.crc64.map(|_| ChecksumAlgorithm::Crc64Nvme))
             .set_checksum_type(parts.crc64.map(|_| ChecksumType::FullObject));
         let upload = create.send().await?.upload_id.ok_or_else(|| Fault::wrong("the upload has no id"))?;
-        let mut begun = Begun {
-            storage: Arc::clone(self),
-            name: parts.name.to_owned(),
-            upload: Some(upload.clone()),
-        };
+        let mut begun =
+            Begun { storage: Arc::clone(self), name: parts.name.to_owned(), upload: Some(upload.clone()) };
         let outcome = match self.parts(&parts, &upload).await {
             Ok(done) => self.complete(&parts, &upload, done).await,
             Err(fault) => Err(fault),
@@ -258,6 +261,7 @@ impl S3Storage {
             .copy_source_if_match(etag)
             .set_copy_source_range(range.map(|(from, len)| format!("bytes={from}-{}", from + len - 1)))
             .customize()
+            .mutate_request(says_its_length)
             .config_override(client::for_bytes(&self.settings, len))
             .send()
             .await?;
