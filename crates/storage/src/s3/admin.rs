@@ -1,5 +1,6 @@
 //! What `doctor` does for a bucket: makes it, and says which rights are needed.
 
+use aws_sdk_s3::Client;
 use aws_sdk_s3::types::{
     BucketLocationConstraint, BucketVersioningStatus, CreateBucketConfiguration,
     PublicAccessBlockConfiguration, VersioningConfiguration,
@@ -38,23 +39,44 @@ pub async fn create_bucket(bucket: &str, settings: &S3Settings) -> Result<Vec<St
     let set = call.versioning_configuration(versions).send().await;
     set.map_err(|error| Fault::from(error).told(doing("turning versions on for")))?;
     done.push("its objects have versions".to_owned());
+    let is_closed =
+        close(&client, (bucket, owner), true).await.map_err(|fault| fault.told(doing("closing")))?;
+    done.push(if is_closed {
+        "nothing in it can be made public".to_owned()
+    } else {
+        "this server cannot block public access: see to it that the bucket is private".to_owned()
+    });
+    Ok(done)
+}
+
+/// Closes a bucket to the public; false where the server does not know how.
+async fn close(client: &Client, of: (&str, Option<String>), all: bool) -> Result<bool, Fault> {
     let closed = PublicAccessBlockConfiguration::builder()
-        .block_public_acls(true)
+        .block_public_acls(all)
         .ignore_public_acls(true)
         .block_public_policy(true)
         .restrict_public_buckets(true)
         .build();
-    let call = client.put_public_access_block().bucket(bucket).set_expected_bucket_owner(owner);
+    let call = client.put_public_access_block().bucket(of.0).set_expected_bucket_owner(of.1.clone());
     match call.public_access_block_configuration(closed).send().await.map_err(Fault::from) {
-        Ok(_) => done.push("nothing in it can be made public".to_owned()),
-        Err(fault) if fault.is_unknown_call() || fault.is_absent() => {
-            done.push(
-                "this server cannot block public access: see to it that the bucket is private".to_owned(),
-            );
-        }
-        Err(fault) => return Err(fault.told(doing("closing"))),
+        // Ceph's gateway, in version 16, takes every object for one with a public list of access, and refuses it. That
+        // such lists are ignored closes the bucket as well.
+        Ok(_) if all && !takes_objects(client, of.0).await => Box::pin(close(client, of, false)).await,
+        Ok(_) => Ok(true),
+        Err(fault) if fault.is_unknown_call() || fault.is_absent() => Ok(false),
+        Err(fault) => Err(fault),
     }
-    Ok(done)
+}
+
+/// Whether an object can be put there; it is taken away again.
+async fn takes_objects(client: &Client, bucket: &str) -> bool {
+    let name = ".gristmill/probe/closed";
+    let id = match client.put_object().bucket(bucket).key(name).send().await.map_err(Fault::from) {
+        Ok(put) => put.version_id,
+        Err(fault) => return !fault.is_denied(),
+    };
+    let _ = client.delete_object().bucket(bucket).key(name).set_version_id(id).send().await;
+    true
 }
 
 /// The least rights that the storage needs, as a policy of IAM. `arn:aws:` is for Amazon's usual partition.

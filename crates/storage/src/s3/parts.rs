@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::sync::Arc;
 
+use aws_sdk_s3::config::http::HttpRequest;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumType, CompletedMultipartUpload, CompletedPart};
 use base64::Engine as _;
@@ -97,6 +98,11 @@ impl Drop for Begun {
             runtime.spawn(async move { storage.abort(&name, &upload).await });
         }
     }
+}
+
+/// Some servers copy no part for a request without a body that does not say so.
+pub(super) fn says_its_length(request: &mut HttpRequest) {
+    request.headers_mut().insert("content-length", "0");
 }
 
 fn crc_text(crc: u64) -> String {
@@ -255,6 +261,7 @@ impl S3Storage {
             .copy_source_if_match(etag)
             .set_copy_source_range(range.map(|(from, len)| format!("bytes={from}-{}", from + len - 1)))
             .customize()
+            .mutate_request(says_its_length)
             .config_override(client::for_bytes(&self.settings, len))
             .send()
             .await?;

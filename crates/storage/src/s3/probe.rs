@@ -49,6 +49,8 @@ pub struct BucketCapabilities {
     pub checksum_of_parts: bool,
     /// Parts can be copied from other objects.
     pub copies_parts: bool,
+    /// Who asks for an object that was deleted is told that there was one.
+    pub tells_deletions: bool,
 }
 
 impl fmt::Display for BucketCapabilities {
@@ -183,6 +185,10 @@ impl Probe<'_> {
         all.versions = versions?;
         (all.put_if_absent, all.put_if_match, all.checksum) = puts;
         (all.copy_if_absent, all.copy_if_match) = copies;
+        if all.versions {
+            call!(self.storage, delete_object).key(&self.put).send().await?;
+            all.tells_deletions = matches!(self.storage.head(&self.put, None).await?, Err(true));
+        }
         Ok(all)
     }
 
@@ -329,27 +335,26 @@ impl Probe<'_> {
             .upload_id(id)
             .part_number(1)
             .copy_source(storage.copy_source(&self.source))
-            .copy_source_if_match(etag);
+            .copy_source_if_match(etag)
+            .customize()
+            .mutate_request(super::parts::says_its_length);
         let etag = copy.send().await?.copy_part_result.and_then(|result| result.e_tag);
         Ok(CompletedPart::builder().part_number(1).set_e_tag(etag).build())
     }
 
-    /// Takes the probe's objects away, with their versions.
+    /// Takes the probe's objects away, with their versions and what says that they were deleted.
     async fn clear(&self) -> Result<(), Fault> {
         let storage = self.storage;
         for name in [&self.source, &self.put, &self.copy, &self.parts, &self.copied] {
             let listed = call!(storage, list_object_versions).prefix(name).send().await.map_err(Fault::from);
-            let ids: Vec<String> = match listed {
-                Ok(listed) => {
-                    let versions = listed.versions.unwrap_or_default().into_iter();
-                    versions.filter_map(|version| version.version_id).collect()
-                }
-                Err(_) => Vec::new(),
-            };
-            if ids.is_empty() {
+            let Ok(listed) = listed else {
                 call!(storage, delete_object).key(name).send().await?;
-            }
-            for id in ids {
+                continue;
+            };
+            let versions = listed.versions.unwrap_or_default().into_iter();
+            let versions = versions.filter_map(|version| version.version_id);
+            let deletions = listed.delete_markers.unwrap_or_default().into_iter();
+            for id in versions.chain(deletions.filter_map(|deletion| deletion.version_id)) {
                 storage.delete(name, &id).await?;
             }
         }

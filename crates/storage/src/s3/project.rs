@@ -50,6 +50,8 @@ pub(super) struct Shown {
 enum Round {
     Done(Projected),
     Again(StorageError),
+    /// The same without a pause.
+    Look(StorageError),
 }
 
 /// How long [`S3Storage::project`] takes at most, with whatever it began at the server.
@@ -101,6 +103,10 @@ impl S3Storage {
             match self.round(key, &name, object, &mut began, time_left).await? {
                 Round::Done(projected) => return Ok(projected),
                 Round::Again(error) => last = Some(error),
+                Round::Look(error) => {
+                    last = Some(error);
+                    continue;
+                }
             }
             tokio::time::sleep(pause).await;
             pause *= 2;
@@ -151,6 +157,11 @@ impl S3Storage {
         }
         *began = true;
         match self.place(name, object, &source, shown.as_ref().ok()).await {
+            Ok(Written { version_id: None, .. }) if self.capabilities.versions => {
+                // The next round looks what the server called it.
+                let why = "the server does not say which version a copy made".to_owned();
+                Ok(Round::Look(StorageError::Server { doing: doing(), why, may_pass: true }))
+            }
             Ok(written) => {
                 let version_id = written.version_id.unwrap_or_else(|| NO_VERSION.to_owned());
                 Ok(Round::Done(Projected { version_id, changed: true }))
@@ -191,9 +202,11 @@ impl S3Storage {
                 return Err(ProjectError::Blocked { key: key.clone(), path: name.to_owned(), what });
             }
             Ok(shown) => shown.object.clone(),
-            Err(false) => return Ok(None),
-            // It was withdrawn: its versions still say how far it came.
-            Err(true) => self
+            Err(false) if !self.capabilities.versions || self.capabilities.tells_deletions => {
+                return Ok(None);
+            }
+            // It was withdrawn, or may have been: its versions still say how far it came.
+            Err(_) => self
                 .latest(name)
                 .await
                 .map_err(|fault| fault.told(format_args!("reading the versions of `{key}`")))?,

@@ -139,7 +139,12 @@ async fn from_bytes_to_visible_in_eight_round_trips(bench: Bench) {
     }
     bench.storage.project(&key("k"), &version(1, archive)).await.unwrap();
     let (head, put) = (Operation::HeadObject, Operation::PutObject);
-    assert_eq!(bench.calls(), [head, put, head, put, head, head, head, Operation::CopyObject]);
+    let mut expected = vec![head, put, head, put, head, head, head, Operation::CopyObject];
+    if bench.server.kind == Kind::Radosgw {
+        // It does not say which version a copy made.
+        expected.push(head);
+    }
+    assert_eq!(bench.calls(), expected);
     // What is there is not sent again, and what is shown is not copied again.
     bench.storage.put_bytes("archive").await.unwrap();
     assert!(!bench.storage.project(&key("k"), &version(1, archive)).await.unwrap().changed);
