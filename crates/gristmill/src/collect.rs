@@ -17,6 +17,8 @@
 mod blobs;
 mod keys;
 mod rules;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::time::Duration;

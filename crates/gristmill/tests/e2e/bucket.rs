@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use gristmill_testkit::faults::Proxy;
+use gristmill_testkit::faults::{Operation, Proxy};
 use gristmill_testkit::repo::Changes;
 use gristmill_testkit::s3::{self, Kind, boto3};
 use gristmill_testkit::server::{Project, Server, sha256};
@@ -131,27 +131,15 @@ fn from_push_to_versions(kind: Kind) {
     assert_eq!(found["versions"].as_array().expect("a list").len(), 1);
 }
 
-/// After days, old versions and what nothing refers to are gone from the bucket.
+/// After days, old versions are gone. The blobs stay: the bucket says that they are of today.
 fn collect(place: &mut Place, versions: usize) {
     let server = &mut place.world.server;
     server.stop();
     let store = server.store();
-    let before = store.number("SELECT count(*) FROM blob");
-    let later = |column: &str, table: &str| {
-        store.execute(&format!("UPDATE {table} SET {column} = {column} - 345600000"));
-    };
     for (column, table) in [("created_ms", "artifact"), ("used_ms", "step"), ("since_ms", "blob")] {
-        later(column, table);
+        store.execute(&format!("UPDATE {table} SET {column} = {column} - 345600000"));
     }
-    let gc = |server: &Server| server.cli_json(&["gc", "--apply"]);
-    assert_eq!(gc(server)["versions"], versions - 1);
-    for table in ["step", "blob"] {
-        later("since_ms", table);
-    }
-    let report = gc(server);
-    assert!(report["blobs"].as_u64().expect("a number") >= 2, "{report}");
-    let left = store.number("SELECT count(*) FROM blob");
-    assert!(left < before);
+    assert_eq!(server.cli_json(&["gc", "--apply"])["versions"], versions - 1);
     let mut known = store.query("SELECT lower(hex(digest)) FROM blob");
     let mut found = place.blobs();
     known.sort();
@@ -197,7 +185,9 @@ fn a_bucket_that_is_missing_is_made_when_asked_for() {
         // Short commands believe what was found out before.
         place.proxy.take_seen();
         place.world.server.cli_text(&["project", "list"]);
-        place.world.server.cli_text(&["gc"]);
         assert_eq!(place.proxy.seen(), [], "{kind:?}");
+        place.world.server.cli_text(&["gc"]);
+        let others = place.proxy.seen().into_iter().filter(|seen| seen.operation != Operation::ListObjectsV2);
+        assert_eq!(others.collect::<Vec<_>>(), [], "{kind:?}");
     }
 }

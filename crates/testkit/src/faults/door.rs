@@ -11,6 +11,7 @@ use std::time::Duration;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with, sockopt};
 
 use super::{Shared, serve};
+use crate::server::{PATIENCE, wait_for};
 
 /// How many connections may wait to be accepted.
 const BACKLOG: i32 = 128;
@@ -35,7 +36,7 @@ pub(super) struct Crowd {
 
 impl Door {
     pub(super) fn open(shared: Arc<Shared>) -> Door {
-        let socket = bound(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0));
+        let socket = bound(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         let SocketAddr::V4(address) = listening(&socket).local_addr().expect("it is bound") else {
             panic!("bound to IPv4 above")
         };
@@ -60,7 +61,9 @@ impl Door {
     pub(super) fn close(&mut self) {
         let accepting = self.accepting.take().expect("it is open");
         self.end(accepting);
-        self.held = Some(bound(self.address));
+        // A program that another thread has just started holds what is open here until it runs.
+        let again = wait_for(PATIENCE, || bound(self.address).ok());
+        self.held = Some(again.unwrap_or_else(|| panic!("{} is taken", self.address)));
     }
 
     fn end(&self, accepting: JoinHandle<()>) {
@@ -101,13 +104,13 @@ pub(super) fn reset_at_close(stream: &TcpStream) {
     let _ = sockopt::set_socket_linger(stream, Some(Duration::ZERO));
 }
 
-fn bound(address: SocketAddrV4) -> OwnedFd {
+fn bound(address: SocketAddrV4) -> rustix::io::Result<OwnedFd> {
     let socket = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None);
     let socket = socket.expect("a socket");
     // Connections that were there before do not hold the port.
     sockopt::set_socket_reuseaddr(&socket, true).expect("a socket of our own");
-    bind(&socket, &address).unwrap_or_else(|error| panic!("{address}: {error}"));
-    socket
+    bind(&socket, &address)?;
+    Ok(socket)
 }
 
 /// Only for its address.

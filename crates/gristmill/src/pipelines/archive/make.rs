@@ -169,12 +169,13 @@ async fn keep(step: &Step, blobs: [Blob; 2]) -> Result<(), StepError> {
             .try_for_each(|stored| blob::add(tx, stored.digest, stored.size).map_err(StepError::retry))
     });
     recorded.await?;
-    for stored in blobs {
-        if !step.app.storage.contains(&stored.digest).await.map_err(storage_error)? {
-            return Err(StepError::retry("equal bytes were just deleted; they are stored again"));
-        }
+    let [archive, index] = blobs.map(|stored| stored.digest);
+    let storage = &step.app.storage;
+    let there = tokio::try_join!(storage.contains(&archive), storage.contains(&index));
+    match there.map_err(storage_error)? {
+        (true, true) => Ok(()),
+        _ => Err(StepError::retry("equal bytes were just deleted; they are stored again")),
     }
-    Ok(())
 }
 
 /// The newest archive of the pipeline made by the same recipe. Without one, or where it cannot be read,
