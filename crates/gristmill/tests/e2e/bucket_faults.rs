@@ -13,8 +13,6 @@ use crate::bucket::Place;
 use crate::world::{PROJECT, assert_equals_git};
 
 const BRANCHES: usize = 5;
-/// Each pushes to a branch of its own, five times a second.
-const SENDERS: usize = 4;
 /// Calls that are never answered end soon.
 const QUICK: &str = "request_timeout = \"2s\"\nconnect_timeout = \"1s\"\n";
 /// How long nothing may move: a job that failed often waits for minutes.
@@ -118,43 +116,25 @@ fn resident_kib(pid: u32) -> u64 {
     line.trim().trim_end_matches(" kB").parse().expect("a number")
 }
 
-/// Pushes five commits a second to a branch of one's own.
-fn send(place: &Place, number: usize, begun: Instant, gone: Duration) -> Vec<(String, String)> {
-    let mut pushed = Vec::new();
-    while begun.elapsed() < gone {
-        let turn = pushed.len() * BRANCHES;
-        pushed.push(push(place, turn + number));
-        let due = Duration::from_millis(200) * u32::try_from(pushed.len()).expect("few");
-        pause(due.saturating_sub(begun.elapsed()));
-    }
-    pushed
-}
-
 #[test]
 fn a_bucket_that_is_gone_for_a_while_loses_nothing() {
     let test = "bucket_faults::gone_for_a_while";
     let Some(mut place) = Place::prepare(Kind::Moto, test, QUICK, |project| project) else { return };
     place.world.server.start();
-    let first = push(&place, 0);
+    let mut pushed = vec![push(&place, 0)];
     place.world.server.wait_until_idle();
     let gone = Duration::from_secs(if is_soak() { 600 } else { 6 });
     place.proxy.go_away();
-    let begun = Instant::now();
-    let cache = place.world.server.data().join("cache/tmp");
-    let (mut most_kib, mut most_cache) = (0, 0);
-    let mut pushed = std::thread::scope(|scope| {
-        let this = &place;
-        let senders: Vec<_> =
-            (0..SENDERS).map(|number| scope.spawn(move || send(this, number, begun, gone))).collect();
-        while begun.elapsed() < gone {
-            most_kib = most_kib.max(resident_kib(place.world.server.pid()));
-            most_cache = most_cache.max(bytes_below(&cache));
-            pause(Duration::from_millis(100));
-        }
-        senders.into_iter().flat_map(|sender| sender.join().expect("a sender")).collect::<Vec<_>>()
-    });
-    pushed.insert(0, first);
-    let lasted = begun.elapsed();
+    let (begun, mut most_kib, mut most_cache) = (Instant::now(), 0, 0);
+    let cache = place.world.server.data().join("cache");
+    while begun.elapsed() < gone {
+        pushed.push(push(&place, pushed.len()));
+        most_kib = most_kib.max(resident_kib(place.world.server.pid()));
+        most_cache = most_cache.max(bytes_below(&cache.join("tmp")));
+        // 20 a second.
+        let due = Duration::from_millis(50) * u32::try_from(pushed.len()).expect("few");
+        pause(due.saturating_sub(begun.elapsed()));
+    }
     place.world.server.wait_for_log("the storage does not answer");
     let store = place.world.server.store();
     let waiting =
@@ -168,7 +148,7 @@ fn a_bucket_that_is_gone_for_a_while_loses_nothing() {
     let tries = store.number("SELECT max(tries) FROM job WHERE kind IN ('archive', 'publish')");
     let attempts = store.number("SELECT max(attempt) FROM job WHERE kind IN ('archive', 'publish')");
     println!(
-        "{} pushes in {lasted:?}, {waiting} jobs waited, at most {most_kib} KiB in memory and {most_cache} bytes of \
+        "{} pushes in {gone:?}, {waiting} jobs waited, at most {most_kib} KiB in memory and {most_cache} bytes of \
          unfinished files; {:?} after the bucket was back all was published, with at most {attempts} attempts of a job",
         pushed.len(),
         back.elapsed()
