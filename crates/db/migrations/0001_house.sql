@@ -93,7 +93,9 @@ CREATE TABLE counter (
     name TEXT PRIMARY KEY,
     value BIGINT NOT NULL
 );
-INSERT INTO counter (name, value) VALUES ('move', 0);
+-- move: the newest of the moves. clock: the newest time seen; ids: the newest time in an id; spared: until when nothing
+-- is deleted by its age.
+INSERT INTO counter (name, value) VALUES ('move', 0), ('clock', 0), ('ids', 0), ('spared', 0);
 
 CREATE TABLE ref_head (
     project_id TEXT NOT NULL,

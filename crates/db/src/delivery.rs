@@ -106,7 +106,7 @@ pub fn accept(tx: &mut Tx<'_>, project: ProjectId, new: &NewDelivery) -> Result<
         tx.execute(OUTLIVED, params![project, &new.remote_id, since])?;
     }
     let now = tx.now();
-    let id = DeliveryId::new(now, tx.random());
+    let id = DeliveryId::new(tx.id_time(), tx.random());
     let inserted = tx.execute(
         INSERT,
         params![

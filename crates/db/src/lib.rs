@@ -17,6 +17,7 @@ mod value;
 pub mod artifact;
 pub mod base;
 pub mod blob;
+pub mod clock;
 pub mod delivery;
 pub mod deploy_key;
 pub mod due;
@@ -32,6 +33,7 @@ pub mod schedule;
 pub mod step;
 pub mod token;
 pub mod told;
+pub mod watch;
 
 pub use direct::DirectDb;
 pub use error::DbError;
@@ -46,6 +48,7 @@ pub fn all_statements() -> Vec<(&'static str, &'static str)> {
         artifact::STATEMENTS,
         base::STATEMENTS,
         blob::STATEMENTS,
+        clock::STATEMENTS,
         delivery::STATEMENTS,
         deploy_key::STATEMENTS,
         due::STATEMENTS,

@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 use crate::error::DbError;
 use crate::postgres::{Postgres, PostgresUrl, ServerClock};
 use crate::sqlite::{self, Sqlite};
-use crate::tx::Tx;
+use crate::tx::{Source, Tx};
 
 /// Where random bits come from; seeded in tests and in the simulator.
 pub type Random = Arc<dyn Fn() -> u128 + Send + Sync>;
@@ -17,7 +17,7 @@ pub type Random = Arc<dyn Fn() -> u128 + Send + Sync>;
 struct Inner {
     engine: Engine,
     clock: Arc<dyn Clock>,
-    random: Random,
+    source: Arc<Source>,
     wake: Arc<Notify>,
 }
 
@@ -36,8 +36,9 @@ impl Db {
     pub fn open(path: &Path, clock: Arc<dyn Clock>, random: Random) -> Result<Db, DbError> {
         let wake = Arc::new(Notify::new());
         let waking = wake.clone();
-        let sqlite = Sqlite::open(path, clock.clone(), random.clone(), Box::new(move || notify(&waking)))?;
-        Ok(Db(Arc::new(Inner { engine: Engine::Sqlite(sqlite), clock, random, wake })))
+        let source = Arc::new(Source::new(random));
+        let sqlite = Sqlite::open(path, clock.clone(), source.clone(), Box::new(move || notify(&waking)))?;
+        Ok(Db(Arc::new(Inner { engine: Engine::Sqlite(sqlite), clock, source, wake })))
     }
 
     /// Connects to a database of a PostgreSQL server and brings its schema up to date. Times are the server's,
@@ -65,7 +66,8 @@ impl Db {
         let wake = Arc::new(Notify::new());
         let waking = wake.clone();
         let postgres = Postgres::open(url, server, Box::new(move || notify(&waking)))?;
-        Ok(Db(Arc::new(Inner { engine: Engine::Postgres(postgres), clock, random, wake })))
+        let source = Arc::new(Source::new(random));
+        Ok(Db(Arc::new(Inner { engine: Engine::Postgres(postgres), clock, source, wake })))
     }
 
     /// Whether other machines may work on the same rows.
@@ -80,7 +82,7 @@ impl Db {
 
     /// 128 random bits from the database's source.
     pub fn random(&self) -> u128 {
-        (self.0.random)()
+        self.0.source.bits()
     }
 
     /// Runs `work` in a transaction and returns when what it wrote is on the disk. An `Err` of the
@@ -108,7 +110,7 @@ impl Db {
                 let place = postgres.place().await?;
                 tokio::task::spawn_blocking(move || {
                     let _place = place;
-                    postgres.transact(&*inner.clock, &inner.random, &work)
+                    postgres.transact(&*inner.clock, &inner.source, &work)
                 })
                 .await
                 .map_err(|_| DbError::Panic)?
@@ -129,7 +131,7 @@ impl Db {
                 sqlite.work.blocking_send(work).map_err(|_| DbError::Closed)?;
                 answer.blocking_recv().map_err(|_| DbError::Closed)?
             }
-            Engine::Postgres(postgres) => postgres.transact(&*self.0.clock, &self.0.random, &work),
+            Engine::Postgres(postgres) => postgres.transact(&*self.0.clock, &self.0.source, &work),
         }
     }
 
@@ -154,8 +156,8 @@ impl Db {
     /// [`Db::read`] for threads outside the async runtime.
     pub fn read_blocking<T>(&self, query: impl Fn(&mut Tx<'_>) -> Result<T, DbError>) -> Result<T, DbError> {
         match &self.0.engine {
-            Engine::Sqlite(sqlite) => sqlite.read(&*self.0.clock, &self.0.random, query),
-            Engine::Postgres(postgres) => postgres.read(&*self.0.clock, &self.0.random, &query),
+            Engine::Sqlite(sqlite) => sqlite.read(&*self.0.clock, &self.0.source, query),
+            Engine::Postgres(postgres) => postgres.read(&*self.0.clock, &self.0.source, &query),
         }
     }
 

@@ -190,7 +190,7 @@ fn import_one(tx: &mut Tx<'_>, spec: &ProjectSpec) -> Result<bool, DbError> {
     // A look right away: what was pushed while the project was not here is made up for.
     let next_look = (spec.poll_seconds > 0).then_some(now);
     let Some(project) = by_name(tx, &spec.name)? else {
-        let id = ProjectId::new(now, tx.random());
+        let id = ProjectId::new(tx.id_time(), tx.random());
         let pattern = spec.pattern.as_ref().map(PatternName::as_str);
         tx.execute(INSERT, params![id, &spec.name, pattern, spec.jobs_max, next_look, now])?;
         tx.execute(INSERT_SPEC, params![id, 1, digest, text, now])?;

@@ -28,6 +28,7 @@ statements! {
     KEYS = "SELECT DISTINCT key FROM publication WHERE key > $1 AND state <> 'overtaken' ORDER BY key LIMIT $2";
     KEYS_OF = "SELECT DISTINCT key FROM publication WHERE project_id = $1 ORDER BY key LIMIT $2";
     HOLDER = "SELECT job_id, attempt, until_ms FROM key_holder WHERE key = $1";
+    HOLDERS = "SELECT key, job_id, attempt, until_ms FROM key_holder";
     HOLD = "INSERT INTO key_holder (key, job_id, attempt, until_ms) VALUES ($1, $2, $3, $4) ON CONFLICT (key) DO UPDATE SET job_id = excluded.job_id, attempt = excluded.attempt, until_ms = excluded.until_ms";
     LET_GO = "DELETE FROM key_holder WHERE key = $1 AND job_id = $2";
     LET_ALL_GO = "DELETE FROM key_holder";
@@ -208,7 +209,7 @@ fn renumber(tx: &mut Tx<'_>, want: &Desire, rival: RunId) -> Result<Result<i64, 
 
 fn insert(tx: &mut Tx<'_>, want: &Desire, seq: i64) -> Result<(), DbError> {
     let now = tx.now();
-    let id = PublicationId::new(now, tx.random());
+    let id = PublicationId::new(tx.id_time(), tx.random());
     let metadata = serde_json::to_string(&want.metadata).expect("texts");
     tx.execute(
         INSERT,
@@ -266,25 +267,35 @@ pub fn keys_of(tx: &mut Tx<'_>, project: ProjectId, limit: i64) -> Result<Vec<Ob
     tx.query(KEYS_OF, params![project, limit], |row| row.get(0))
 }
 
+/// Who holds a key: the job, its attempt, and until when by the clock. Taken again, it is another moment.
+pub type Holder = (JobId, i64, Timestamp);
+
+/// All holders, for [`crate::watch::Watch`].
+pub fn holders(tx: &mut Tx<'_>) -> Result<Vec<(ObjectKey, Holder)>, DbError> {
+    tx.query(HOLDERS, params![], |row| Ok((row.get(0)?, (row.get(1)?, row.get(2)?, row.get(3)?))))
+}
+
 /// Becomes the holder of a key for `hold`, the hard limit of one request to the bucket: `None`. Where
-/// another job holds it, how long to wait: its lease and the request it may have under way must have
-/// ended before anybody else writes to the key.
+/// another job holds it, how long to wait: the request it may have under way must have ended before anybody
+/// else writes to the key. `stood` says how long this process has seen the holder stand: the time of day, which
+/// jumps, does not say that a request is over.
 pub fn hold(
     tx: &mut Tx<'_>,
     key: &ObjectKey,
-    job: JobId,
-    attempt: i64,
+    (job, attempt): (JobId, i64),
     hold: Duration,
+    stood: impl Fn(&Holder) -> Duration,
 ) -> Result<Option<Duration>, DbError> {
     let now = tx.now();
-    let holder = tx.query_one(HOLDER, params![key], |row| {
-        Ok((row.get::<JobId>(0)?, row.get::<i64>(1)?, row.get::<Timestamp>(2)?))
-    })?;
-    if let Some((other, other_attempt, until)) = holder
-        && (other, other_attempt) != (job, attempt)
-        && until > now
+    let holder: Option<Holder> =
+        tx.query_one(HOLDER, params![key], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    if let Some(holder) = holder
+        && (holder.0, holder.1) != (job, attempt)
     {
-        return Ok(Some(until.since(now)));
+        let left = hold.saturating_sub(stood(&holder));
+        if !left.is_zero() {
+            return Ok(Some(left));
+        }
     }
     tx.execute(HOLD, params![key, job, attempt, now.plus(hold)])?;
     Ok(None)

@@ -119,7 +119,7 @@ fn read(row: &Row<'_, '_>) -> Result<Run, DbError> {
 pub fn create(tx: &mut Tx<'_>, new: &NewRun, plan: &Plan, supersede: bool) -> Result<RunId, DbError> {
     debug_assert_eq!(plan.check(), Ok(()), "plans are checked where they are made");
     let now = tx.now();
-    let id = RunId::new(now, tx.random());
+    let id = RunId::new(tx.id_time(), tx.random());
     let jobs = i64::try_from(plan.jobs.len()).expect("plans are bounded");
     tx.execute(
         INSERT,

@@ -13,8 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::error::DbError;
 use crate::migrate;
-use crate::pool::Random;
-use crate::tx::{Conn, Tx};
+use crate::tx::{Conn, Source, Tx};
 use crate::value::{Param, Value};
 
 /// How long a transaction waits for another process (the command line) that writes.
@@ -51,7 +50,7 @@ impl Sqlite {
     pub(crate) fn open(
         path: &Path,
         clock: Arc<dyn Clock>,
-        random: Random,
+        source: Arc<Source>,
         wake: Box<dyn Fn() + Send>,
     ) -> Result<Sqlite, DbError> {
         let mut writer = connect(path)?;
@@ -60,7 +59,7 @@ impl Sqlite {
         let (work, queue) = mpsc::channel(QUEUE_MAX);
         std::thread::Builder::new()
             .name("database".to_owned())
-            .spawn(move || Writer { conn: writer, clock, random, wake }.run(queue))
+            .spawn(move || Writer { conn: writer, clock, source, wake }.run(queue))
             .expect("the system can start a thread");
         Ok(Sqlite { work, readers: Mutex::default(), watcher: Mutex::default(), path: path.to_owned() })
     }
@@ -68,7 +67,7 @@ impl Sqlite {
     pub(crate) fn read<T>(
         &self,
         clock: &dyn Clock,
-        random: &Random,
+        source: &Source,
         query: impl FnOnce(&mut Tx<'_>) -> Result<T, DbError>,
     ) -> Result<T, DbError> {
         let pooled = self.readers().pop();
@@ -81,7 +80,7 @@ impl Sqlite {
             }
         };
         conn.execute_batch("BEGIN")?;
-        let result = query(&mut Tx::new(Conn::Sqlite(&conn), clock.now(), &**random));
+        let result = query(&mut Tx::new(Conn::Sqlite(&conn), clock.now(), source));
         conn.execute_batch("ROLLBACK")?;
         let mut readers = self.readers();
         if readers.len() < READERS_MAX {
@@ -144,7 +143,7 @@ where
 struct Writer {
     conn: Connection,
     clock: Arc<dyn Clock>,
-    random: Random,
+    source: Arc<Source>,
     wake: Box<dyn Fn() + Send>,
 }
 
@@ -200,7 +199,7 @@ impl Writer {
         if let Err(error) = self.batch("SAVEPOINT one") {
             return work(Err(error));
         }
-        let mut tx = Tx::new(Conn::Sqlite(&self.conn), self.clock.now(), &*self.random);
+        let mut tx = Tx::new(Conn::Sqlite(&self.conn), self.clock.now(), &self.source);
         let ran = work(Ok(&mut tx));
         *wake |= tx.wake && ran.keep;
         let ended =

@@ -20,6 +20,7 @@ use crate::keys;
 use crate::live::Live;
 use crate::logs::Logs;
 use crate::seal::Keyring;
+use crate::steady::Steady;
 
 /// What the parts of a running program share; clones share it.
 #[derive(Clone)]
@@ -43,6 +44,8 @@ pub struct Inner {
     pub mirrors: PathBuf,
     /// The clock.
     pub clock: Arc<dyn Clock>,
+    /// What this process knows by its monotonic clock.
+    pub steady: Steady,
     /// This start of this program.
     pub boot: BootId,
     /// The forges' APIs.
@@ -95,6 +98,7 @@ impl App {
             logs,
             mirrors,
             clock,
+            steady: Steady::begin(),
             boot,
             forges,
             live,

@@ -85,13 +85,15 @@ pub async fn examine(config: &Config, around: &Surroundings, deep: bool) -> Vec<
     let mut checks = configuration(config);
     checks.push(data::server(config));
     checks.extend(data::folder(config));
-    checks.push(data::database(config, around).await);
+    checks.extend(data::database(config, around).await);
     checks.extend(data::storage(config, deep).await);
     let keys = keys::Keys::open(config, around).await;
     checks.extend(keys.examine(config).await);
     checks.extend(remotes::examine(config, around, &keys).await);
     checks
 }
+
+pub use data::clock_fault;
 
 fn configuration(config: &Config) -> Vec<Check> {
     let name = "configuration";

@@ -13,7 +13,7 @@ use crate::app::{App, DataLock, lock_data};
 use crate::config::{Config, Surroundings, Watch};
 use crate::forges::{missed, status};
 use crate::worker::Worker;
-use crate::{http, ticker};
+use crate::{http, steady, ticker};
 
 /// How long a second server waits for the data folder: a service manager may start it before the old
 /// one has ended.
@@ -44,6 +44,7 @@ impl Server {
             format!("cannot listen on {listen}; choose another address with server.listen or stop who has it")
         })?;
         let address = listener.local_addr()?;
+        steady::look(&app).await?;
         ticker::rescue_from_earlier_starts(&app).await?;
         let (stop, stopped) = watch::channel(false);
         let mut parts = JoinSet::new();
@@ -128,6 +129,7 @@ pub async fn sync(config: Config, around: &Surroundings, time_max: Duration) -> 
     let (stop, stopped) = watch::channel(false);
     let worker = match &lock {
         Some(_) => {
+            steady::look(&app).await?;
             ticker::rescue_from_earlier_starts(&app).await?;
             Some(tokio::spawn(Worker::new(app.clone(), jobs_max).run(stopped)))
         }

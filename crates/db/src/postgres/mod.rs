@@ -22,8 +22,7 @@ pub use url::{PostgresUrl, PostgresUrlError};
 
 use crate::error::DbError;
 use crate::migrate;
-use crate::pool::Random;
-use crate::tx::{Conn, Tx};
+use crate::tx::{Conn, Source, Tx};
 
 /// Connections for transactions; one more listens. Beyond them, callers wait.
 const CONNECTIONS_MAX: usize = 10;
@@ -90,25 +89,25 @@ impl Postgres {
     pub(crate) fn transact<T, E: From<DbError>>(
         &self,
         clock: &dyn Clock,
-        random: &Random,
+        source: &Source,
         work: &dyn Fn(&mut Tx<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
-        self.again(random, |session| self.write(session, clock, random, work))
+        self.again(source, |session| self.write(session, clock, source, work))
     }
 
     /// Runs `query` on a snapshot.
     pub(crate) fn read<T>(
         &self,
         clock: &dyn Clock,
-        random: &Random,
+        source: &Source,
         query: &dyn Fn(&mut Tx<'_>) -> Result<T, DbError>,
     ) -> Result<T, DbError> {
-        self.again(random, |session| {
+        self.again(source, |session| {
             let now = match self.begin(session, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", clock) {
                 Ok(now) => now,
                 Err(error) => return after_failure(error),
             };
-            let mut tx = Tx::new(Conn::Postgres(session), now, &**random);
+            let mut tx = Tx::new(Conn::Postgres(session), now, source);
             let result = query(&mut tx);
             let fault = tx.fault.take();
             session.roll_back();
@@ -138,7 +137,7 @@ impl Postgres {
 
     fn again<T, E: From<DbError>>(
         &self,
-        random: &Random,
+        source: &Source,
         mut attempt: impl FnMut(&mut Session) -> Tried<T, E>,
     ) -> Result<T, E> {
         let began = Instant::now();
@@ -158,7 +157,7 @@ impl Postgres {
                 Tried::Again(error) => error,
             };
             tries += 1;
-            let wait = if error == DbError::Busy { conflict_wait(tries, random()) } else { CALL_AGAIN };
+            let wait = if error == DbError::Busy { conflict_wait(tries, source.bits()) } else { CALL_AGAIN };
             if began.elapsed() + wait > AGAIN_FOR {
                 return Err(error.into());
             }
@@ -170,14 +169,14 @@ impl Postgres {
         &self,
         session: &mut Session,
         clock: &dyn Clock,
-        random: &Random,
+        source: &Source,
         work: &dyn Fn(&mut Tx<'_>) -> Result<T, E>,
     ) -> Tried<T, E> {
         let now = match self.begin(session, "BEGIN ISOLATION LEVEL SERIALIZABLE", clock) {
             Ok(now) => now,
             Err(error) => return after_failure(error),
         };
-        let mut tx = Tx::new(Conn::Postgres(session), now, &**random);
+        let mut tx = Tx::new(Conn::Postgres(session), now, source);
         let ran = catch_unwind(AssertUnwindSafe(|| work(&mut tx)));
         let (wake, fault) = (tx.wake, tx.fault.take());
         if let Some(fault) = &fault

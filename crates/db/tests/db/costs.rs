@@ -1,7 +1,7 @@
 //! What is asked all the time costs the same however much there is: every hot statement is served by an
 //! index, and with a hundred thousand rows it takes no more steps than with a few.
 
-use gristmill_db::job::{self, Rescue};
+use gristmill_db::job;
 use gristmill_db::{DbError, Tx, all_statements, artifact, delivery, due, project, publication, run};
 use gristmill_model::{ObjectKey, ProjectId, Timestamp};
 
@@ -40,6 +40,11 @@ const MAY_SCAN: &[&str] = &[
     "LET_ALL_GO",
     // no table at all, or as many rows as jobs are running
     "HELD",
+    "HOLDERS",
+    // a clock that was set back, or the start of a program
+    "POLLS",
+    "SCHEDULES",
+    "FAR_POLLS",
 ];
 
 #[test]
@@ -54,7 +59,7 @@ fn no_hot_statement_reads_a_whole_table() {
             line.starts_with("SCAN ")
                 && !line.contains("USING")
                 && !line.contains("CONSTANT")
-                && *line != "SCAN some"
+                && *line != "SCAN newest"
         };
         if !MAY_SCAN.contains(&name) && lines.iter().any(|line| is_scan(&line)) {
             scans.push(format!("{name}: {lines:?}"));
@@ -108,8 +113,8 @@ fn costs(count: usize) -> Vec<(&'static str, u64)> {
         assert_eq!(job::heartbeat(tx, boot(1))?.len(), 3);
         Ok(())
     });
-    cost("rescue", &|tx| job::rescue(tx, Rescue::Expired, 9).map(drop));
-    cost("expired", &|tx| due::expired_leases(tx).map(drop));
+    cost("rescue", &|tx| crate::bench::rescue(tx, 9).map(drop));
+    cost("leases", &|tx| job::leases(tx).map(drop));
     cost("work", &|tx| due::work(tx).map(drop));
     cost("accept", &|tx| delivery::accept(tx, full, &webhook("new", "{}")).map(drop));
     cost("waiting", &|tx| {

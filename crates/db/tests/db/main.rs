@@ -6,6 +6,7 @@
 mod attempts;
 mod bases;
 mod bench;
+mod clocks;
 mod costs;
 mod deliveries;
 mod deploy_keys;

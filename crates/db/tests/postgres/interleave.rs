@@ -148,7 +148,9 @@ fn a_key_never_goes_back_and_has_one_holder() {
     let held = arena.race(|number, db| {
         let (key, job) = (key.clone(), JobId::new(Timestamp(1), number as u128));
         db.transact_blocking(move |tx| {
-            publication::hold(tx, &key, job, 1, std::time::Duration::from_secs(60))
+            publication::hold(tx, &key, (job, 1), std::time::Duration::from_secs(60), |_| {
+                std::time::Duration::ZERO
+            })
         })
         .unwrap()
     });

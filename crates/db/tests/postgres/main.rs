@@ -9,6 +9,8 @@ mod attempts;
 mod bases;
 #[path = "../db/bench.rs"]
 mod bench;
+#[path = "../db/clocks.rs"]
+mod clocks;
 #[path = "../db/deliveries.rs"]
 mod deliveries;
 #[path = "../db/deploy_keys.rs"]

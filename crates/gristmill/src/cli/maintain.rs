@@ -5,6 +5,8 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::{Context, output, runtime};
+use gristmill_db::clock;
+
 use crate::app::App;
 use crate::collect;
 use crate::doctor::{self, CheckState};
@@ -38,6 +40,10 @@ pub(super) fn gc(context: &Context, args: &GcArgs) -> anyhow::Result<ExitCode> {
     let config = context.config()?;
     let report = runtime()?.block_on(async {
         let app = App::open_beside(config, &context.around).await?;
+        let clock = app.db.read(|tx| Ok((clock::read(tx)?, tx.now()))).await?;
+        if let Some(fault) = doctor::clock_fault(clock.0, clock.1) {
+            eprintln!("warning: {fault}");
+        }
         if args.apply { collect::run(&app).await } else { collect::plan(&app).await }
     })?;
     match context.format {
