@@ -51,6 +51,7 @@ CREATE TABLE delivery (
     state TEXT NOT NULL,
     reason TEXT,
     replays BIGINT NOT NULL,
+    sum BIGINT NOT NULL,                -- of what came; the body has one of its own
     body BYTEA NOT NULL,                -- packed; last: what comes behind a long value costs its pages to read
     UNIQUE (project_id, remote_id)
 );
@@ -104,6 +105,7 @@ CREATE TABLE ref_head (
     object TEXT,                        -- what the ref names: for an annotated tag, the tag object
     seq BIGINT NOT NULL,                -- rises with every move that was seen, over all refs
     seen_ms BIGINT NOT NULL,
+    sum BIGINT NOT NULL,                -- of the row
     PRIMARY KEY (project_id, ref)
 );
 
@@ -127,7 +129,8 @@ CREATE TABLE run (
     finished_ms BIGINT,
     told TEXT,                          -- what the forge was told of it: pending, over; never: it is told no more
     tell_tries BIGINT NOT NULL DEFAULT 0,
-    tell_after_ms BIGINT NOT NULL DEFAULT 0
+    tell_after_ms BIGINT NOT NULL DEFAULT 0,
+    sum BIGINT NOT NULL                 -- of what never changes in the row
 );
 CREATE INDEX run_untold ON run (id) WHERE told IS NULL OR (told = 'pending' AND finished_ms IS NOT NULL);
 CREATE INDEX run_of_commit ON run (project_id, pipeline, ref, commit_id);
@@ -190,7 +193,8 @@ CREATE TABLE step (
     job_id TEXT NOT NULL,               -- who makes it, or made it
     outcome TEXT,
     used_ms BIGINT NOT NULL,
-    since_ms BIGINT NOT NULL            -- of the state
+    since_ms BIGINT NOT NULL,           -- of the state
+    sum BIGINT                          -- of the key and the outcome
 );
 CREATE INDEX step_job ON step (job_id) WHERE state = 'making';
 
@@ -230,7 +234,8 @@ CREATE TABLE artifact (
     media_type TEXT NOT NULL,
     index_digest BYTEA,                 -- of the member index beside it
     key TEXT NOT NULL,                  -- the public key it was made for
-    created_ms BIGINT NOT NULL
+    created_ms BIGINT NOT NULL,
+    sum BIGINT NOT NULL                 -- of the row
 );
 CREATE INDEX artifact_newest ON artifact (project_id, pipeline, recipe, id);
 CREATE INDEX artifact_commit ON artifact (key, commit_id);
@@ -254,6 +259,7 @@ CREATE TABLE publication (
     version_id TEXT,
     created_ms BIGINT NOT NULL,
     published_ms BIGINT,
+    sum BIGINT NOT NULL,                -- of the row without its state
     UNIQUE (key, seq)
 );
 CREATE INDEX publication_digest ON publication (digest);

@@ -11,6 +11,7 @@ mod pool;
 mod postgres;
 mod sqlite;
 mod statements;
+mod sum;
 mod tx;
 mod value;
 
@@ -33,6 +34,7 @@ pub mod schedule;
 pub mod step;
 pub mod token;
 pub mod told;
+pub mod verify;
 pub mod watch;
 
 pub use direct::DirectDb;
@@ -63,6 +65,7 @@ pub fn all_statements() -> Vec<(&'static str, &'static str)> {
         step::STATEMENTS,
         told::STATEMENTS,
         token::STATEMENTS,
+        verify::STATEMENTS,
     ]
     .into_iter()
     .flatten()

@@ -10,6 +10,7 @@ use crate::error::DbError;
 use crate::postgres::{Postgres, PostgresUrl, ServerClock};
 use crate::sqlite::{self, Sqlite};
 use crate::tx::{Source, Tx};
+use crate::verify;
 
 /// Where random bits come from; seeded in tests and in the simulator.
 pub type Random = Arc<dyn Fn() -> u128 + Send + Sync>;
@@ -181,11 +182,33 @@ impl Db {
     }
 
     /// Whether the database is sound: the faults of the file, or the settings of the server with which
-    /// accepted work could be lost.
+    /// accepted work could be lost; and the rows that are not what was written there. Reads everything.
     pub fn check(&self) -> Result<Vec<String>, DbError> {
+        let mut faults = match &self.0.engine {
+            Engine::Sqlite(sqlite) => sqlite.check()?,
+            Engine::Postgres(postgres) => postgres.check()?,
+        };
+        faults.extend(self.read_blocking(verify::rows)?);
+        Ok(faults)
+    }
+
+    /// The same for all that decides what readers see; for a start.
+    pub fn check_shown(&self) -> Result<Vec<String>, DbError> {
+        let mut faults = match &self.0.engine {
+            Engine::Sqlite(sqlite) => sqlite.check_shown()?,
+            Engine::Postgres(_) => Vec::new(),
+        };
+        if faults.is_empty() {
+            faults.extend(self.read_blocking(verify::rows)?);
+        }
+        Ok(faults)
+    }
+
+    /// What would make the database safer.
+    pub fn advice(&self) -> Result<Vec<String>, DbError> {
         match &self.0.engine {
-            Engine::Sqlite(sqlite) => sqlite.check(),
-            Engine::Postgres(postgres) => postgres.check(),
+            Engine::Sqlite(_) => Ok(Vec::new()),
+            Engine::Postgres(postgres) => postgres.advice(),
         }
     }
 }

@@ -27,6 +27,24 @@ const READERS_MAX: usize = 4;
 /// Statements each connection keeps prepared: more than there are in the program.
 const STATEMENTS_MAX: usize = 256;
 
+/// What decides what readers see.
+const SHOWN: [&str; 14] = [
+    "delivery",
+    "event",
+    "project",
+    "project_spec",
+    "ref_head",
+    "run",
+    "job",
+    "step",
+    "pin",
+    "blob",
+    "step_blob",
+    "artifact",
+    "publication",
+    "setting",
+];
+
 /// A transaction on its way to the writer; given an error instead of a transaction, it only passes it on.
 pub(crate) type Work = Box<dyn FnOnce(Result<&mut Tx<'_>, DbError>) -> Ran + Send>;
 
@@ -106,11 +124,18 @@ impl Sqlite {
 
     /// The faults of the file, as SQLite sees them.
     pub(crate) fn check(&self) -> Result<Vec<String>, DbError> {
+        faults(&connect(&self.path)?, "PRAGMA integrity_check(20)")
+    }
+
+    /// The same for the tables, with their indexes, that decide what readers see: what was received is most of the file,
+    /// and leads to nothing but looks.
+    pub(crate) fn check_shown(&self) -> Result<Vec<String>, DbError> {
         let conn = connect(&self.path)?;
-        let mut statement = conn.prepare("PRAGMA integrity_check(20)")?;
-        let rows = statement.query_map([], |row| row.get::<_, String>(0))?;
-        let lines: Vec<String> = rows.collect::<Result<_, _>>()?;
-        Ok(lines.into_iter().filter(|line| line != "ok").collect())
+        let mut found = Vec::new();
+        for table in SHOWN {
+            found.extend(faults(&conn, &format!("PRAGMA integrity_check({table})"))?);
+        }
+        Ok(found)
     }
 }
 
@@ -218,11 +243,18 @@ impl Writer {
     }
 }
 
+fn faults(conn: &Connection, sql: &str) -> Result<Vec<String>, DbError> {
+    let mut statement = conn.prepare(sql)?;
+    let rows = statement.query_map([], |row| row.get::<_, String>(0))?;
+    let lines: Vec<String> = rows.collect::<Result<_, _>>()?;
+    Ok(lines.into_iter().filter(|line| line != "ok").collect())
+}
+
 fn connect(path: &Path) -> Result<Connection, DbError> {
     let conn = Connection::open(path)?;
     conn.busy_timeout(BUSY)?;
     // FULL: a commit returns after the write-ahead log is synced. NORMAL could lose what was acknowledged.
-    conn.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -8000;")?;
+    conn.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -8000; PRAGMA cell_size_check = ON;")?;
     keep_statements(&conn)?;
     Ok(conn)
 }

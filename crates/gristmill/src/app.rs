@@ -66,8 +66,23 @@ impl App {
     /// Opens the database, the storage and git, as configured, and imports the projects.
     pub async fn open(config: Config, around: &Surroundings) -> anyhow::Result<App> {
         let app = App::open_beside(config.clone(), around).await?;
+        app.check_shown().await?;
         app.take_up(config, around).await?;
         Ok(app)
+    }
+
+    /// Whether all that decides what readers see is as it was written. A damaged database serves nothing: what it said
+    /// would look right.
+    pub(crate) async fn check_shown(&self) -> anyhow::Result<()> {
+        let db = self.db.clone();
+        let faults = tokio::task::spawn_blocking(move || db.check_shown()).await??;
+        match faults.first() {
+            None => Ok(()),
+            Some(first) => bail!(
+                "the database is damaged ({first}{}); restore it from a backup, and check the disk; `gristmill doctor` says more",
+                if faults.len() > 1 { format!("; and {} more", faults.len() - 1) } else { String::new() }
+            ),
+        }
     }
 
     /// The same without importing the projects: for commands beside a server, which alone decides what

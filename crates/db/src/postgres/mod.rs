@@ -39,6 +39,8 @@ const CALL_AGAIN: Duration = Duration::from_millis(100);
 /// The settings of a server with which what was accepted could be lost, and the isolation that is needed.
 const DURABLE: &str = "SELECT name, setting FROM pg_settings WHERE name IN ('fsync', 'full_page_writes') AND setting <> 'on' ORDER BY name";
 
+const CHECKSUMS: &str = "SELECT 1 FROM pg_settings WHERE name = 'data_checksums' AND setting = 'off'";
+
 /// An open database of a server.
 pub(crate) struct Postgres {
     url: PostgresUrl,
@@ -133,6 +135,15 @@ impl Postgres {
             )
         };
         Ok(found.iter().map(line).collect())
+    }
+
+    /// What the server does not notice.
+    pub(crate) fn advice(&self) -> Result<Vec<String>, DbError> {
+        let mut session = self.session()?;
+        let found = session.query(CHECKSUMS, &[])?;
+        self.give_back(session);
+        let off = "the PostgreSQL server keeps no checksums of its pages (data_checksums = off): what the disk damages it may not notice";
+        Ok(found.iter().map(|_| off.to_owned()).collect())
     }
 
     fn again<T, E: From<DbError>>(

@@ -12,6 +12,7 @@ mod deliveries;
 mod deploy_keys;
 mod engine;
 mod file;
+mod flips;
 mod forges;
 mod graph;
 mod leases;

@@ -95,9 +95,9 @@ pub(super) async fn database(config: &Config, around: &Surroundings) -> Vec<Chec
     let checked = tokio::task::spawn_blocking(move || {
         let db = database::open_existing(&config, &*env)?;
         let clock = db.read_blocking(|tx| Ok((clock::read(tx)?, tx.now())))?;
-        anyhow::Ok((db.check()?, clock))
+        anyhow::Ok((db.check()?, clock, db.advice()?))
     });
-    let (faults, clock) = match checked.await {
+    let (faults, clock, advice) = match checked.await {
         Ok(Ok(found)) => found,
         Ok(Err(error)) => return vec![Check::error(name, format!("{error:#}"), "")],
         Err(error) => {
@@ -109,7 +109,14 @@ pub(super) async fn database(config: &Config, around: &Surroundings) -> Vec<Chec
     } else {
         Check::error(name, format!("{shown} is not sound: {}", faults.join("; ")), remedy)
     };
-    vec![whole, judge_clock(clock.0, clock.1)]
+    let advice = advice.into_iter().map(|text| {
+        Check::warning(
+            name,
+            text,
+            "pg_checksums --enable, with the server stopped, or initdb --data-checksums",
+        )
+    });
+    [whole, judge_clock(clock.0, clock.1)].into_iter().chain(advice).collect()
 }
 
 fn judge_clock(seen: Seen, now: Timestamp) -> Check {

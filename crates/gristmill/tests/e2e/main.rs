@@ -6,6 +6,7 @@
 mod campaign;
 mod canary;
 mod cli;
+mod clock_jumps;
 mod codecommit;
 mod content;
 mod control;
