@@ -172,6 +172,10 @@ impl Postgres {
             if began.elapsed() + wait > AGAIN_FOR {
                 return Err(error.into());
             }
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "a thread of its own, which has nothing to wait on"
+            )]
             std::thread::sleep(wait);
         }
     }

@@ -6,7 +6,6 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use gristmill_db::artifact::{self, Artifact};
 use gristmill_db::publication::{self, Desire};
@@ -107,7 +106,7 @@ fn close(db: Db, path: &Path) {
     // The thread that writes ends by itself, and the last connection puts the log into the file.
     let log = path.with_extension("db-wal");
     while log.exists() {
-        std::thread::sleep(Duration::from_millis(1));
+        std::thread::yield_now();
     }
 }
 

@@ -48,7 +48,7 @@ fn mistake_13_lists_of_more_than_a_thousand_are_read_to_their_end() {
 }
 
 /// What was put there by hand gets its checksums.
-fn renew_sums(world: &crate::world::World) {
+fn renew_sums(world: &World) {
     let path = world.server.data().join("gristmill.db");
     let clock = std::sync::Arc::new(gristmill::clock::SystemClock);
     let db =
