@@ -9,9 +9,9 @@ use std::time::Duration;
 use gristmill_model::Timestamp;
 
 use crate::error::DbError;
-use crate::params;
 use crate::statements::statements;
 use crate::tx::Tx;
+use crate::{job, params};
 
 /// Clocks that are kept right by the network move by less than this.
 const SLACK: Duration = Duration::from_secs(2);
@@ -39,7 +39,7 @@ statements! {
     POLLS = "UPDATE project SET next_look_ms = next_look_ms - $1 WHERE next_look_ms > $2";
     TELLS = "UPDATE run SET tell_after_ms = tell_after_ms - $1 WHERE (told IS NULL OR (told = 'pending' AND finished_ms IS NOT NULL)) AND tell_after_ms > $2";
     SCHEDULES = "UPDATE schedule SET next_ms = 0 WHERE next_ms > $1";
-    FAR_JOBS = "UPDATE job SET not_before_ms = $1 WHERE state = 'ready' AND not_before_ms > $2 + delay_ms";
+    FAR_JOBS = "UPDATE job SET not_before_ms = $1 WHERE state = 'ready' AND priority = $3 AND not_before_ms > $2 AND not_before_ms - delay_ms > $2";
     FAR_POLLS = "UPDATE project SET next_look_ms = $1 WHERE next_look_ms > $2";
     FAR_TELLS = "UPDATE run SET tell_after_ms = $1 WHERE (told IS NULL OR (told = 'pending' AND finished_ms IS NOT NULL)) AND tell_after_ms > $2";
 }
@@ -114,9 +114,7 @@ pub fn look(tx: &mut Tx<'_>, expected: Option<Timestamp>) -> Result<Jump, DbErro
             spared = spared.min(now.plus(SPARE));
         }
     }
-    if expected.is_none() {
-        bring_near(tx, now)?;
-    }
+    bring_near(tx, now)?;
     let ids = if seen.ids > now {
         seen.ids.plus(if expected.is_none() { KEPT } else { Duration::ZERO })
     } else {
@@ -146,7 +144,10 @@ fn set_back(tx: &mut Tx<'_>, by: Duration, now: Timestamp) -> Result<(), DbError
 
 /// Times further ahead than any can be, which a jump left that nobody saw.
 fn bring_near(tx: &mut Tx<'_>, now: Timestamp) -> Result<(), DbError> {
-    for (sql, max) in [(FAR_JOBS, WAIT_MAX), (FAR_POLLS, POLL_MAX), (FAR_TELLS, WAIT_MAX)] {
+    for priority in job::priorities(tx)? {
+        tx.execute(FAR_JOBS, params![now, now.plus(WAIT_MAX), priority])?;
+    }
+    for (sql, max) in [(FAR_POLLS, POLL_MAX), (FAR_TELLS, WAIT_MAX)] {
         tx.execute(sql, params![now, now.plus(max)])?;
     }
     tx.execute(SCHEDULES, params![now.plus(SCHEDULE_MAX)]).map(drop)

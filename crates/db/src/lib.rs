@@ -6,6 +6,7 @@
 mod body;
 mod direct;
 mod error;
+mod hold;
 mod migrate;
 mod pool;
 mod postgres;
@@ -56,6 +57,7 @@ pub fn all_statements() -> Vec<(&'static str, &'static str)> {
         due::STATEMENTS,
         forge_object::STATEMENTS,
         head::STATEMENTS,
+        hold::STATEMENTS,
         missed::STATEMENTS,
         project::STATEMENTS,
         publication::STATEMENTS,

@@ -4,10 +4,9 @@
 //! only moves forward, in the order in which the remote's refs moved.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use gristmill_model::{
-    CommitId, Digest, GitRef, JobId, ObjectKey, ProjectId, PublicationId, PublicationState, RunId, Timestamp,
+    CommitId, Digest, GitRef, ObjectKey, ProjectId, PublicationId, PublicationState, RunId, Timestamp,
 };
 
 use crate::error::DbError;
@@ -16,6 +15,8 @@ use crate::tx::{Row, Tx};
 use crate::value::Param;
 use crate::verify::Faults;
 use crate::{head, params, sum};
+
+pub use crate::hold::{Holder, hold, holders, let_all_go, let_go};
 
 statements! {
     TOP = "SELECT id, key, seq, digest, size, content_type, metadata, state, project_id, pipeline, ref, commit_id, run_id, version_id, created_ms, published_ms, sum FROM publication WHERE key = $1 AND state <> 'overtaken' ORDER BY seq DESC LIMIT 1";
@@ -31,11 +32,6 @@ statements! {
     DONE = "UPDATE publication SET state = 'published', version_id = $2, published_ms = $3, sum = $4 WHERE id = $1";
     KEYS = "SELECT DISTINCT key FROM publication WHERE key > $1 AND state <> 'overtaken' ORDER BY key LIMIT $2";
     KEYS_OF = "SELECT DISTINCT key FROM publication WHERE project_id = $1 ORDER BY key LIMIT $2";
-    HOLDER = "SELECT job_id, attempt, until_ms FROM key_holder WHERE key = $1";
-    HOLDERS = "SELECT key, job_id, attempt, until_ms FROM key_holder";
-    HOLD = "INSERT INTO key_holder (key, job_id, attempt, until_ms) VALUES ($1, $2, $3, $4) ON CONFLICT (key) DO UPDATE SET job_id = excluded.job_id, attempt = excluded.attempt, until_ms = excluded.until_ms";
-    LET_GO = "DELETE FROM key_holder WHERE key = $1 AND job_id = $2";
-    LET_ALL_GO = "DELETE FROM key_holder";
     DELETE = "DELETE FROM publication WHERE key = $1 AND seq = $2";
     SHARED = "SELECT 1 FROM publication WHERE key = $1 AND project_id <> $2 LIMIT 1";
     DELETE_OF = "DELETE FROM publication WHERE key = $1 AND project_id = $2";
@@ -331,50 +327,6 @@ pub fn keys(tx: &mut Tx<'_>, after: &str, limit: i64) -> Result<Vec<ObjectKey>, 
 /// Keys under which a project publishes or published.
 pub fn keys_of(tx: &mut Tx<'_>, project: ProjectId, limit: i64) -> Result<Vec<ObjectKey>, DbError> {
     tx.query(KEYS_OF, params![project, limit], |row| row.get(0))
-}
-
-/// Who holds a key: the job, its attempt, and until when by the clock. Taken again, it is another moment.
-pub type Holder = (JobId, i64, Timestamp);
-
-/// All holders, for [`crate::watch::Watch`].
-pub fn holders(tx: &mut Tx<'_>) -> Result<Vec<(ObjectKey, Holder)>, DbError> {
-    tx.query(HOLDERS, params![], |row| Ok((row.get(0)?, (row.get(1)?, row.get(2)?, row.get(3)?))))
-}
-
-/// Becomes the holder of a key for `hold`, the hard limit of one request to the bucket: `None`. Where
-/// another job holds it, how long to wait: the request it may have under way must have ended before anybody
-/// else writes to the key. `stood` says how long this process has seen the holder stand: the time of day, which
-/// jumps, does not say that a request is over.
-pub fn hold(
-    tx: &mut Tx<'_>,
-    key: &ObjectKey,
-    (job, attempt): (JobId, i64),
-    hold: Duration,
-    stood: impl Fn(&Holder) -> Duration,
-) -> Result<Option<Duration>, DbError> {
-    let now = tx.now();
-    let holder: Option<Holder> =
-        tx.query_one(HOLDER, params![key], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
-    if let Some(holder) = holder
-        && (holder.0, holder.1) != (job, attempt)
-    {
-        let left = hold.saturating_sub(stood(&holder));
-        if !left.is_zero() {
-            return Ok(Some(left));
-        }
-    }
-    tx.execute(HOLD, params![key, job, attempt, now.plus(hold)])?;
-    Ok(None)
-}
-
-/// Lets a key go.
-pub fn let_go(tx: &mut Tx<'_>, key: &ObjectKey, job: JobId) -> Result<(), DbError> {
-    tx.execute(LET_GO, params![key, job]).map(drop)
-}
-
-/// Lets all keys go: nobody but this process works on the database, and it holds none yet.
-pub fn let_all_go(tx: &mut Tx<'_>) -> Result<(), DbError> {
-    tx.execute(LET_ALL_GO, params![]).map(drop)
 }
 
 /// Readers see version `seq` of the key, or saw it while a later one was being desired.

@@ -22,6 +22,7 @@ pub(crate) use lease::is_leased;
 pub use lease::{
     Beat, LEASE, Lease, Rescue, heartbeat, lease, lease_for, leases, release, rescue, still_mine,
 };
+pub(crate) use queue::priorities;
 pub use queue::{Place, next_due, raise};
 
 statements! {

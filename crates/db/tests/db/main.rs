@@ -15,6 +15,7 @@ mod file;
 mod flips;
 mod forges;
 mod graph;
+mod holders;
 mod leases;
 mod looks;
 mod order;

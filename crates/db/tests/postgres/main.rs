@@ -20,6 +20,8 @@ mod engine;
 mod forges;
 #[path = "../db/graph.rs"]
 mod graph;
+#[path = "../db/holders.rs"]
+mod holders;
 mod interleave;
 #[path = "../db/leases.rs"]
 mod leases;

@@ -222,13 +222,12 @@ impl World {
         self.count("leases");
         let now = self.now();
         if let Some(held) = self.truth.held.get(&lease.job)
-            && held.until >= now
+            && held.until > now
         {
             return fault(format!("job {} was leased while worker {} held it", lease.job, held.worker));
         }
         if lease.kind == "look" {
-            let twice =
-                |held: &Held| held.run.is_none() && held.project == lease.project && held.until >= now;
+            let twice = |held: &Held| held.run.is_none() && held.project == lease.project && held.until > now;
             if self.truth.held.values().any(twice) {
                 return fault("two looks at one remote at once");
             }
