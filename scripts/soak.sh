@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The long campaigns: 1 000 deliveries and 300 kills, with and without the loss of what was not synced, and then
-# the simulator with many more histories than `make test` does.
+# the simulator with many more histories than `make test` does, and databases of which a byte is another one.
 #
 # SIM_SEEDS says how many histories; GRISTMILL_SOAK_SEED chooses other kills.
 set -euo pipefail
@@ -23,4 +23,5 @@ soak() {
 }
 
 GRISTMILL_SOAK=1 soak "the campaigns" --test e2e campaign:: -- --nocapture --test-threads 1
+FLIPS=${FLIPS:-20000} soak "damaged databases" -p gristmill-db --test db flips -- --nocapture
 soak "the simulator" --release --test sim -- --nocapture

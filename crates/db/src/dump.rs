@@ -17,7 +17,7 @@ use crate::{blob, migrate, params, publication};
 pub const LEFT_OUT: &[(&str, &str)] = &[
     ("schema", "a backup says of which schema its rows are"),
     ("key_holder", "who writes to a key at this moment, and until when"),
-    ("boot", "which programs are up"),
+    ("boot", "which programs are up at this moment"),
     ("duty", "which of them does what one does for all"),
     ("mirror", "which machine has which mirror"),
     ("blob_hold", "who copies blobs at this moment, and until when"),
@@ -220,7 +220,7 @@ pub fn make_room(tx: &mut Tx<'_>, table: &Table) -> Result<(), DbError> {
 pub fn brought(tx: &mut Tx<'_>, boot: BootId, backup: &str) -> Result<(), DbError> {
     publication::forget_version_ids(tx)?;
     blob::forget_unneeded(tx)?;
-    while job::rescue(tx, Rescue::OtherBoots(boot), RESCUE_ROWS)? > 0 {}
+    while job::rescue(tx, &Rescue::OtherBoots(boot), RESCUE_ROWS)? > 0 {}
     tx.execute(SET, params![UNFINISHED, backup]).map(drop)
 }
 

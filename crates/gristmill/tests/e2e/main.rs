@@ -7,6 +7,7 @@ mod backup;
 mod campaign;
 mod canary;
 mod cli;
+mod clock_jumps;
 mod codecommit;
 mod content;
 mod control;

@@ -41,6 +41,10 @@ pub enum Sabotage {
     FanInEarly,
     /// A commit is left out because it equals what is shown, whatever may yet be published before it.
     CompareWithShownAlone,
+    /// Leases are over when the clock says so.
+    RescueByClock,
+    /// What is old by a clock that went ahead is deleted.
+    DeleteAfterJump,
 }
 
 /// All of them.
@@ -64,4 +68,6 @@ pub const ALL: &[Sabotage] = &[
     Sabotage::HandleTwice,
     Sabotage::FanInEarly,
     Sabotage::CompareWithShownAlone,
+    Sabotage::RescueByClock,
+    Sabotage::DeleteAfterJump,
 ];
