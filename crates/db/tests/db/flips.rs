@@ -76,9 +76,27 @@ fn served(db: &Db) -> BTreeMap<String, Result<String, DbError>> {
         said.insert(what, db.read_blocking(question));
     };
     ask("keys".to_owned(), &|tx| Ok(format!("{:?}", publication::keys(tx, "", 100)?)));
-    ask("projects".to_owned(), &|tx| Ok(format!("{:?}", project::list(tx, "", 100)?)));
-    ask("runs".to_owned(), &|tx| Ok(format!("{:?}", run::list(tx, None, "~", 1_000)?)));
-    ask("deliveries".to_owned(), &|tx| Ok(format!("{:?}", delivery::list(tx, None, "~", 1_000)?)));
+    ask("projects".to_owned(), &|tx| {
+        let fixed = |one: &project::Project| format!("{} {} {} {:?}", one.id, one.name, one.rev, one.spec);
+        Ok(project::list(tx, "", 100)?.iter().map(fixed).collect())
+    });
+    // Without what changes while they go on, which has no checksum: when it began and ended, what is left, and why.
+    ask("runs".to_owned(), &|tx| {
+        let fixed = |run: &run::Run| {
+            let about = (run.project, &run.pipeline, run.spec_rev, &run.git_ref, run.commit);
+            format!("{} {about:?} {:?} {} {:?} {}", run.id, run.seq, run.cause, run.cause_id, run.state)
+        };
+        Ok(run::list(tx, None, "~", 1_000)?.iter().map(fixed).collect())
+    });
+    ask("deliveries".to_owned(), &|tx| {
+        let fixed = |one: &delivery::Delivery| {
+            format!(
+                "{} {} {} {} {:?} {}",
+                one.id, one.project, one.remote_id, one.event, one.received, one.state
+            )
+        };
+        Ok(delivery::list(tx, None, "~", 1_000)?.iter().map(fixed).collect())
+    });
     for name in PROJECTS {
         let key = key(name);
         ask(format!("top of {name}"), &|tx| Ok(format!("{:?}", publication::top(tx, &key)?)));
