@@ -98,7 +98,13 @@ fn set_up(world: &mut World) -> Done {
     ] {
         world.soon(low, high, event);
     }
-    if world.rng.chance(30) {
+    // Jumps make other faults rarer, because collections wait after them.
+    let jumps = match (world.rng.chance(30), world.sabotage) {
+        (by_chance, None) => by_chance,
+        (_, Some(Sabotage::RescueByClock)) => true,
+        _ => false,
+    };
+    if jumps {
         world.soon(0, 60_000, Event::Jump);
     }
     world.look_at_clock()

@@ -34,7 +34,7 @@ use world::Stage;
 const SEEDS: u64 = 10_000;
 const THREADS: u64 = 2;
 /// A sabotage must be found within so many histories.
-const SABOTAGE_SEEDS: u64 = 1_000;
+const SABOTAGE_SEEDS: u64 = 4_000;
 
 /// What must happen in some history at least: otherwise the simulator has become blind to it.
 const MUST_HAPPEN: &[&str] = &[

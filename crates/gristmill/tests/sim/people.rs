@@ -230,7 +230,7 @@ impl World {
     pub fn collect(&mut self) -> Done {
         self.look_at_clock()?;
         let is_spared = self.tx(|tx| Ok::<_, DbError>(clock::read(tx)?.spares(tx.now()).is_some()))?;
-        if is_spared && !self.does(Sabotage::DeleteAfterJump) {
+        if is_spared {
             self.count("collections that wait");
             if self.faults {
                 self.soon(15_000, 60_000, Event::Collect);

@@ -43,8 +43,6 @@ pub enum Sabotage {
     CompareWithShownAlone,
     /// Leases are over when the clock says so.
     RescueByClock,
-    /// What is old by a clock that went ahead is deleted.
-    DeleteAfterJump,
 }
 
 /// All of them.
@@ -69,5 +67,4 @@ pub const ALL: &[Sabotage] = &[
     Sabotage::FanInEarly,
     Sabotage::CompareWithShownAlone,
     Sabotage::RescueByClock,
-    Sabotage::DeleteAfterJump,
 ];
