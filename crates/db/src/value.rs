@@ -168,33 +168,17 @@ macro_rules! written_as_text {
     )*};
 }
 
-as_text!(
-    ArtifactId,
-    BootId,
-    DeliveryId,
-    DeployKeyId,
-    FolderId,
-    JobId,
-    ProjectId,
-    PublicationId,
-    RunId,
-    TokenId
-);
-as_text!(ObjectId, CommitId, TreeId, BlobId, GitRef, ObjectKey, ProjectName);
-as_text!(RunState, JobState, DeliveryState, PublicationState, StepState);
-written_as_text!(
-    ArtifactId,
-    BootId,
-    DeliveryId,
-    DeployKeyId,
-    FolderId,
-    JobId,
-    ProjectId,
-    PublicationId,
-    RunId,
-    TokenId
-);
-written_as_text!(ObjectId, CommitId, TreeId, BlobId);
+/// What reads itself from text and writes itself as that.
+macro_rules! text_both_ways {
+    ($($type:ty),* $(,)?) => {
+        as_text!($($type),*);
+        written_as_text!($($type),*);
+    };
+}
+
+text_both_ways!(ArtifactId, BootId, DeliveryId, DeployKeyId, FolderId, JobId, ProjectId, PublicationId);
+text_both_ways!(RunId, TokenId, ObjectId, CommitId, TreeId, BlobId);
+as_text!(GitRef, ObjectKey, ProjectName, RunState, JobState, DeliveryState, PublicationState, StepState);
 
 /// The parameters of a statement, in order: `$1`, `$2`, ….
 #[macro_export]
