@@ -48,13 +48,21 @@ pub struct Worker {
     app: App,
     jobs_max: usize,
     running: HashMap<JobId, Running>,
+    /// Whether jobs may have been leased without the worker having learnt of it: the connection broke meanwhile.
+    may_hold_more: bool,
     tasks: JoinSet<(JobId, i64)>,
 }
 
 impl Worker {
     /// A worker that runs up to `jobs_max` jobs at once.
     pub fn new(app: App, jobs_max: usize) -> Worker {
-        Worker { app, jobs_max: jobs_max.max(1), running: HashMap::new(), tasks: JoinSet::new() }
+        Worker {
+            app,
+            jobs_max: jobs_max.max(1),
+            running: HashMap::new(),
+            may_hold_more: false,
+            tasks: JoinSet::new(),
+        }
     }
 
     /// Works until `stop` turns true, then lets running steps end for a while and gives the rest back.
@@ -101,7 +109,10 @@ impl Worker {
         });
         match leased.await {
             Ok(leases) => leases.into_iter().for_each(|lease| self.start(lease)),
-            Err(error) => tracing::warn!(%error, "no jobs could be leased; trying again"),
+            Err(error) => {
+                self.may_hold_more |= error == DbError::Unsure;
+                tracing::warn!(%error, "no jobs could be leased; trying again");
+            }
         }
     }
 
@@ -137,7 +148,7 @@ impl Worker {
 
     /// Extends the leases; steps whose lease is lost are dropped.
     async fn heartbeat(&mut self) {
-        if self.running.is_empty() {
+        if self.running.is_empty() && !self.may_hold_more {
             return;
         }
         let boot = self.app.boot;
@@ -145,25 +156,28 @@ impl Worker {
             Ok(held) => {
                 self.keep(&held);
                 self.give_back_unknown(held).await;
+                self.may_hold_more = false;
             }
             Err(error) => tracing::warn!(%error, "leases could not be extended; trying again"),
         }
     }
 
-    /// Leases of this boot that no task runs: its step panicked, or the connection broke while the lease was committed
-    /// and the worker never learnt of it. Tried again at once.
+    /// Leases of this boot that no task runs: tried again at once. Its step panicked, which counts; or the connection
+    /// broke while the lease was committed, and nothing of it was begun.
     async fn give_back_unknown(&self, held: Vec<(JobId, i64)>) {
         let unknown: Vec<(JobId, i64)> =
             held.into_iter().filter(|(job, _)| !self.running.contains_key(job)).collect();
+        let never_begun = self.may_hold_more;
         for (job, attempt) in unknown {
-            let lost = Finish::Retry {
-                reason: "the step panicked, or the database did not say that the job was leased".to_owned(),
-                public: None,
-                after: None,
-                within: None,
-            };
-            let ended =
-                self.app.db.transact(move |tx| job::finish(tx, job, attempt, lost.clone()).map(drop)).await;
+            let ended = self.app.db.transact(move |tx| {
+                if never_begun {
+                    return Ok(job::release(tx, job, attempt)?);
+                }
+                let reason = "the step ended in an unforeseen way (panic)".to_owned();
+                let panicked = Finish::Retry { reason, public: None, after: None, within: None };
+                job::finish(tx, job, attempt, panicked).map(drop)
+            });
+            let ended = ended.await;
             if let Err(error) = ended
                 && !matches!(error, FinishError::Stale)
             {
