@@ -93,6 +93,11 @@ need_for_database_tests() {
         wish postgresql "the tests start servers of their own in temporary folders; none of the system's is made or started"
 }
 
+need_for_clock_tests() {
+    compgen -G '/usr/lib/*/faketime/libfaketime.so.1' >/dev/null ||
+        wish libfaketime "the tests set the clock of the program that they run, and nobody else's"
+}
+
 need_for_storage_tests() {
     have curl || wish curl "the tests send signed requests with it"
     python3 -c 'import ensurepip, venv' 2>/dev/null ||
@@ -188,6 +193,7 @@ case "${1:-}" in
         have python3 || want python3 "its zipfile module reads the archives that the tests write"
         need_for_git_tests
         need_for_database_tests
+        need_for_clock_tests
         need_for_storage_tests
         install_packages
         install_wishes

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The long campaigns: 1 000 deliveries and 300 kills, with and without the loss of what was not synced; 500 publications
 # through servers of S3 of which one call in ten fails, and one that is gone for ten minutes under 20 deliveries a second;
-# and then the simulator with many more histories than `make test` does.
+# databases of which a byte is another one; and then the simulator with many more histories than `make test` does.
 #
 # SIM_SEEDS says how many histories; GRISTMILL_SOAK_SEED chooses other kills.
 set -euo pipefail
@@ -26,4 +26,5 @@ soak() {
 GRISTMILL_SOAK=1 soak "the campaigns" -p gristmill --test e2e campaign:: -- --nocapture --test-threads 1
 GRISTMILL_SOAK=1 soak "the storage's campaigns" -p gristmill-storage --test conformance campaign:: -- --nocapture --test-threads 1
 GRISTMILL_SOAK=1 soak "the campaigns over a bucket" -p gristmill --test e2e bucket_faults:: -- --nocapture --test-threads 1
+FLIPS=${FLIPS:-20000} soak "damaged databases" -p gristmill-db --test db flips -- --nocapture
 soak "the simulator" -p gristmill --release --test sim -- --nocapture

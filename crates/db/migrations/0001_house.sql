@@ -51,6 +51,7 @@ CREATE TABLE delivery (
     state TEXT NOT NULL,
     reason TEXT,
     replays BIGINT NOT NULL,
+    sum BIGINT NOT NULL,                -- of what came; the body has one of its own
     body BYTEA NOT NULL,                -- packed; last: what comes behind a long value costs its pages to read
     UNIQUE (project_id, remote_id)
 );
@@ -110,7 +111,9 @@ CREATE TABLE counter (
     name TEXT PRIMARY KEY,
     value BIGINT NOT NULL
 );
-INSERT INTO counter (name, value) VALUES ('move', 0);
+-- move: the newest of the moves. clock: the newest time seen; ids: the newest time in an id; spared: until when nothing
+-- is deleted by its age.
+INSERT INTO counter (name, value) VALUES ('move', 0), ('clock', 0), ('ids', 0), ('spared', 0);
 
 CREATE TABLE ref_head (
     project_id TEXT NOT NULL,
@@ -119,6 +122,7 @@ CREATE TABLE ref_head (
     object TEXT,                        -- what the ref names: for an annotated tag, the tag object
     seq BIGINT NOT NULL,                -- rises with every move that was seen, over all refs
     seen_ms BIGINT NOT NULL,
+    sum BIGINT NOT NULL,                -- of the row
     PRIMARY KEY (project_id, ref)
 );
 
@@ -142,7 +146,8 @@ CREATE TABLE run (
     finished_ms BIGINT,
     told TEXT,                          -- what the forge was told of it: pending, over; never: it is told no more
     tell_tries BIGINT NOT NULL DEFAULT 0,
-    tell_after_ms BIGINT NOT NULL DEFAULT 0
+    tell_after_ms BIGINT NOT NULL DEFAULT 0,
+    sum BIGINT NOT NULL                 -- of what never changes in the row
 );
 CREATE INDEX run_untold ON run (id) WHERE told IS NULL OR (told = 'pending' AND finished_ms IS NOT NULL);
 CREATE INDEX run_of_commit ON run (project_id, pipeline, ref, commit_id);
@@ -206,7 +211,8 @@ CREATE TABLE step (
     job_id TEXT NOT NULL,               -- who makes it, or made it
     outcome TEXT,
     used_ms BIGINT NOT NULL,
-    since_ms BIGINT NOT NULL            -- of the state
+    since_ms BIGINT NOT NULL,           -- of the state
+    sum BIGINT                          -- of the key and the outcome
 );
 CREATE INDEX step_job ON step (job_id) WHERE state = 'making';
 
@@ -252,7 +258,8 @@ CREATE TABLE artifact (
     media_type TEXT NOT NULL,
     index_digest BYTEA,                 -- of the member index beside it
     key TEXT NOT NULL,                  -- the public key it was made for
-    created_ms BIGINT NOT NULL
+    created_ms BIGINT NOT NULL,
+    sum BIGINT NOT NULL                 -- of the row
 );
 CREATE INDEX artifact_newest ON artifact (project_id, pipeline, recipe, id);
 CREATE INDEX artifact_commit ON artifact (key, commit_id);
@@ -276,6 +283,7 @@ CREATE TABLE publication (
     version_id TEXT,
     created_ms BIGINT NOT NULL,
     published_ms BIGINT,
+    sum BIGINT NOT NULL,                -- of the row without its state
     UNIQUE (key, seq)
 );
 CREATE INDEX publication_digest ON publication (digest);
@@ -286,7 +294,8 @@ CREATE TABLE key_holder (
     key TEXT PRIMARY KEY,
     job_id TEXT NOT NULL,
     attempt BIGINT NOT NULL,
-    until_ms BIGINT NOT NULL
+    until_ms BIGINT NOT NULL,           -- by the clock; held again, it is another one
+    hold_ms BIGINT NOT NULL             -- for how long others must have seen the row stand
 );
 
 CREATE TABLE forge_object (

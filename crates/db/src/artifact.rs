@@ -3,17 +3,21 @@
 use gristmill_model::{ArtifactId, CommitId, Digest, GitRef, ObjectKey, ProjectId, RunId, Timestamp, TreeId};
 
 use crate::error::DbError;
-use crate::params;
 use crate::statements::statements;
 use crate::tx::{Row, Tx};
+use crate::value::Param;
+use crate::verify::Faults;
+use crate::{params, sum};
 
 statements! {
-    INSERT = "INSERT INTO artifact (id, run_id, project_id, pipeline, ref, commit_id, tree_id, recipe, step_key, digest, size, media_type, index_digest, key, created_ms) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)";
+    INSERT = "INSERT INTO artifact (id, run_id, project_id, pipeline, ref, commit_id, tree_id, recipe, step_key, digest, size, media_type, index_digest, key, created_ms, sum) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)";
     OF_RUN_DELETE = "DELETE FROM artifact WHERE run_id = $1";
-    NEWEST = "SELECT id, run_id, project_id, pipeline, ref, commit_id, tree_id, recipe, step_key, digest, size, media_type, index_digest, key, created_ms FROM artifact WHERE project_id = $1 AND pipeline = $2 AND recipe = $3 AND index_digest IS NOT NULL ORDER BY id DESC LIMIT 1";
-    OF_COMMIT = "SELECT id, run_id, project_id, pipeline, ref, commit_id, tree_id, recipe, step_key, digest, size, media_type, index_digest, key, created_ms FROM artifact WHERE key = $1 AND commit_id = $2 ORDER BY id DESC LIMIT 1";
-    OF_RUN = "SELECT id, run_id, project_id, pipeline, ref, commit_id, tree_id, recipe, step_key, digest, size, media_type, index_digest, key, created_ms FROM artifact WHERE run_id = $1 ORDER BY id LIMIT 100";
+    NEWEST = "SELECT id, run_id, project_id, pipeline, ref, commit_id, tree_id, recipe, step_key, digest, size, media_type, index_digest, key, created_ms, sum FROM artifact WHERE project_id = $1 AND pipeline = $2 AND recipe = $3 AND index_digest IS NOT NULL ORDER BY id DESC LIMIT 1";
+    OF_COMMIT = "SELECT id, run_id, project_id, pipeline, ref, commit_id, tree_id, recipe, step_key, digest, size, media_type, index_digest, key, created_ms, sum FROM artifact WHERE key = $1 AND commit_id = $2 ORDER BY id DESC LIMIT 1";
+    OF_RUN = "SELECT id, run_id, project_id, pipeline, ref, commit_id, tree_id, recipe, step_key, digest, size, media_type, index_digest, key, created_ms, sum FROM artifact WHERE run_id = $1 ORDER BY id LIMIT 100";
     OLD = "SELECT artifact.id FROM artifact WHERE project_id = $1 AND pipeline = $2 AND created_ms < $3 AND NOT EXISTS (SELECT 1 FROM publication WHERE publication.run_id = artifact.run_id) AND NOT EXISTS (SELECT 1 FROM run WHERE run.id = artifact.run_id AND run.state IN ('queued', 'running')) LIMIT $4";
+    RENEW = "UPDATE artifact SET sum = $2 WHERE id = $1";
+    PAGE = "SELECT id, run_id, project_id, pipeline, ref, commit_id, tree_id, recipe, step_key, digest, size, media_type, index_digest, key, created_ms, sum FROM artifact WHERE id > $1 ORDER BY id LIMIT $2";
     DELETE = "DELETE FROM artifact WHERE id = $1";
 }
 
@@ -53,7 +57,13 @@ pub struct Artifact {
 }
 
 fn read(row: &Row<'_, '_>) -> Result<Artifact, DbError> {
-    Ok(Artifact {
+    let artifact = read_unchecked(row)?;
+    sum::check("artifact", &columns(&artifact), row.get(15)?)?;
+    Ok(artifact)
+}
+
+fn read_unchecked(row: &Row<'_, '_>) -> Result<Artifact, DbError> {
+    let artifact = Artifact {
         id: row.get(0)?,
         run: row.get(1)?,
         project: row.get(2)?,
@@ -69,34 +79,56 @@ fn read(row: &Row<'_, '_>) -> Result<Artifact, DbError> {
         index: row.get(12)?,
         key: row.get(13)?,
         created: row.get(14)?,
-    })
+    };
+    Ok(artifact)
+}
+
+fn columns(artifact: &Artifact) -> Vec<Param<'_>> {
+    let Artifact { id, run, project, pipeline, git_ref, commit, tree, recipe, .. } = artifact;
+    params![
+        *id,
+        *run,
+        *project,
+        pipeline,
+        git_ref,
+        *commit,
+        *tree,
+        recipe,
+        artifact.step,
+        artifact.digest,
+        artifact.size,
+        &artifact.media_type,
+        artifact.index,
+        &artifact.key,
+        artifact.created
+    ]
+    .to_vec()
+}
+
+/// Writes the checksums anew of rows that were not written by this module.
+pub(crate) fn renew(tx: &mut Tx<'_>) -> Result<(), DbError> {
+    let mut after = String::new();
+    loop {
+        let page = tx.query(PAGE, params![&after, Faults::PAGE], read_unchecked)?;
+        let Some(last) = page.last() else { return Ok(()) };
+        after = last.id.to_string();
+        for row in &page {
+            tx.execute(RENEW, params![row.id, sum::of(&columns(row))])?;
+        }
+    }
+}
+
+/// Reads all of them, which compares their checksums.
+pub(crate) fn verify(tx: &mut Tx<'_>, faults: &mut Faults) -> Result<(), DbError> {
+    faults.go_through(tx, PAGE, |row| read(row).map(|artifact| artifact.id.to_string()))
 }
 
 /// Records an artifact; one that the same run recorded before is replaced.
 pub fn insert(tx: &mut Tx<'_>, artifact: &Artifact) -> Result<(), DbError> {
-    let Artifact { id, run, project, pipeline, git_ref, commit, tree, recipe, .. } = artifact;
-    tx.execute(OF_RUN_DELETE, params![*run])?;
-    tx.execute(
-        INSERT,
-        params![
-            *id,
-            *run,
-            *project,
-            pipeline,
-            git_ref,
-            *commit,
-            *tree,
-            recipe,
-            artifact.step,
-            artifact.digest,
-            artifact.size,
-            &artifact.media_type,
-            artifact.index,
-            &artifact.key,
-            artifact.created
-        ],
-    )
-    .map(drop)
+    tx.execute(OF_RUN_DELETE, params![artifact.run])?;
+    let mut columns = columns(artifact);
+    columns.push(sum::of(&columns).into());
+    tx.execute(INSERT, &columns).map(drop)
 }
 
 /// The newest artifact of a pipeline made by the same recipe: the next one takes over what is equal.
@@ -111,7 +143,12 @@ pub fn newest(
 
 /// What was made of a commit for a key, moved or not.
 pub fn of_commit(tx: &mut Tx<'_>, key: &ObjectKey, commit: CommitId) -> Result<Option<Artifact>, DbError> {
-    tx.query_one(OF_COMMIT, params![key, commit], read)
+    let found = tx.query_one(OF_COMMIT, params![key, commit], read)?;
+    // An index that is damaged leads to another row.
+    match found {
+        Some(other) if (&other.key, other.commit) != (key, commit) => Err(sum::damaged("artifact")),
+        found => Ok(found),
+    }
 }
 
 /// What a run made.

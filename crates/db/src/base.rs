@@ -13,7 +13,7 @@ use crate::tx::{Row, Tx};
 
 statements! {
     SHOWN_BEFORE_MOVE = "SELECT publication.commit_id, publication.seq, run.spec_rev FROM publication JOIN run ON run.id = publication.run_id WHERE publication.project_id = $1 AND publication.pipeline = $2 AND publication.ref = $3 AND publication.state = 'published' AND publication.seq < $5 AND run.is_release = $4 AND run.seq IS NOT NULL ORDER BY publication.seq DESC LIMIT 1";
-    SHOWN_BEFORE_TIME = "SELECT publication.commit_id, publication.seq, run.spec_rev FROM publication JOIN run ON run.id = publication.run_id WHERE publication.project_id = $1 AND publication.pipeline = $2 AND publication.ref = $3 AND publication.state = 'published' AND run.is_release = $4 AND run.seq IS NOT NULL AND publication.created_ms < $5 ORDER BY publication.seq DESC LIMIT 1";
+    SHOWN_BEFORE_TIME = "SELECT publication.commit_id, publication.seq, run.spec_rev FROM publication JOIN run ON run.id = publication.run_id WHERE publication.project_id = $1 AND publication.pipeline = $2 AND publication.ref = $3 AND publication.state = 'published' AND run.is_release = $4 AND run.seq IS NOT NULL AND publication.created_ms < $5 AND publication.id < $6 ORDER BY publication.seq DESC LIMIT 1";
     BETWEEN = "SELECT DISTINCT commit_id FROM run WHERE project_id = $1 AND pipeline = $2 AND ref = $3 AND is_release = $4 AND seq > $5 AND seq < $6 AND state <> $7 ORDER BY commit_id LIMIT $8";
 }
 
@@ -42,7 +42,7 @@ pub fn shown_before(tx: &mut Tx<'_>, run: &Run) -> Result<Option<Shown>, DbError
         }
         None => tx.query_one(
             SHOWN_BEFORE_TIME,
-            params![project, pipeline, git_ref, run.is_release, run.created],
+            params![project, pipeline, git_ref, run.is_release, run.created, run.id],
             read,
         ),
     }

@@ -8,15 +8,16 @@ use crate::body;
 use crate::error::DbError;
 use crate::statements::statements;
 use crate::tx::{Row, Tx};
-use crate::{job, params};
+use crate::value::Param;
+use crate::{job, params, sum};
 
 statements! {
-    INSERT = "INSERT INTO delivery (id, project_id, remote_id, event, verifier, body_bytes, body, received_ms, state, replays) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'received', 0) ON CONFLICT (project_id, remote_id) DO NOTHING";
+    INSERT = "INSERT INTO delivery (id, project_id, remote_id, event, verifier, body_bytes, body, received_ms, state, replays, sum) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'received', 0, $9) ON CONFLICT (project_id, remote_id) DO NOTHING";
     KNOWN = "SELECT id, body_bytes, body FROM delivery WHERE project_id = $1 AND remote_id = $2";
     OUTLIVED = "UPDATE delivery SET remote_id = remote_id || '@' || id WHERE project_id = $1 AND remote_id = $2 AND received_ms <= $3";
     WAITING = "SELECT id, body_bytes FROM delivery WHERE project_id = $1 AND state = 'received' ORDER BY id LIMIT $2";
-    SHOW = "SELECT id, project_id, remote_id, event, verifier, body_bytes, body, received_ms, state, reason, replays FROM delivery WHERE id = $1";
-    LIST = "SELECT id, project_id, remote_id, event, verifier, body_bytes, NULL, received_ms, state, reason, replays FROM delivery WHERE (CAST($1 AS TEXT) IS NULL OR project_id = $1) AND id < $2 ORDER BY id DESC LIMIT $3";
+    SHOW = "SELECT id, project_id, remote_id, event, verifier, body_bytes, body, received_ms, state, reason, replays, sum FROM delivery WHERE id = $1";
+    LIST = "SELECT id, project_id, remote_id, event, verifier, body_bytes, NULL, received_ms, state, reason, replays, sum FROM delivery WHERE (CAST($1 AS TEXT) IS NULL OR project_id = $1) AND id < $2 ORDER BY id DESC LIMIT $3";
     SETTLE = "UPDATE delivery SET state = $2, reason = $3 WHERE id = $1";
     FORGET_EVENTS = "DELETE FROM event WHERE delivery_id = $1";
     INSERT_EVENT = "INSERT INTO event (delivery_id, n, kind, ref, before_id, after_id, reason) VALUES ($1, $2, $3, $4, $5, $6, $7)";
@@ -81,7 +82,7 @@ pub struct Delivery {
 }
 
 fn read(row: &Row<'_, '_>) -> Result<Delivery, DbError> {
-    Ok(Delivery {
+    let found = Delivery {
         id: row.get(0)?,
         project: row.get(1)?,
         remote_id: row.get(2)?,
@@ -95,7 +96,23 @@ fn read(row: &Row<'_, '_>) -> Result<Delivery, DbError> {
         state: row.get(8)?,
         reason: row.get(9)?,
         replays: row.get(10)?,
-    })
+    };
+    // See `OUTLIVED`.
+    let outlived = format!("@{}", found.id);
+    let remote_id = found.remote_id.strip_suffix(&outlived).unwrap_or(&found.remote_id);
+    let what = (remote_id, found.event.as_str(), found.verifier.as_str());
+    sum::check("delivery", &fixed(found.id, found.project, what, found.received), row.get(11)?)?;
+    Ok(found)
+}
+
+/// What never changes of a delivery, beside its body.
+fn fixed<'a>(
+    id: DeliveryId,
+    project: ProjectId,
+    (remote_id, event, verifier): (&'a str, &'a str, &'a str),
+    received: Timestamp,
+) -> [Param<'a>; 6] {
+    [id.into(), project.into(), remote_id.into(), event.into(), verifier.into(), received.into()]
 }
 
 /// Stores a delivery and sees to it that the project's remote will be looked at. The same delivery
@@ -106,7 +123,9 @@ pub fn accept(tx: &mut Tx<'_>, project: ProjectId, new: &NewDelivery) -> Result<
         tx.execute(OUTLIVED, params![project, &new.remote_id, since])?;
     }
     let now = tx.now();
-    let id = DeliveryId::new(now, tx.random());
+    let id = DeliveryId::new(tx.id_time(), tx.random());
+    let what = (new.remote_id.as_str(), new.event.as_str(), new.verifier.as_str());
+    let sum = sum::of(&fixed(id, project, what, now));
     let inserted = tx.execute(
         INSERT,
         params![
@@ -117,7 +136,8 @@ pub fn accept(tx: &mut Tx<'_>, project: ProjectId, new: &NewDelivery) -> Result<
             &new.verifier,
             new.body.length,
             &new.body.packed,
-            now
+            now,
+            sum
         ],
     )?;
     if inserted == 1 {

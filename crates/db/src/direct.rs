@@ -10,7 +10,7 @@ use rusqlite::Connection;
 use crate::error::DbError;
 use crate::pool::Random;
 use crate::postgres::{PostgresUrl, Session};
-use crate::tx::{Conn, Tx};
+use crate::tx::{Conn, Source, Tx};
 use crate::{migrate, sqlite};
 
 /// A database on one connection, which runs each transaction where it is called: for tests and for the
@@ -18,7 +18,7 @@ use crate::{migrate, sqlite};
 pub struct DirectDb {
     engine: Engine,
     clock: Arc<dyn Clock>,
-    random: Random,
+    source: Source,
     woken: Cell<bool>,
 }
 
@@ -33,7 +33,12 @@ impl DirectDb {
         let mut conn = Connection::open_in_memory()?;
         sqlite::keep_statements(&conn)?;
         migrate::sqlite(&mut conn, migrate::known())?;
-        Ok(DirectDb { engine: Engine::Sqlite(conn), clock, random, woken: Cell::new(false) })
+        Ok(DirectDb {
+            engine: Engine::Sqlite(conn),
+            clock,
+            source: Source::new(random),
+            woken: Cell::new(false),
+        })
     }
 
     /// A database of a PostgreSQL server, with the newest schema.
@@ -47,7 +52,7 @@ impl DirectDb {
         Ok(DirectDb {
             engine: Engine::Postgres(Box::new(RefCell::new(session))),
             clock,
-            random,
+            source: Source::new(random),
             woken: Cell::new(false),
         })
     }
@@ -72,7 +77,7 @@ impl DirectDb {
     ) -> Result<(Result<T, E>, bool), DbError> {
         let batch = |sql: &str| Ok::<_, DbError>(conn.prepare_cached(sql)?.execute([]).map(drop)?);
         batch("BEGIN IMMEDIATE")?;
-        let mut tx = Tx::new(Conn::Sqlite(conn), self.clock.now(), &*self.random);
+        let mut tx = Tx::new(Conn::Sqlite(conn), self.clock.now(), &self.source);
         let result = work(&mut tx);
         let wake = tx.wake;
         batch(if result.is_ok() { "COMMIT" } else { "ROLLBACK" })?;
@@ -85,7 +90,7 @@ impl DirectDb {
         work: impl FnOnce(&mut Tx<'_>) -> Result<T, E>,
     ) -> Result<(Result<T, E>, bool), DbError> {
         session.batch("BEGIN ISOLATION LEVEL SERIALIZABLE")?;
-        let mut tx = Tx::new(Conn::Postgres(session), self.clock.now(), &*self.random);
+        let mut tx = Tx::new(Conn::Postgres(session), self.clock.now(), &self.source);
         let result = work(&mut tx);
         let (wake, fault) = (tx.wake, tx.fault);
         // The server keeps nothing of a transaction in which a statement failed.
@@ -99,6 +104,11 @@ impl DirectDb {
         self.woken.replace(false)
     }
 
+    /// As a new process on the same database, which has made no id yet.
+    pub fn forget_ids(&self) {
+        self.source.forget();
+    }
+
     /// Empties every table, which is much faster than a new database.
     pub fn clear(&self) -> Result<(), DbError> {
         let Engine::Sqlite(conn) = &self.engine else { return Err(only_sqlite("clear")) };
@@ -107,6 +117,7 @@ impl DirectDb {
         for name in names.iter().filter(|name| !matches!(name.as_str(), "counter" | "schema")) {
             conn.execute_batch(&format!("DELETE FROM {name}"))?;
         }
+        self.source.forget();
         Ok(conn.execute_batch("UPDATE counter SET value = 0")?)
     }
 

@@ -6,7 +6,6 @@ use crate::statements::statements;
 use crate::tx::Tx;
 
 statements! {
-    EXPIRED = "SELECT 1 FROM job WHERE state = 'leased' AND lease_until_ms < $1 LIMIT 1";
     POLL = "SELECT 1 FROM project WHERE state = 'active' AND next_look_ms <= $1 LIMIT 1";
     PATIENT = "SELECT 1 FROM job WHERE state = 'ready' AND priority > 10 AND not_before_ms <= $1 LIMIT 1";
     LEASED = "SELECT 1 FROM job WHERE state = 'leased' LIMIT 1";
@@ -16,11 +15,6 @@ statements! {
 fn any(tx: &mut Tx<'_>, sql: &'static str) -> Result<bool, DbError> {
     let now = tx.now();
     Ok(tx.query_one(sql, params![now], |_| Ok(()))?.is_some())
-}
-
-/// Whether a lease ran out.
-pub fn expired_leases(tx: &mut Tx<'_>) -> Result<bool, DbError> {
-    any(tx, EXPIRED)
 }
 
 /// Whether a job that lets others go first is due.

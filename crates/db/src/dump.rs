@@ -220,7 +220,7 @@ pub fn make_room(tx: &mut Tx<'_>, table: &Table) -> Result<(), DbError> {
 pub fn brought(tx: &mut Tx<'_>, boot: BootId, backup: &str) -> Result<(), DbError> {
     publication::forget_version_ids(tx)?;
     blob::forget_unneeded(tx)?;
-    while job::rescue(tx, Rescue::OtherBoots(boot), RESCUE_ROWS)? > 0 {}
+    while job::rescue(tx, &Rescue::OtherBoots(boot), RESCUE_ROWS)? > 0 {}
     tx.execute(SET, params![UNFINISHED, backup]).map(drop)
 }
 

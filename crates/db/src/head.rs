@@ -3,16 +3,18 @@
 use gristmill_model::{CommitId, GitRef, ObjectId, ProjectId, Timestamp};
 
 use crate::error::DbError;
-use crate::params;
 use crate::statements::statements;
 use crate::tx::{Row, Tx};
+use crate::verify::Faults;
+use crate::{params, sum};
 
 statements! {
     NEXT_MOVE = "UPDATE counter SET value = value + 1 WHERE name = 'move' RETURNING value";
-    GET = "SELECT ref, tip, object, seq, seen_ms FROM ref_head WHERE project_id = $1 AND ref = $2";
-    LIST = "SELECT ref, tip, object, seq, seen_ms FROM ref_head WHERE project_id = $1 ORDER BY ref";
-    UNBUILT = "SELECT ref, tip, object, seq, seen_ms FROM ref_head WHERE project_id = $1 AND tip IS NOT NULL AND NOT EXISTS (SELECT 1 FROM run WHERE run.project_id = $1 AND run.pipeline = $2 AND run.ref = ref_head.ref AND run.commit_id = ref_head.tip AND run.is_release = FALSE) ORDER BY ref";
-    PUT = "INSERT INTO ref_head (project_id, ref, tip, object, seq, seen_ms) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (project_id, ref) DO UPDATE SET tip = excluded.tip, object = excluded.object, seq = excluded.seq, seen_ms = excluded.seen_ms";
+    GET = "SELECT ref, tip, object, seq, seen_ms, sum, project_id FROM ref_head WHERE project_id = $1 AND ref = $2";
+    LIST = "SELECT ref, tip, object, seq, seen_ms, sum, project_id FROM ref_head WHERE project_id = $1 ORDER BY ref";
+    UNBUILT = "SELECT ref, tip, object, seq, seen_ms, sum, project_id FROM ref_head WHERE project_id = $1 AND tip IS NOT NULL AND NOT EXISTS (SELECT 1 FROM run WHERE run.project_id = $1 AND run.pipeline = $2 AND run.ref = ref_head.ref AND run.commit_id = ref_head.tip AND run.is_release = FALSE) ORDER BY ref";
+    PAGE = "SELECT ref, tip, object, seq, seen_ms, sum, project_id FROM ref_head WHERE project_id || ' ' || ref > $1 ORDER BY project_id || ' ' || ref LIMIT $2";
+    PUT = "INSERT INTO ref_head (project_id, ref, tip, object, seq, seen_ms, sum) VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (project_id, ref) DO UPDATE SET tip = excluded.tip, object = excluded.object, seq = excluded.seq, seen_ms = excluded.seen_ms, sum = excluded.sum";
 }
 
 /// What a ref was last seen to be.
@@ -31,13 +33,24 @@ pub struct Head {
 }
 
 fn read(row: &Row<'_, '_>) -> Result<Head, DbError> {
-    Ok(Head {
+    let head = Head {
         git_ref: row.get(0)?,
         tip: row.get(1)?,
         object: row.get(2)?,
         seq: row.get(3)?,
         seen: row.get(4)?,
-    })
+    };
+    sum::check(
+        "ref_head",
+        params![row.get::<ProjectId>(6)?, &head.git_ref, head.tip, head.object, head.seq, head.seen],
+        row.get(5)?,
+    )?;
+    Ok(head)
+}
+
+/// Reads all of them, which compares their checksums.
+pub(crate) fn verify(tx: &mut Tx<'_>, faults: &mut Faults) -> Result<(), DbError> {
+    faults.go_through(tx, PAGE, |row| Ok(format!("{} {}", row.get::<ProjectId>(6)?, read(row)?.git_ref)))
 }
 
 /// The next number in the order of moves.
@@ -48,7 +61,11 @@ pub fn next_move(tx: &mut Tx<'_>) -> Result<i64, DbError> {
 
 /// What a ref was last seen to be.
 pub fn get(tx: &mut Tx<'_>, project: ProjectId, git_ref: &GitRef) -> Result<Option<Head>, DbError> {
-    tx.query_one(GET, params![project, git_ref], read)
+    let found = tx.query_one(GET, params![project, git_ref], read)?;
+    match found {
+        Some(other) if other.git_ref != *git_ref => Err(sum::damaged("ref_head")),
+        found => Ok(found),
+    }
 }
 
 /// All refs ever seen of a project.
@@ -72,6 +89,7 @@ pub fn moved(
 ) -> Result<i64, DbError> {
     let seq = next_move(tx)?;
     let now = tx.now();
-    tx.execute(PUT, params![project, git_ref, tip, object, seq, now])?;
+    let sum = sum::of(params![project, git_ref, tip, object, seq, now]);
+    tx.execute(PUT, params![project, git_ref, tip, object, seq, now, sum])?;
     Ok(seq)
 }

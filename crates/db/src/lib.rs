@@ -6,11 +6,14 @@
 mod body;
 mod direct;
 mod error;
+mod extra;
+mod hold;
 mod migrate;
 mod pool;
 mod postgres;
 mod sqlite;
 mod statements;
+mod sum;
 mod tx;
 mod value;
 
@@ -18,6 +21,7 @@ pub mod artifact;
 pub mod base;
 pub mod blob;
 pub mod boot;
+pub mod clock;
 pub mod delivery;
 pub mod deploy_key;
 pub mod due;
@@ -37,6 +41,8 @@ pub mod schedule;
 pub mod step;
 pub mod token;
 pub mod told;
+pub mod verify;
+pub mod watch;
 
 pub use direct::DirectDb;
 pub use error::DbError;
@@ -52,13 +58,16 @@ pub fn all_statements() -> Vec<(&'static str, &'static str)> {
         base::STATEMENTS,
         blob::STATEMENTS,
         boot::STATEMENTS,
+        clock::STATEMENTS,
         delivery::STATEMENTS,
         deploy_key::STATEMENTS,
         due::STATEMENTS,
+        extra::STATEMENTS,
         dump::STATEMENTS,
         duty::STATEMENTS,
         forge_object::STATEMENTS,
         head::STATEMENTS,
+        hold::STATEMENTS,
         job_log::STATEMENTS,
         mirror::STATEMENTS,
         missed::STATEMENTS,
@@ -70,6 +79,7 @@ pub fn all_statements() -> Vec<(&'static str, &'static str)> {
         step::STATEMENTS,
         told::STATEMENTS,
         token::STATEMENTS,
+        verify::STATEMENTS,
     ]
     .into_iter()
     .flatten()

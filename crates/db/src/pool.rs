@@ -10,7 +10,8 @@ use crate::error::DbError;
 use crate::migrate;
 use crate::postgres::{Postgres, PostgresUrl, ServerClock};
 use crate::sqlite::{self, Sqlite};
-use crate::tx::Tx;
+use crate::tx::{Source, Tx};
+use crate::verify;
 
 /// Where random bits come from; seeded in tests and in the simulator.
 pub type Random = Arc<dyn Fn() -> u128 + Send + Sync>;
@@ -18,7 +19,7 @@ pub type Random = Arc<dyn Fn() -> u128 + Send + Sync>;
 struct Inner {
     engine: Engine,
     clock: Arc<dyn Clock>,
-    random: Random,
+    source: Arc<Source>,
     wake: Arc<Notify>,
 }
 
@@ -42,9 +43,10 @@ impl Db {
     pub fn open_at(path: &Path, schema: i64, clock: Arc<dyn Clock>, random: Random) -> Result<Db, DbError> {
         let wake = Arc::new(Notify::new());
         let waking = wake.clone();
+        let source = Arc::new(Source::new(random));
         let sqlite =
-            Sqlite::open(path, schema, clock.clone(), random.clone(), Box::new(move || notify(&waking)))?;
-        Ok(Db(Arc::new(Inner { engine: Engine::Sqlite(sqlite), clock, random, wake })))
+            Sqlite::open(path, schema, clock.clone(), source.clone(), Box::new(move || notify(&waking)))?;
+        Ok(Db(Arc::new(Inner { engine: Engine::Sqlite(sqlite), clock, source, wake })))
     }
 
     /// Connects to a database of a PostgreSQL server and brings its schema up to date. Times are the server's,
@@ -83,7 +85,8 @@ impl Db {
         let wake = Arc::new(Notify::new());
         let waking = wake.clone();
         let postgres = Postgres::open(url, schema, server, Box::new(move || notify(&waking)))?;
-        Ok(Db(Arc::new(Inner { engine: Engine::Postgres(postgres), clock, random, wake })))
+        let source = Arc::new(Source::new(random));
+        Ok(Db(Arc::new(Inner { engine: Engine::Postgres(postgres), clock, source, wake })))
     }
 
     /// Whether other machines may work on the same rows.
@@ -98,7 +101,7 @@ impl Db {
 
     /// 128 random bits from the database's source.
     pub fn random(&self) -> u128 {
-        (self.0.random)()
+        self.0.source.bits()
     }
 
     /// Runs `work` in a transaction and returns when what it wrote is on the disk. An `Err` of the
@@ -126,7 +129,7 @@ impl Db {
                 let place = postgres.place().await?;
                 tokio::task::spawn_blocking(move || {
                     let _place = place;
-                    postgres.transact(&*inner.clock, &inner.random, &work)
+                    postgres.transact(&*inner.clock, &inner.source, &work)
                 })
                 .await
                 .map_err(|_| DbError::Panic)?
@@ -147,7 +150,7 @@ impl Db {
                 sqlite.work.blocking_send(work).map_err(|_| DbError::Closed)?;
                 answer.blocking_recv().map_err(|_| DbError::Closed)?
             }
-            Engine::Postgres(postgres) => postgres.transact(&*self.0.clock, &self.0.random, &work),
+            Engine::Postgres(postgres) => postgres.transact(&*self.0.clock, &self.0.source, &work),
         }
     }
 
@@ -172,8 +175,8 @@ impl Db {
     /// [`Db::read`] for threads outside the async runtime.
     pub fn read_blocking<T>(&self, query: impl Fn(&mut Tx<'_>) -> Result<T, DbError>) -> Result<T, DbError> {
         match &self.0.engine {
-            Engine::Sqlite(sqlite) => sqlite.read(&*self.0.clock, &self.0.random, query),
-            Engine::Postgres(postgres) => postgres.read(&*self.0.clock, &self.0.random, &query),
+            Engine::Sqlite(sqlite) => sqlite.read(&*self.0.clock, &self.0.source, query),
+            Engine::Postgres(postgres) => postgres.read(&*self.0.clock, &self.0.source, &query),
         }
     }
 
@@ -197,11 +200,33 @@ impl Db {
     }
 
     /// Whether the database is sound: the faults of the file, or the settings of the server with which
-    /// accepted work could be lost.
+    /// accepted work could be lost; and the rows that are not what was written there. Reads everything.
     pub fn check(&self) -> Result<Vec<String>, DbError> {
+        let mut faults = match &self.0.engine {
+            Engine::Sqlite(sqlite) => sqlite.check()?,
+            Engine::Postgres(postgres) => postgres.check()?,
+        };
+        faults.extend(self.read_blocking(verify::rows)?);
+        Ok(faults)
+    }
+
+    /// The same for all that decides what readers see; for a start.
+    pub fn check_shown(&self) -> Result<Vec<String>, DbError> {
+        let mut faults = match &self.0.engine {
+            Engine::Sqlite(sqlite) => sqlite.check_shown()?,
+            Engine::Postgres(_) => Vec::new(),
+        };
+        if faults.is_empty() {
+            faults.extend(self.read_blocking(verify::rows)?);
+        }
+        Ok(faults)
+    }
+
+    /// What would make the database safer.
+    pub fn advice(&self) -> Result<Vec<String>, DbError> {
         match &self.0.engine {
-            Engine::Sqlite(sqlite) => sqlite.check(),
-            Engine::Postgres(postgres) => postgres.check(),
+            Engine::Sqlite(_) => Ok(Vec::new()),
+            Engine::Postgres(postgres) => postgres.advice(),
         }
     }
 }

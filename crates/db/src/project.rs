@@ -3,29 +3,30 @@
 use std::collections::BTreeSet;
 
 use gristmill_model::{
-    PatternName, ProjectId, ProjectName, ProjectPattern, ProjectSpec, RepoPath, Timestamp,
+    Digest, PatternName, ProjectId, ProjectName, ProjectPattern, ProjectSpec, RepoPath, Timestamp,
 };
 
 use crate::error::DbError;
 use crate::statements::statements;
 use crate::tx::{Row, Tx};
-use crate::{job, missed, params, schedule};
+use crate::verify::Faults;
+use crate::{job, missed, params, schedule, sum};
 
 statements! {
     INSERT = "INSERT INTO project (id, name, pattern, state, rev, jobs_max, next_look_ms, created_ms) VALUES ($1, $2, $3, 'active', 1, $4, $5, $6)";
     INSERT_SPEC = "INSERT INTO project_spec (project_id, rev, digest, spec, imported_ms) VALUES ($1, $2, $3, $4, $5)";
     NEWEST_DIGEST = "SELECT digest = $2 FROM project_spec JOIN project ON project.id = project_id AND project.rev = project_spec.rev WHERE project_id = $1";
     NEW_REV = "UPDATE project SET rev = rev + 1, pattern = $2, jobs_max = $3, next_look_ms = $4 WHERE id = $1 RETURNING rev";
-    OF_PATTERN = "SELECT project.id, name, state, project.rev, spec, repository_id, looked_ms, look_error FROM project JOIN project_spec ON project_id = project.id AND project_spec.rev = project.rev WHERE pattern = $1 AND name > $2 ORDER BY name LIMIT $3";
+    OF_PATTERN = "SELECT project.id, name, state, project.rev, spec, repository_id, looked_ms, look_error, digest FROM project JOIN project_spec ON project_id = project.id AND project_spec.rev = project.rev WHERE pattern = $1 AND name > $2 ORDER BY name LIMIT $3";
     COUNT_OF_PATTERN = "SELECT count(*) FROM project WHERE pattern = $1";
     BY_NAME_IN_ANY_CASE = "SELECT id FROM project WHERE pattern = $1 AND lower(name) = lower($2)";
     OF_PATTERN_WITH_REPOSITORY = "SELECT id FROM project WHERE pattern = $1 AND repository_id = $2 ORDER BY id LIMIT 1";
     ENABLE = "UPDATE project SET state = 'active', next_look_ms = $2 WHERE id = $1 AND state = 'disabled'";
     DISABLE = "UPDATE project SET state = 'disabled', next_look_ms = NULL WHERE id = $1 AND state = 'active'";
-    BY_NAME = "SELECT project.id, name, state, project.rev, spec, repository_id, looked_ms, look_error FROM project JOIN project_spec ON project_id = project.id AND project_spec.rev = project.rev WHERE name = $1";
-    BY_ID = "SELECT project.id, name, state, project.rev, spec, repository_id, looked_ms, look_error FROM project JOIN project_spec ON project_id = project.id AND project_spec.rev = project.rev WHERE project.id = $1";
-    LIST = "SELECT project.id, name, state, project.rev, spec, repository_id, looked_ms, look_error FROM project JOIN project_spec ON project_id = project.id AND project_spec.rev = project.rev WHERE name > $1 ORDER BY name LIMIT $2";
-    SPEC_AT = "SELECT spec FROM project_spec WHERE project_id = $1 AND rev = $2";
+    BY_NAME = "SELECT project.id, name, state, project.rev, spec, repository_id, looked_ms, look_error, digest FROM project JOIN project_spec ON project_id = project.id AND project_spec.rev = project.rev WHERE name = $1";
+    BY_ID = "SELECT project.id, name, state, project.rev, spec, repository_id, looked_ms, look_error, digest FROM project JOIN project_spec ON project_id = project.id AND project_spec.rev = project.rev WHERE project.id = $1";
+    LIST = "SELECT project.id, name, state, project.rev, spec, repository_id, looked_ms, look_error, digest FROM project JOIN project_spec ON project_id = project.id AND project_spec.rev = project.rev WHERE name > $1 ORDER BY name LIMIT $2";
+    SPEC_AT = "SELECT spec, digest FROM project_spec WHERE project_id = $1 AND rev = $2";
     LEARN_REPOSITORY = "UPDATE project SET repository_id = $2 WHERE id = $1 AND repository_id IS NULL";
     DUE = "SELECT id FROM project WHERE state = 'active' AND next_look_ms <= $1 ORDER BY next_look_ms LIMIT $2";
     NEXT_LOOK = "UPDATE project SET next_look_ms = $2 WHERE id = $1";
@@ -77,14 +78,17 @@ fn read(row: &Row<'_, '_>) -> Result<Project, DbError> {
         name: row.get(1)?,
         active: row.get::<String>(2)? == "active",
         rev: row.get(3)?,
-        spec: parse(4, &row.get::<String>(4)?)?,
+        spec: parse(4, &row.get::<String>(4)?, row.get(8)?)?,
         repository_id: row.get(5)?,
         looked: row.get(6)?,
         look_error: row.get(7)?,
     })
 }
 
-fn parse(column: usize, spec: &str) -> Result<ProjectSpec, DbError> {
+fn parse(column: usize, spec: &str, digest: Digest) -> Result<ProjectSpec, DbError> {
+    if Digest::of(spec.as_bytes()) != digest {
+        return Err(sum::damaged("project_spec"));
+    }
     serde_json::from_str(spec).map_err(|fault| DbError::Row { column, fault: fault.to_string() })
 }
 
@@ -103,9 +107,14 @@ pub fn list(tx: &mut Tx<'_>, after: &str, limit: i64) -> Result<Vec<Project>, Db
     tx.query(LIST, params![after, limit], read)
 }
 
+/// Reads all projects with their newest settings, which compares those with their digest.
+pub(crate) fn verify(tx: &mut Tx<'_>, faults: &mut Faults) -> Result<(), DbError> {
+    faults.go_through(tx, LIST, |row| read(row).map(|project| project.name.to_string()))
+}
+
 /// The settings at a revision.
 pub fn spec_at(tx: &mut Tx<'_>, id: ProjectId, rev: i64) -> Result<Option<ProjectSpec>, DbError> {
-    tx.query_one(SPEC_AT, params![id, rev], |row| parse(0, &row.get::<String>(0)?))
+    tx.query_one(SPEC_AT, params![id, rev], |row| parse(0, &row.get::<String>(0)?, row.get(1)?))
 }
 
 /// Takes the projects of the configuration over: new ones are made, changed ones get a new revision,
@@ -203,7 +212,7 @@ fn import_one(tx: &mut Tx<'_>, spec: &ProjectSpec) -> Result<bool, DbError> {
     // A look right away: what was pushed while the project was not here is made up for.
     let next_look = (spec.poll_seconds > 0).then_some(now);
     let Some(project) = by_name(tx, &spec.name)? else {
-        let id = ProjectId::new(now, tx.random());
+        let id = ProjectId::new(tx.id_time(), tx.random());
         let pattern = spec.pattern.as_ref().map(PatternName::as_str);
         tx.execute(INSERT, params![id, &spec.name, pattern, spec.jobs_max, next_look, now])?;
         tx.execute(INSERT_SPEC, params![id, 1, digest, text, now])?;

@@ -4,42 +4,41 @@
 //! only moves forward, in the order in which the remote's refs moved.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use gristmill_model::{
-    BootId, CommitId, Digest, FolderId, GitRef, JobId, ObjectKey, ProjectId, PublicationId, PublicationState,
-    RunId, Timestamp,
+    CommitId, Digest, GitRef, ObjectKey, ProjectId, PublicationId, PublicationState, RunId, Timestamp,
 };
 
+pub use crate::extra::{Extra, more_than, older_than};
+
 use crate::error::DbError;
-use crate::head;
-use crate::params;
 use crate::statements::statements;
 use crate::tx::{Row, Tx};
+use crate::value::Param;
+use crate::verify::Faults;
+use crate::{head, params, sum};
+
+pub use crate::hold::{Holder, hold, holders, let_all_go, let_go, let_go_of_earlier};
 
 statements! {
-    TOP = "SELECT id, key, seq, digest, size, content_type, metadata, state, project_id, pipeline, ref, commit_id, run_id, version_id, created_ms, published_ms FROM publication WHERE key = $1 AND state <> 'overtaken' ORDER BY seq DESC LIMIT 1";
-    PUBLISHED = "SELECT id, key, seq, digest, size, content_type, metadata, state, project_id, pipeline, ref, commit_id, run_id, version_id, created_ms, published_ms FROM publication WHERE key = $1 AND state = 'published' AND seq < $2 ORDER BY seq DESC LIMIT $3";
-    AT = "SELECT id, key, seq, digest, size, content_type, metadata, state, project_id, pipeline, ref, commit_id, run_id, version_id, created_ms, published_ms FROM publication WHERE key = $1 AND seq = $2 AND state = 'published'";
-    OF_RUN = "SELECT id, key, seq, digest, size, content_type, metadata, state, project_id, pipeline, ref, commit_id, run_id, version_id, created_ms, published_ms FROM publication WHERE run_id = $1 ORDER BY seq LIMIT 100";
-    INSERT = "INSERT INTO publication (id, key, seq, digest, size, content_type, metadata, state, project_id, pipeline, ref, commit_id, run_id, created_ms) VALUES ($1, $2, $3, $4, $5, $6, $7, 'desired', $8, $9, $10, $11, $12, $13)";
-    ADOPT = "UPDATE publication SET run_id = $2 WHERE id = $1";
+    TOP = "SELECT id, key, seq, digest, size, content_type, metadata, state, project_id, pipeline, ref, commit_id, run_id, version_id, created_ms, published_ms, sum FROM publication WHERE key = $1 AND state <> 'overtaken' ORDER BY seq DESC LIMIT 1";
+    PUBLISHED = "SELECT id, key, seq, digest, size, content_type, metadata, state, project_id, pipeline, ref, commit_id, run_id, version_id, created_ms, published_ms, sum FROM publication WHERE key = $1 AND state = 'published' AND seq < $2 ORDER BY seq DESC LIMIT $3";
+    AT = "SELECT id, key, seq, digest, size, content_type, metadata, state, project_id, pipeline, ref, commit_id, run_id, version_id, created_ms, published_ms, sum FROM publication WHERE key = $1 AND seq = $2 AND state = 'published'";
+    OF_RUN = "SELECT id, key, seq, digest, size, content_type, metadata, state, project_id, pipeline, ref, commit_id, run_id, version_id, created_ms, published_ms, sum FROM publication WHERE run_id = $1 ORDER BY seq LIMIT 100";
+    INSERT = "INSERT INTO publication (id, key, seq, digest, size, content_type, metadata, project_id, pipeline, ref, commit_id, run_id, version_id, created_ms, published_ms, sum, state) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, 'desired')";
+    ADOPT = "UPDATE publication SET run_id = $2, sum = $3 WHERE id = $1";
     OVERTAKE = "UPDATE publication SET state = 'overtaken' WHERE key = $1 AND seq < $2 AND state = 'desired'";
-    DONE = "UPDATE publication SET state = 'published', version_id = $3, published_ms = $4 WHERE key = $1 AND seq = $2 AND state <> 'published'";
+    TO_PUBLISH = "SELECT id, key, seq, digest, size, content_type, metadata, state, project_id, pipeline, ref, commit_id, run_id, version_id, created_ms, published_ms, sum FROM publication WHERE key = $1 AND seq = $2 AND state <> 'published'";
+    RENEW = "UPDATE publication SET sum = $2 WHERE id = $1";
+    PAGE = "SELECT id, key, seq, digest, size, content_type, metadata, state, project_id, pipeline, ref, commit_id, run_id, version_id, created_ms, published_ms, sum FROM publication WHERE id > $1 ORDER BY id LIMIT $2";
+    DONE = "UPDATE publication SET state = 'published', version_id = $2, published_ms = $3, sum = $4 WHERE id = $1";
     KEYS = "SELECT DISTINCT key FROM publication WHERE key > $1 AND state <> 'overtaken' ORDER BY key LIMIT $2";
     KEYS_OF = "SELECT DISTINCT key FROM publication WHERE project_id = $1 ORDER BY key LIMIT $2";
-    HOLDER = "SELECT job_id, attempt, until_ms FROM key_holder WHERE key = $1";
-    HOLD = "INSERT INTO key_holder (key, job_id, attempt, until_ms) VALUES ($1, $2, $3, $4) ON CONFLICT (key) DO UPDATE SET job_id = excluded.job_id, attempt = excluded.attempt, until_ms = excluded.until_ms";
-    LET_GO = "DELETE FROM key_holder WHERE key = $1 AND job_id = $2";
-    LET_ALL_GO = "DELETE FROM key_holder";
-    LET_GO_OF = "DELETE FROM key_holder WHERE EXISTS (SELECT 1 FROM job_attempt JOIN boot ON boot.id = job_attempt.boot_id WHERE job_attempt.job_id = key_holder.job_id AND job_attempt.attempt = key_holder.attempt AND boot.folder = $1 AND boot.id <> $2)";
     DELETE = "DELETE FROM publication WHERE key = $1 AND seq = $2";
-    FORGET_VERSION_IDS = "UPDATE publication SET version_id = NULL WHERE version_id IS NOT NULL";
-    FOUND = "UPDATE publication SET version_id = $3 WHERE key = $1 AND seq = $2";
+    OF_VERSION = "SELECT id, key, seq, digest, size, content_type, metadata, state, project_id, pipeline, ref, commit_id, run_id, version_id, created_ms, published_ms, sum FROM publication WHERE key = $1 AND seq = $2";
+    NAME_VERSION = "UPDATE publication SET version_id = $2, sum = $3 WHERE id = $1";
     SHARED = "SELECT 1 FROM publication WHERE key = $1 AND project_id <> $2 LIMIT 1";
     DELETE_OF = "DELETE FROM publication WHERE key = $1 AND project_id = $2";
-    EXTRA_BY_AGE = "SELECT key, seq, size, version_id FROM publication WHERE project_id = $1 AND pipeline = $2 AND created_ms < $3 AND state <> 'desired' AND seq < (SELECT max(seq) FROM publication AS other WHERE other.key = publication.key AND other.state = 'published') ORDER BY seq LIMIT $4";
-    EXTRA_BY_COUNT = "SELECT key, seq, size, version_id FROM publication WHERE project_id = $1 AND pipeline = $2 AND state <> 'desired' AND (SELECT count(*) FROM (SELECT 1 FROM publication AS newer WHERE newer.key = publication.key AND newer.seq > publication.seq AND newer.state = 'published' LIMIT $3) AS newest) >= $3 ORDER BY seq LIMIT $4";
 }
 
 /// What a public key holds, held, or is about to hold.
@@ -80,8 +79,14 @@ pub struct Publication {
 }
 
 fn read(row: &Row<'_, '_>) -> Result<Publication, DbError> {
+    let publication = read_unchecked(row)?;
+    sum::check("publication", &columns(&publication), row.get(16)?)?;
+    Ok(publication)
+}
+
+fn read_unchecked(row: &Row<'_, '_>) -> Result<Publication, DbError> {
     let metadata: String = row.get(6)?;
-    Ok(Publication {
+    let publication = Publication {
         id: row.get(0)?,
         key: row.get(1)?,
         seq: row.get(2)?,
@@ -99,7 +104,57 @@ fn read(row: &Row<'_, '_>) -> Result<Publication, DbError> {
         version_id: row.get(13)?,
         created: row.get(14)?,
         published: row.get(15)?,
-    })
+    };
+    Ok(publication)
+}
+
+/// The row of a key: an index that is damaged leads to another one.
+fn of_key(key: &ObjectKey) -> impl Fn(&Row<'_, '_>) -> Result<Publication, DbError> {
+    move |row| {
+        let found = read(row)?;
+        if found.key == *key { Ok(found) } else { Err(sum::damaged("publication")) }
+    }
+}
+
+/// All columns but the state, of whose words none becomes another one by little.
+fn columns(row: &Publication) -> Vec<Param<'_>> {
+    let metadata = serde_json::to_string(&row.metadata).expect("texts");
+    params![
+        row.id,
+        &row.key,
+        row.seq,
+        row.digest,
+        row.size,
+        &row.content_type,
+        metadata,
+        row.project,
+        &row.pipeline,
+        &row.git_ref,
+        row.commit,
+        row.run,
+        row.version_id.as_deref(),
+        row.created,
+        row.published
+    ]
+    .to_vec()
+}
+
+/// Writes the checksums anew of rows that were not written by this module.
+pub(crate) fn renew(tx: &mut Tx<'_>) -> Result<(), DbError> {
+    let mut after = String::new();
+    loop {
+        let page = tx.query(PAGE, params![&after, Faults::PAGE], read_unchecked)?;
+        let Some(last) = page.last() else { return Ok(()) };
+        after = last.id.to_string();
+        for row in &page {
+            tx.execute(RENEW, params![row.id, sum::of(&columns(row))])?;
+        }
+    }
+}
+
+/// Reads all of them, which compares their checksums.
+pub(crate) fn verify(tx: &mut Tx<'_>, faults: &mut Faults) -> Result<(), DbError> {
+    faults.go_through(tx, PAGE, |row| read(row).map(|row| row.id.to_string()))
 }
 
 /// What a run wants a key to hold.
@@ -192,7 +247,8 @@ fn already(tx: &mut Tx<'_>, top: &Publication, run: RunId) -> Result<Desired, Db
         return Ok(Desired::Already { seq: top.seq });
     }
     // Whoever desired it may be over: from now on it is this run's to bring about.
-    tx.execute(ADOPT, params![top.id, run])?;
+    let sum = sum::of(&columns(&Publication { run, ..top.clone() }));
+    tx.execute(ADOPT, params![top.id, run, sum])?;
     Ok(Desired::Committed { seq: top.seq })
 }
 
@@ -212,32 +268,33 @@ fn renumber(tx: &mut Tx<'_>, want: &Desire, rival: RunId) -> Result<Result<i64, 
 
 fn insert(tx: &mut Tx<'_>, want: &Desire, seq: i64) -> Result<(), DbError> {
     let now = tx.now();
-    let id = PublicationId::new(now, tx.random());
-    let metadata = serde_json::to_string(&want.metadata).expect("texts");
-    tx.execute(
-        INSERT,
-        params![
-            id,
-            &want.key,
-            seq,
-            want.digest,
-            want.size,
-            &want.content_type,
-            metadata,
-            want.project,
-            &want.pipeline,
-            &want.git_ref,
-            want.commit,
-            want.run,
-            now
-        ],
-    )?;
+    let row = Publication {
+        id: PublicationId::new(tx.id_time(), tx.random()),
+        key: want.key.clone(),
+        seq,
+        digest: want.digest,
+        size: want.size,
+        content_type: want.content_type.clone(),
+        metadata: want.metadata.clone(),
+        state: PublicationState::Desired,
+        project: want.project,
+        pipeline: want.pipeline.clone(),
+        git_ref: want.git_ref.clone(),
+        commit: want.commit,
+        run: want.run,
+        version_id: None,
+        created: now,
+        published: None,
+    };
+    let mut columns = columns(&row);
+    columns.push(sum::of(&columns).into());
+    tx.execute(INSERT, &columns)?;
     tx.execute(OVERTAKE, params![&want.key, seq]).map(drop)
 }
 
 /// What the key holds or is about to hold.
 pub fn top(tx: &mut Tx<'_>, key: &ObjectKey) -> Result<Option<Publication>, DbError> {
-    tx.query_one(TOP, params![key], read)
+    tx.query_one(TOP, params![key], of_key(key))
 }
 
 /// The published versions of a key, newest first, those before version `before`.
@@ -247,12 +304,16 @@ pub fn versions(
     before: i64,
     limit: i64,
 ) -> Result<Vec<Publication>, DbError> {
-    tx.query(PUBLISHED, params![key, before, limit], read)
+    tx.query(PUBLISHED, params![key, before, limit], of_key(key))
 }
 
 /// One published version of a key.
 pub fn at(tx: &mut Tx<'_>, key: &ObjectKey, seq: i64) -> Result<Option<Publication>, DbError> {
-    tx.query_one(AT, params![key, seq], read)
+    let found = tx.query_one(AT, params![key, seq], of_key(key))?;
+    match found {
+        Some(other) if other.seq != seq => Err(sum::damaged("publication")),
+        found => Ok(found),
+    }
 }
 
 /// What a run published.
@@ -270,45 +331,6 @@ pub fn keys_of(tx: &mut Tx<'_>, project: ProjectId, limit: i64) -> Result<Vec<Ob
     tx.query(KEYS_OF, params![project, limit], |row| row.get(0))
 }
 
-/// Becomes the holder of a key for `hold`, the hard limit of one request to the bucket: `None`. Where
-/// another job holds it, how long to wait: its lease and the request it may have under way must have
-/// ended before anybody else writes to the key.
-pub fn hold(
-    tx: &mut Tx<'_>,
-    key: &ObjectKey,
-    job: JobId,
-    attempt: i64,
-    hold: Duration,
-) -> Result<Option<Duration>, DbError> {
-    let now = tx.now();
-    let holder = tx.query_one(HOLDER, params![key], |row| {
-        Ok((row.get::<JobId>(0)?, row.get::<i64>(1)?, row.get::<Timestamp>(2)?))
-    })?;
-    if let Some((other, other_attempt, until)) = holder
-        && (other, other_attempt) != (job, attempt)
-        && until > now
-    {
-        return Ok(Some(until.since(now)));
-    }
-    tx.execute(HOLD, params![key, job, attempt, now.plus(hold)])?;
-    Ok(None)
-}
-
-/// Lets a key go.
-pub fn let_go(tx: &mut Tx<'_>, key: &ObjectKey, job: JobId) -> Result<(), DbError> {
-    tx.execute(LET_GO, params![key, job]).map(drop)
-}
-
-/// Lets all keys go: nobody but this process works on the database, and it holds none yet.
-pub fn let_all_go(tx: &mut Tx<'_>) -> Result<(), DbError> {
-    tx.execute(LET_ALL_GO, params![]).map(drop)
-}
-
-/// Lets the keys go that earlier boots on this data folder held, which this boot alone works on.
-pub fn let_go_of_earlier(tx: &mut Tx<'_>, folder: FolderId, mine: BootId) -> Result<(), DbError> {
-    tx.execute(LET_GO_OF, params![folder, mine]).map(drop)
-}
-
 /// Readers see version `seq` of the key, or saw it while a later one was being desired.
 pub fn published(
     tx: &mut Tx<'_>,
@@ -317,47 +339,13 @@ pub fn published(
     version_id: Option<&str>,
 ) -> Result<(), DbError> {
     let now = tx.now();
-    tx.execute(DONE, params![key, seq, version_id, now]).map(drop)
-}
-
-/// A version that the retention rules let go.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Extra {
-    /// The key.
-    pub key: ObjectKey,
-    /// The version.
-    pub seq: i64,
-    /// How many bytes it has.
-    pub size: i64,
-    /// The storage's own name of it, where it was projected.
-    pub version_id: Option<String>,
-}
-
-fn read_extra(row: &Row<'_, '_>) -> Result<Extra, DbError> {
-    Ok(Extra { key: row.get(0)?, seq: row.get(1)?, size: row.get(2)?, version_id: row.get(3)? })
-}
-
-/// Versions of a pipeline's keys made before `before`, without the one of each key that readers see: a
-/// newer one that is only desired does not replace it yet.
-pub fn older_than(
-    tx: &mut Tx<'_>,
-    project: ProjectId,
-    pipeline: &str,
-    before: Timestamp,
-    limit: i64,
-) -> Result<Vec<Extra>, DbError> {
-    tx.query(EXTRA_BY_AGE, params![project, pipeline, before, limit], read_extra)
-}
-
-/// Versions of a pipeline's keys that have at least `keep` newer ones that were published.
-pub fn more_than(
-    tx: &mut Tx<'_>,
-    project: ProjectId,
-    pipeline: &str,
-    keep: i64,
-    limit: i64,
-) -> Result<Vec<Extra>, DbError> {
-    tx.query(EXTRA_BY_COUNT, params![project, pipeline, keep.max(1), limit], read_extra)
+    for found in tx.query(TO_PUBLISH, params![key, seq], of_key(key))? {
+        let version_id = version_id.map(str::to_owned);
+        let done = Publication { version_id, published: Some(now), ..found };
+        let sum = sum::of(&columns(&done));
+        tx.execute(DONE, params![done.id, done.version_id.as_deref(), now, sum])?;
+    }
+    Ok(())
 }
 
 /// Whether another project than this publishes or published under the key.
@@ -375,12 +363,29 @@ pub fn delete(tx: &mut Tx<'_>, key: &ObjectKey, seq: i64) -> Result<(), DbError>
     tx.execute(DELETE, params![key, seq]).map(drop)
 }
 
-/// Forgets the bucket's own names of all versions: the rows were brought to another bucket.
+/// Forgets the bucket's own names of all versions: the rows were brought to another bucket. How many had one.
 pub(crate) fn forget_version_ids(tx: &mut Tx<'_>) -> Result<usize, DbError> {
-    tx.execute(FORGET_VERSION_IDS, params![])
+    let (mut after, mut forgotten) = (String::new(), 0);
+    loop {
+        let page = tx.query(PAGE, params![&after, Faults::PAGE], read)?;
+        let Some(last) = page.last() else { return Ok(forgotten) };
+        after = last.id.to_string();
+        for row in page.into_iter().filter(|row| row.version_id.is_some()) {
+            name_version(tx, row, None)?;
+            forgotten += 1;
+        }
+    }
 }
 
 /// Records the bucket's own name of a version that is shown again.
 pub fn found(tx: &mut Tx<'_>, key: &ObjectKey, seq: i64, version_id: &str) -> Result<(), DbError> {
-    tx.execute(FOUND, params![key, seq, version_id]).map(drop)
+    for row in tx.query(OF_VERSION, params![key, seq], of_key(key))? {
+        name_version(tx, row, Some(version_id))?;
+    }
+    Ok(())
+}
+
+fn name_version(tx: &mut Tx<'_>, row: Publication, version_id: Option<&str>) -> Result<(), DbError> {
+    let named = Publication { version_id: version_id.map(str::to_owned), ..row };
+    tx.execute(NAME_VERSION, params![named.id, version_id, sum::of(&columns(&named))]).map(drop)
 }

@@ -35,7 +35,7 @@ pub struct BuildRequest {
 /// Records a request and asks for a look.
 pub fn add(tx: &mut Tx<'_>, project: ProjectId, request: &BuildRequest) -> Result<String, DbError> {
     let now = tx.now();
-    let id = gristmill_model::RunId::new(now, tx.random()).to_string();
+    let id = gristmill_model::RunId::new(tx.id_time(), tx.random()).to_string();
     let BuildRequest { pipeline, git_ref, commit, is_release, cause, cause_id } = request;
     tx.execute(
         INSERT,

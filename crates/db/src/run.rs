@@ -7,15 +7,17 @@ use gristmill_model::{
 use crate::error::DbError;
 use crate::statements::statements;
 use crate::tx::{Row, Tx};
-use crate::{job, params};
+use crate::verify::Faults;
+use crate::{job, params, sum};
 
 statements! {
-    INSERT = "INSERT INTO run (id, project_id, pipeline, spec_rev, ref, commit_id, seq, is_release, cause, cause_id, state, jobs_left, created_ms) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'queued', $11, $12)";
+    INSERT = "INSERT INTO run (id, project_id, pipeline, spec_rev, ref, commit_id, seq, is_release, cause, cause_id, state, jobs_left, created_ms, sum) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'queued', $11, $12, $13)";
     EXISTS = "SELECT 1 FROM run WHERE project_id = $1 AND pipeline = $2 AND ref = $3 AND commit_id = $4 AND is_release = $5 LIMIT 1";
     OPEN = "SELECT id FROM run WHERE project_id = $1 AND pipeline = $2 AND ref = $3 AND state IN ('queued', 'running') AND is_release = $4 AND id <> $5";
     OPEN_OF = "SELECT id FROM run WHERE project_id = $1 AND state IN ('queued', 'running') LIMIT $2";
-    SHOW = "SELECT id, project_id, pipeline, spec_rev, ref, commit_id, seq, is_release, cause, cause_id, state, reason, public_reason, jobs_left, created_ms, started_ms, finished_ms FROM run WHERE id = $1";
-    LIST = "SELECT id, project_id, pipeline, spec_rev, ref, commit_id, seq, is_release, cause, cause_id, state, reason, public_reason, jobs_left, created_ms, started_ms, finished_ms FROM run WHERE (CAST($1 AS TEXT) IS NULL OR project_id = $1) AND id < $2 ORDER BY id DESC LIMIT $3";
+    SHOW = "SELECT id, project_id, pipeline, spec_rev, ref, commit_id, seq, is_release, cause, cause_id, state, reason, public_reason, jobs_left, created_ms, started_ms, finished_ms, sum FROM run WHERE id = $1";
+    LIST = "SELECT id, project_id, pipeline, spec_rev, ref, commit_id, seq, is_release, cause, cause_id, state, reason, public_reason, jobs_left, created_ms, started_ms, finished_ms, sum FROM run WHERE (CAST($1 AS TEXT) IS NULL OR project_id = $1) AND id < $2 ORDER BY id DESC LIMIT $3";
+    PAGE = "SELECT id, project_id, pipeline, spec_rev, ref, commit_id, seq, is_release, cause, cause_id, state, reason, public_reason, jobs_left, created_ms, started_ms, finished_ms, sum FROM run WHERE id > $1 ORDER BY id LIMIT $2";
     START = "UPDATE run SET state = 'running', started_ms = $2 WHERE id = $1 AND state = 'queued'";
     ADD_JOBS = "UPDATE run SET jobs_left = jobs_left + $2 WHERE id = $1";
     COUNT_DOWN = "UPDATE run SET jobs_left = jobs_left - $2 WHERE id = $1 RETURNING jobs_left";
@@ -93,7 +95,7 @@ pub struct Run {
 }
 
 fn read(row: &Row<'_, '_>) -> Result<Run, DbError> {
-    Ok(Run {
+    let run = Run {
         id: row.get(0)?,
         project: row.get(1)?,
         pipeline: row.get(2)?,
@@ -112,15 +114,42 @@ fn read(row: &Row<'_, '_>) -> Result<Run, DbError> {
         created: row.get(14)?,
         started: row.get(15)?,
         finished: row.get(16)?,
-    })
+    };
+    let Run { id, project, pipeline, spec_rev, git_ref, commit, seq, is_release, cause, cause_id, .. } = &run;
+    let cause_id = cause_id.as_deref();
+    let fixed = params![
+        *id,
+        *project,
+        pipeline,
+        *spec_rev,
+        git_ref,
+        *commit,
+        *seq,
+        *is_release,
+        cause,
+        cause_id,
+        run.created
+    ];
+    sum::check("run", fixed, row.get(17)?)?;
+    Ok(run)
+}
+
+/// Reads all of them, which compares their checksums.
+pub(crate) fn verify(tx: &mut Tx<'_>, faults: &mut Faults) -> Result<(), DbError> {
+    faults.go_through(tx, PAGE, |row| read(row).map(|run| run.id.to_string()))
 }
 
 /// Makes a run with the jobs of its plan. With `supersede`, older runs of the same ref end.
 pub fn create(tx: &mut Tx<'_>, new: &NewRun, plan: &Plan, supersede: bool) -> Result<RunId, DbError> {
     debug_assert_eq!(plan.check(), Ok(()), "plans are checked where they are made");
     let now = tx.now();
-    let id = RunId::new(now, tx.random());
+    let id = RunId::new(tx.id_time(), tx.random());
     let jobs = i64::try_from(plan.jobs.len()).expect("plans are bounded");
+    let NewRun { project, pipeline, spec_rev, git_ref, commit, seq, is_release, cause, cause_id } = new;
+    let cause_id = cause_id.as_deref();
+    let fixed =
+        params![id, *project, pipeline, *spec_rev, git_ref, *commit, *seq, *is_release, cause, cause_id, now];
+    let sum = sum::of(fixed);
     tx.execute(
         INSERT,
         params![
@@ -135,7 +164,8 @@ pub fn create(tx: &mut Tx<'_>, new: &NewRun, plan: &Plan, supersede: bool) -> Re
             &new.cause,
             new.cause_id.as_deref(),
             jobs,
-            now
+            now,
+            sum
         ],
     )?;
     let priority = if new.cause == "poll" { job::PRIORITY_POLL } else { job::PRIORITY_HOOK };
@@ -170,7 +200,11 @@ pub fn exists(
 
 /// One run.
 pub fn by_id(tx: &mut Tx<'_>, id: RunId) -> Result<Option<Run>, DbError> {
-    tx.query_one(SHOW, params![id], read)
+    let found = tx.query_one(SHOW, params![id], read)?;
+    match found {
+        Some(other) if other.id != id => Err(sum::damaged("run")),
+        found => Ok(found),
+    }
 }
 
 /// Runs, newest first, those before `before`.

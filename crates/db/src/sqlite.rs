@@ -13,8 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::error::DbError;
 use crate::migrate;
-use crate::pool::Random;
-use crate::tx::{Conn, Tx};
+use crate::tx::{Conn, Source, Tx};
 use crate::value::{Param, Value};
 
 /// How long a transaction waits for another process (the command line) that writes.
@@ -27,6 +26,24 @@ const GROUP_MAX: usize = 256;
 const READERS_MAX: usize = 4;
 /// Statements each connection keeps prepared: more than there are in the program.
 const STATEMENTS_MAX: usize = 256;
+
+/// What decides what readers see.
+const SHOWN: [&str; 14] = [
+    "delivery",
+    "event",
+    "project",
+    "project_spec",
+    "ref_head",
+    "run",
+    "job",
+    "step",
+    "pin",
+    "blob",
+    "step_blob",
+    "artifact",
+    "publication",
+    "setting",
+];
 
 /// A transaction on its way to the writer; given an error instead of a transaction, it only passes it on.
 pub(crate) type Work = Box<dyn FnOnce(Result<&mut Tx<'_>, DbError>) -> Ran + Send>;
@@ -52,7 +69,7 @@ impl Sqlite {
         path: &Path,
         schema: i64,
         clock: Arc<dyn Clock>,
-        random: Random,
+        source: Arc<Source>,
         wake: Box<dyn Fn() + Send>,
     ) -> Result<Sqlite, DbError> {
         let mut writer = connect(path)?;
@@ -61,7 +78,7 @@ impl Sqlite {
         let (work, queue) = mpsc::channel(QUEUE_MAX);
         std::thread::Builder::new()
             .name("database".to_owned())
-            .spawn(move || Writer { conn: writer, clock, random, wake }.run(queue))
+            .spawn(move || Writer { conn: writer, clock, source, wake }.run(queue))
             .expect("the system can start a thread");
         Ok(Sqlite { work, readers: Mutex::default(), watcher: Mutex::default(), path: path.to_owned() })
     }
@@ -69,7 +86,7 @@ impl Sqlite {
     pub(crate) fn read<T>(
         &self,
         clock: &dyn Clock,
-        random: &Random,
+        source: &Source,
         query: impl FnOnce(&mut Tx<'_>) -> Result<T, DbError>,
     ) -> Result<T, DbError> {
         let pooled = self.readers().pop();
@@ -82,7 +99,7 @@ impl Sqlite {
             }
         };
         conn.execute_batch("BEGIN")?;
-        let result = query(&mut Tx::new(Conn::Sqlite(&conn), clock.now(), &**random));
+        let result = query(&mut Tx::new(Conn::Sqlite(&conn), clock.now(), source));
         conn.execute_batch("ROLLBACK")?;
         let mut readers = self.readers();
         if readers.len() < READERS_MAX {
@@ -108,11 +125,18 @@ impl Sqlite {
 
     /// The faults of the file, as SQLite sees them.
     pub(crate) fn check(&self) -> Result<Vec<String>, DbError> {
+        faults(&connect(&self.path)?, "PRAGMA integrity_check(20)")
+    }
+
+    /// The same for the tables, with their indexes, that decide what readers see: what was received is most of the file,
+    /// and leads to nothing but looks.
+    pub(crate) fn check_shown(&self) -> Result<Vec<String>, DbError> {
         let conn = connect(&self.path)?;
-        let mut statement = conn.prepare("PRAGMA integrity_check(20)")?;
-        let rows = statement.query_map([], |row| row.get::<_, String>(0))?;
-        let lines: Vec<String> = rows.collect::<Result<_, _>>()?;
-        Ok(lines.into_iter().filter(|line| line != "ok").collect())
+        let mut found = Vec::new();
+        for table in SHOWN {
+            found.extend(faults(&conn, &format!("PRAGMA integrity_check({table})"))?);
+        }
+        Ok(found)
     }
 }
 
@@ -145,7 +169,7 @@ where
 struct Writer {
     conn: Connection,
     clock: Arc<dyn Clock>,
-    random: Random,
+    source: Arc<Source>,
     wake: Box<dyn Fn() + Send>,
 }
 
@@ -201,7 +225,7 @@ impl Writer {
         if let Err(error) = self.batch("SAVEPOINT one") {
             return work(Err(error));
         }
-        let mut tx = Tx::new(Conn::Sqlite(&self.conn), self.clock.now(), &*self.random);
+        let mut tx = Tx::new(Conn::Sqlite(&self.conn), self.clock.now(), &self.source);
         let ran = work(Ok(&mut tx));
         *wake |= tx.wake && ran.keep;
         let ended =
@@ -220,11 +244,18 @@ impl Writer {
     }
 }
 
+fn faults(conn: &Connection, sql: &str) -> Result<Vec<String>, DbError> {
+    let mut statement = conn.prepare(sql)?;
+    let rows = statement.query_map([], |row| row.get::<_, String>(0))?;
+    let lines: Vec<String> = rows.collect::<Result<_, _>>()?;
+    Ok(lines.into_iter().filter(|line| line != "ok").collect())
+}
+
 fn connect(path: &Path) -> Result<Connection, DbError> {
     let conn = Connection::open(path)?;
     conn.busy_timeout(BUSY)?;
     // FULL: a commit returns after the write-ahead log is synced. NORMAL could lose what was acknowledged.
-    conn.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -8000;")?;
+    conn.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -8000; PRAGMA cell_size_check = ON;")?;
     keep_statements(&conn)?;
     Ok(conn)
 }

@@ -9,14 +9,16 @@ use gristmill_model::{Digest, JobId, RunId, StepState, Timestamp};
 use crate::error::DbError;
 use crate::statements::statements;
 use crate::tx::Tx;
-use crate::{job, params};
+use crate::verify::Faults;
+use crate::{job, params, sum};
 
 statements! {
-    GET = "SELECT state, job_id, outcome FROM step WHERE key = $1";
-    CLAIM = "INSERT INTO step (key, state, job_id, used_ms, since_ms) VALUES ($1, 'making', $2, $3, $3) ON CONFLICT (key) DO UPDATE SET state = 'making', job_id = excluded.job_id, outcome = NULL, used_ms = excluded.used_ms, since_ms = excluded.since_ms";
+    GET = "SELECT state, job_id, outcome, key, sum FROM step WHERE key = $1";
+    PAGE = "SELECT key, outcome, sum FROM step WHERE key > $1 AND outcome IS NOT NULL ORDER BY key LIMIT $2";
+    CLAIM = "INSERT INTO step (key, state, job_id, used_ms, since_ms) VALUES ($1, 'making', $2, $3, $3) ON CONFLICT (key) DO UPDATE SET state = 'making', job_id = excluded.job_id, outcome = NULL, sum = NULL, used_ms = excluded.used_ms, since_ms = excluded.since_ms";
     USE = "UPDATE step SET state = 'ready', used_ms = $2 WHERE key = $1 AND state IN ('ready', 'condemned')";
     PIN = "INSERT INTO pin (step_key, run_id) VALUES ($1, $2) ON CONFLICT DO NOTHING";
-    MADE = "UPDATE step SET state = 'ready', outcome = $3, used_ms = $4, since_ms = $4 WHERE key = $1 AND job_id = $2 AND state = 'making'";
+    MADE = "UPDATE step SET state = 'ready', outcome = $3, used_ms = $4, since_ms = $4, sum = $5 WHERE key = $1 AND job_id = $2 AND state = 'making'";
     ABANDON = "DELETE FROM step WHERE job_id = $1 AND state = 'making'";
     ADD_BLOB = "INSERT INTO step_blob (step_key, digest) VALUES ($1, $2) ON CONFLICT DO NOTHING";
     DROP_BLOBS = "DELETE FROM step_blob WHERE step_key = $1";
@@ -43,7 +45,14 @@ pub enum Begin {
 pub fn begin(tx: &mut Tx<'_>, key: Digest, job: JobId, run: Option<RunId>) -> Result<Begin, DbError> {
     let now = tx.now();
     let found = tx.query_one(GET, params![key], |row| {
-        Ok((row.get::<StepState>(0)?, row.get::<JobId>(1)?, row.get::<Option<String>>(2)?))
+        let outcome = row.get::<Option<String>>(2)?;
+        if let Some(outcome) = &outcome {
+            check(row.get(3)?, outcome, row.get(4)?)?;
+        }
+        if row.get::<Digest>(3)? != key {
+            return Err(sum::damaged("step"));
+        }
+        Ok((row.get::<StepState>(0)?, row.get::<JobId>(1)?, outcome))
     })?;
     match found {
         Some((StepState::Ready | StepState::Condemned, _, Some(outcome))) => {
@@ -65,6 +74,24 @@ pub fn begin(tx: &mut Tx<'_>, key: Digest, job: JobId, run: Option<RunId>) -> Re
     }
 }
 
+fn check(key: Digest, outcome: &str, stored: Option<i64>) -> Result<(), DbError> {
+    sum::check("step", params![key, outcome], stored.ok_or_else(|| sum::damaged("step"))?)
+}
+
+/// Compares the checksums of all.
+pub(crate) fn verify(tx: &mut Tx<'_>, faults: &mut Faults) -> Result<(), DbError> {
+    let mut after = Vec::new();
+    loop {
+        let page = tx.query(PAGE, params![&after, Faults::PAGE], |row| {
+            let (key, outcome) = (row.get::<Digest>(0)?, row.get::<String>(1)?);
+            Ok((key, check(key, &outcome, row.get(2)?)))
+        })?;
+        let Some((last, _)) = page.last() else { return Ok(()) };
+        after = last.as_bytes().to_vec();
+        page.into_iter().for_each(|(_, checked)| faults.note(checked));
+    }
+}
+
 /// Records what a step made, with the blobs it consists of, and pins it for the run. In the same
 /// transaction as the end of the job, which proves the lease. False where another job has taken the
 /// step over meanwhile (then that one's result counts).
@@ -77,7 +104,7 @@ pub fn made(
     blobs: &[Digest],
 ) -> Result<bool, DbError> {
     let now = tx.now();
-    if tx.execute(MADE, params![key, job, outcome, now])? == 0 {
+    if tx.execute(MADE, params![key, job, outcome, now, sum::of(params![key, outcome])])? == 0 {
         return Ok(false);
     }
     for digest in blobs {

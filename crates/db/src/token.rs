@@ -30,7 +30,7 @@ pub struct Token {
 /// Records a token by its hash.
 pub fn create(tx: &mut Tx<'_>, name: &str, hash: Digest) -> Result<TokenId, DbError> {
     let now = tx.now();
-    let id = TokenId::new(now, tx.random());
+    let id = TokenId::new(tx.id_time(), tx.random());
     tx.execute(INSERT, params![id, name, hash, now])?;
     Ok(id)
 }

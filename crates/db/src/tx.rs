@@ -1,8 +1,11 @@
 //! [`Tx`]: one transaction, on either engine.
 
+use std::sync::atomic::{AtomicI64, Ordering};
+
 use gristmill_model::Timestamp;
 
 use crate::error::DbError;
+use crate::pool::Random;
 use crate::value::{FromColumn, Param, Value};
 use crate::{postgres, sqlite};
 
@@ -31,6 +34,38 @@ impl<'r> Row<'r, '_> {
     }
 }
 
+/// Where ids get what is in them: moments and random bits.
+pub(crate) struct Source {
+    random: Random,
+    newest: AtomicI64,
+}
+
+impl Source {
+    pub(crate) fn new(random: Random) -> Source {
+        Source { random, newest: AtomicI64::new(0) }
+    }
+
+    pub(crate) fn bits(&self) -> u128 {
+        (self.random)()
+    }
+
+    /// As if no id had been made yet.
+    pub(crate) fn forget(&self) {
+        self.newest.store(0, Ordering::Relaxed);
+    }
+
+    fn id_time(&self, now: Timestamp) -> Timestamp {
+        let next = |newest: i64| if now.0 >= newest { now.0 } else { newest + 1 };
+        let before =
+            self.newest.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |newest| Some(next(newest)));
+        Timestamp(next(before.unwrap_or(0)))
+    }
+
+    fn newest_id(&self, least: Timestamp) -> Timestamp {
+        Timestamp(self.newest.fetch_max(least.0, Ordering::Relaxed).max(least.0))
+    }
+}
+
 /// What a transaction runs on.
 pub(crate) enum Conn<'c> {
     Sqlite(&'c rusqlite::Connection),
@@ -41,19 +76,15 @@ pub(crate) enum Conn<'c> {
 pub struct Tx<'c> {
     pub(crate) conn: Conn<'c>,
     pub(crate) now: Timestamp,
-    pub(crate) random: &'c (dyn Fn() -> u128 + Send + Sync),
+    source: &'c Source,
     pub(crate) wake: bool,
     /// The first statement that failed. PostgreSQL keeps nothing of such a transaction, whatever the closure makes of it.
     pub(crate) fault: Option<DbError>,
 }
 
 impl<'c> Tx<'c> {
-    pub(crate) fn new(
-        conn: Conn<'c>,
-        now: Timestamp,
-        random: &'c (dyn Fn() -> u128 + Send + Sync),
-    ) -> Tx<'c> {
-        Tx { conn, now, random, wake: false, fault: None }
+    pub(crate) fn new(conn: Conn<'c>, now: Timestamp, source: &'c Source) -> Tx<'c> {
+        Tx { conn, now, source, wake: false, fault: None }
     }
 }
 
@@ -65,7 +96,17 @@ impl Tx<'_> {
 
     /// 128 random bits.
     pub fn random(&self) -> u128 {
-        (self.random)()
+        self.source.bits()
+    }
+
+    /// The moment for an id: [`Tx::now`], unless the clock was set back. Ids say what is newer than what.
+    pub fn id_time(&self) -> Timestamp {
+        self.source.id_time(self.now)
+    }
+
+    /// No id from now on is older than this; the newest one's moment.
+    pub(crate) fn newest_id(&self, least: Timestamp) -> Timestamp {
+        self.source.newest_id(least)
     }
 
     /// After this transaction somebody may have work: idle workers are woken when it is durable.

@@ -25,6 +25,7 @@ use crate::live::Live;
 use crate::logs::Logs;
 use crate::outage::Outage;
 use crate::seal::Keyring;
+use crate::steady::Steady;
 
 /// What the parts of a running program share; clones share it.
 #[derive(Clone)]
@@ -50,6 +51,8 @@ pub struct Inner {
     pub mirrors: PathBuf,
     /// The clock.
     pub clock: Arc<dyn Clock>,
+    /// What this process knows by its monotonic clock.
+    pub steady: Steady,
     /// This start of this program.
     pub boot: BootId,
     /// The place of this start among several programs on one database, where it has one.
@@ -74,6 +77,7 @@ impl App {
     /// Opens the database, the storage and git, as configured, and imports the projects.
     pub async fn open(config: Config, around: &Surroundings) -> anyhow::Result<App> {
         let app = App::open_as(config.clone(), around, Opening::ToServe).await?;
+        app.check_shown().await?;
         let can = app.storage.capabilities();
         tracing::info!(storage = config.storage.as_str(), "the storage: {can}");
         if can.bucket().is_some_and(|bucket| !bucket.versions) {
@@ -83,6 +87,20 @@ impl App {
         }
         app.take_up(config, around).await?;
         Ok(app)
+    }
+
+    /// Whether all that decides what readers see is as it was written. A damaged database serves nothing: what it said
+    /// would look right.
+    pub(crate) async fn check_shown(&self) -> anyhow::Result<()> {
+        let db = self.db.clone();
+        let faults = tokio::task::spawn_blocking(move || db.check_shown()).await??;
+        match faults.first() {
+            None => Ok(()),
+            Some(first) => bail!(
+                "the database is damaged ({first}{}); restore it from a backup, and check the disk; `gristmill doctor` says more",
+                if faults.len() > 1 { format!("; and {} more", faults.len() - 1) } else { String::new() }
+            ),
+        }
     }
 
     /// The same without importing the projects: for commands beside a server, which alone decides what
@@ -122,6 +140,7 @@ impl App {
             logs,
             mirrors,
             clock,
+            steady: Steady::begin(),
             boot,
             seat: OnceLock::new(),
             draining: AtomicBool::new(false),

@@ -96,7 +96,8 @@ pub async fn begin(app: &App, data: &Path, role: Role) -> anyhow::Result<()> {
 
 async fn rescue(db: &Db, which: Rescue) -> anyhow::Result<()> {
     loop {
-        let rescued = db.transact(move |tx| job::rescue(tx, which, ROWS_MAX)).await?;
+        let which = which.clone();
+        let rescued = db.transact(move |tx| job::rescue(tx, &which, ROWS_MAX)).await?;
         if rescued == 0 {
             return Ok(());
         }

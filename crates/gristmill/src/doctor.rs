@@ -91,7 +91,7 @@ pub async fn examine(config: &Config, around: &Surroundings, deep: bool) -> Vec<
     let mut checks = configuration(config);
     checks.push(data::server(config));
     checks.extend(data::folder(config));
-    checks.push(data::database(config, around).await);
+    checks.extend(data::database(config, around).await);
     checks.extend(programs::examine(config, around).await);
     checks.extend(data::storage(config, deep).await);
     if deep {
@@ -102,6 +102,8 @@ pub async fn examine(config: &Config, around: &Surroundings, deep: bool) -> Vec<
     checks.extend(remotes::examine(config, around, &keys).await);
     checks
 }
+
+pub use data::clock_fault;
 
 fn configuration(config: &Config) -> Vec<Check> {
     let name = "configuration";

@@ -27,6 +27,7 @@ pub mod reach;
 pub mod runs;
 pub mod seal;
 pub mod serve;
+pub mod steady;
 pub mod ticker;
 mod upkeep;
 pub mod worker;

@@ -246,7 +246,10 @@ impl App {
     /// Whether it is remembered already, and nothing else has happened since.
     fn is_fresh(&self, this: Option<Timestamp>, other: Option<Timestamp>) -> bool {
         let now = self.clock.now().0;
-        this.is_some_and(|this| this > other.unwrap_or_default() && now - this.0 < REMEMBERED_MS)
+        // What a clock that was set back shows as still to come is not fresh.
+        this.is_some_and(|this| {
+            this > other.unwrap_or_default() && (0..REMEMBERED_MS).contains(&now.saturating_sub(this.0))
+        })
     }
 }
 

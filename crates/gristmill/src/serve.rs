@@ -15,7 +15,7 @@ use crate::app::{App, DataLock, lock_data};
 use crate::boots::{self, Role};
 use crate::config::{Config, DatabaseUrl, Surroundings, Watch};
 use crate::worker::Worker;
-use crate::{http, ticker};
+use crate::{http, steady, ticker};
 
 /// How long a second server waits for the data folder: a service manager may start it before the old
 /// one has ended.
@@ -113,6 +113,7 @@ impl Server {
             None => None,
         };
         let address = listener.as_ref().map(TcpListener::local_addr).transpose()?;
+        steady::look(&app).await?;
         boots::begin(&app, &data, role).await?;
         let ((stop, stopped), (close, closed)) = (watch::channel(false), watch::channel(false));
         let mut parts = JoinSet::new();
@@ -162,6 +163,7 @@ async fn bind(listen: &str) -> anyhow::Result<TcpListener> {
 /// Opens everything without deciding what is in force.
 async fn open_to_work(config: Config, around: &Surroundings) -> anyhow::Result<App> {
     let app = App::open_beside(config.clone(), around).await?;
+    app.check_shown().await?;
     app.follow(config, around).await?;
     Ok(app)
 }
@@ -237,6 +239,7 @@ pub async fn sync(config: Config, around: &Surroundings, time_max: Duration) -> 
     let (stop, stopped) = watch::channel(false);
     let worker = match &lock {
         Some(_) => {
+            steady::look(&app).await?;
             boots::begin(&app, &data, Role { kind: Kind::Sync, works: true }).await?;
             Some(tokio::spawn(Worker::new(app.clone(), jobs_max).run(stopped)))
         }
@@ -266,6 +269,7 @@ pub async fn sync(config: Config, around: &Surroundings, time_max: Duration) -> 
 /// Beside servers on the same database their configuration stays in force, and this only works along.
 async fn open_to_sync(config: Config, around: &Surroundings) -> anyhow::Result<App> {
     let app = App::open_beside(config.clone(), around).await?;
+    app.check_shown().await?;
     let is_server = |boot: &Boot| boot.kind == Kind::Serve;
     if app.db.read(boot::up).await?.iter().any(is_server) {
         app.follow(config, around).await?;

@@ -18,11 +18,13 @@ use crate::app::App;
 use crate::boots;
 use crate::config::{Surroundings, Watch};
 use crate::forges::{missed, status};
-use crate::{outage, upkeep};
+use crate::{outage, steady, upkeep};
 
-/// How often leases that ran out are looked for: with the length of a lease this bounds how long a job is
-/// orphaned, 25 s. And jobs that let others go first for long enough.
-const RESCUE: Duration = Duration::from_secs(5);
+/// How often leases are watched: with the length of a lease this bounds how long a job is orphaned, 24 s. And jobs
+/// that let others go first for long enough.
+const RESCUE: Duration = Duration::from_secs(2);
+/// How often it is looked whether the clock has jumped.
+const CLOCK: Duration = Duration::from_secs(60);
 /// How often polls and schedules are looked at.
 const DUE: Duration = Duration::from_secs(1);
 /// How often the configuration is looked at.
@@ -56,6 +58,7 @@ pub async fn run(app: App, around: Surroundings, watch: Watch, is_server: bool, 
     let here = async {
         tokio::join!(
             every(RESCUE, stop.clone(), || rescue(app.clone())),
+            every(CLOCK, stop.clone(), || clock(app.clone())),
             every(boot::RENEW, stop.clone(), || boots::renew(app.clone())),
             every(OTHERS, stop.clone(), || others(app.clone(), seen.clone())),
             every(CONFIG, stop.clone(), || configuration(
@@ -121,15 +124,20 @@ async fn later(wait: Duration, mut stop: watch::Receiver<bool>, then: impl Futur
 }
 
 async fn rescue(app: App) -> anyhow::Result<()> {
-    let expired = app.db.read(due::expired_leases).await?;
-    if expired {
-        let rescued = app.db.transact(|tx| job::rescue(tx, Rescue::Expired, ROWS_MAX)).await?;
+    let silent = steady::silent(&app).await?;
+    if !silent.is_empty() {
+        let silent = Rescue::Silent(silent);
+        let rescued = app.db.transact(move |tx| job::rescue(tx, &silent, ROWS_MAX)).await?;
         tracing::warn!(jobs = rescued, "leases ran out: their jobs go on elsewhere");
     }
     if app.db.read(due::patient_jobs).await? {
         app.db.transact(|tx| job::raise(tx, ROWS_MAX)).await?;
     }
     Ok(())
+}
+
+async fn clock(app: App) -> anyhow::Result<()> {
+    steady::look(&app).await
 }
 
 /// Asks for a look at every remote that is polled: what was pushed while nobody listened.

@@ -16,7 +16,7 @@ statements! {
     HELD = "SELECT run_id, project_id, only_one, tries, priority FROM job WHERE id = $1 AND attempt = $2 AND state = 'leased'";
     DONE = "UPDATE job SET state = $2, outcome = $3, reason = $4, finished_ms = $5, boot_id = NULL, lease_until_ms = NULL WHERE id = $1";
     OUT = "SELECT to_id, job_edge.kind FROM job_edge JOIN job ON job.id = to_id WHERE from_id = $1 AND job.state = 'blocked'";
-    COUNT_DOWN = "UPDATE job SET deps_left = deps_left - 1, state = CASE WHEN deps_left = 1 THEN 'ready' ELSE 'blocked' END, not_before_ms = CASE WHEN deps_left > 1 THEN not_before_ms WHEN delay_ms > 0 THEN $2 + delay_ms ELSE created_ms END, ready_ms = CASE WHEN deps_left = 1 AND delay_ms = 0 THEN CAST($2 AS BIGINT) ELSE NULL END WHERE id = $1 AND state = 'blocked'";
+    COUNT_DOWN = "UPDATE job SET deps_left = deps_left - 1, state = CASE WHEN deps_left = 1 THEN 'ready' ELSE 'blocked' END, not_before_ms = CASE WHEN deps_left > 1 THEN not_before_ms WHEN delay_ms > 0 THEN $2 + delay_ms WHEN created_ms > $2 THEN $2 ELSE created_ms END, ready_ms = CASE WHEN deps_left = 1 AND delay_ms = 0 THEN CAST($2 AS BIGINT) ELSE NULL END WHERE id = $1 AND state = 'blocked'";
     END_BLOCKED = "UPDATE job SET state = 'cancelled', reason = $2, finished_ms = $3 WHERE id = $1 AND state = 'blocked' RETURNING run_id";
     BLOCK_ON = "UPDATE job SET deps_left = deps_left + 1 WHERE id = $1";
     WAIT = "UPDATE job SET state = 'blocked', deps_left = 1, delay_ms = 0, boot_id = NULL, lease_until_ms = NULL WHERE id = $1";

@@ -24,7 +24,8 @@ statements! {
     END_ATTEMPT = "UPDATE job_attempt SET ended_ms = $3, result = $4, reason = $5 WHERE job_id = $1 AND attempt = $2";
     HEARTBEAT = "UPDATE job SET lease_until_ms = $2 WHERE boot_id = $1 AND state = 'leased' RETURNING id, attempt";
     MINE = "SELECT 1 FROM job WHERE id = $1 AND attempt = $2 AND state = 'leased'";
-    EXPIRED = "SELECT id, run_id, only_one, attempt, tries, losses FROM job WHERE state = 'leased' AND lease_until_ms < $1 LIMIT $2";
+    ALL_HELD = "SELECT id, attempt, lease_until_ms FROM job WHERE state = 'leased'";
+    SILENT = "SELECT id, run_id, only_one, attempt, tries, losses FROM job WHERE id = $1 AND attempt = $2 AND lease_until_ms = $3 AND state = 'leased'";
     OLDER_BOOTS = "SELECT id, run_id, only_one, attempt, tries, losses FROM job WHERE state = 'leased' AND boot_id <> $1 LIMIT $2";
     OF_FOLDER = "SELECT id, run_id, only_one, attempt, tries, losses FROM job WHERE state = 'leased' AND boot_id IN (SELECT id FROM boot WHERE folder = $1 AND id <> $2) LIMIT $3";
     READY_AGAIN = "UPDATE job SET state = 'ready', ready_ms = NULL, boot_id = NULL, lease_until_ms = NULL, not_before_ms = $2, tries = $3 WHERE id = $1";
@@ -115,11 +116,20 @@ pub(crate) fn is_leased(tx: &mut Tx<'_>, job: JobId) -> Result<bool, DbError> {
     Ok(tx.query_one(IS_LEASED, params![job], |_| Ok(()))?.is_some())
 }
 
+/// A lease as it stands in the database: the attempt, and the moment that every heartbeat moves.
+pub type Beat = (i64, Timestamp);
+
+/// All leases, for [`crate::watch::Watch`].
+pub fn leases(tx: &mut Tx<'_>) -> Result<Vec<(JobId, Beat)>, DbError> {
+    tx.query(ALL_HELD, params![], |row| Ok((row.get(0)?, (row.get(1)?, row.get(2)?))))
+}
+
 /// Which leases are taken back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Rescue {
-    /// Those that ran out.
-    Expired,
+    /// Those that were seen to stand without a heartbeat for [`LEASE`], if they still do. The time of day, which
+    /// jumps, does not say that a lease is over.
+    Silent(Vec<(JobId, Beat)>),
     /// Those of any other boot: this is the only server, so that nobody holds them any more.
     OtherBoots(BootId),
     /// Those of earlier boots on this data folder, which this boot alone works on. Others work on other folders.
@@ -128,16 +138,21 @@ pub enum Rescue {
 
 /// Takes up to `max` leases back whose holders are gone; how many. Their jobs are ready again, or dead
 /// after too many attempts.
-pub fn rescue(tx: &mut Tx<'_>, which: Rescue, max: i64) -> Result<usize, DbError> {
-    let now = tx.now();
+pub fn rescue(tx: &mut Tx<'_>, which: &Rescue, max: i64) -> Result<usize, DbError> {
     type Orphan = (JobId, Option<RunId>, Option<String>, i64, i64, i64);
     let read = |row: &crate::tx::Row<'_, '_>| -> Result<Orphan, DbError> {
         Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?))
     };
     let orphans = match which {
-        Rescue::Expired => tx.query(EXPIRED, params![now, max], read)?,
-        Rescue::OtherBoots(mine) => tx.query(OLDER_BOOTS, params![mine, max], read)?,
-        Rescue::EarlierBoots(folder, mine) => tx.query(OF_FOLDER, params![folder, mine, max], read)?,
+        Rescue::Silent(seen) => {
+            let mut orphans = Vec::new();
+            for (job, (attempt, until)) in seen.iter().take(usize::try_from(max).unwrap_or(0)) {
+                orphans.extend(tx.query_one(SILENT, params![*job, *attempt, *until], read)?);
+            }
+            orphans
+        }
+        Rescue::OtherBoots(mine) => tx.query(OLDER_BOOTS, params![*mine, max], read)?,
+        Rescue::EarlierBoots(folder, mine) => tx.query(OF_FOLDER, params![*folder, *mine, max], read)?,
     };
     for (job, run, only_one, attempt, tries, before) in &orphans {
         end_attempt(tx, *job, *attempt, "lost", Some("its worker is gone"))?;

@@ -19,7 +19,10 @@ use crate::tx::{Row, Tx};
 
 pub use finish::{Finish, FinishError, finish};
 pub(crate) use lease::is_leased;
-pub use lease::{LEASE, Lease, Rescue, heartbeat, lease, lease_for, release, rescue, still_mine};
+pub use lease::{
+    Beat, LEASE, Lease, Rescue, heartbeat, lease, lease_for, leases, release, rescue, still_mine,
+};
+pub(crate) use queue::priorities;
 pub use queue::{Place, next_due, raise};
 
 statements! {
@@ -128,7 +131,7 @@ pub fn insert_plan(
     // Ids of one plan rise in its order, which is the order in which listings show them.
     let first = tx.random() & !0xffff;
     for ((job, waits), n) in plan.jobs.iter().zip(waits).zip(0..) {
-        let id = JobId::new(now, first + n);
+        let id = JobId::new(tx.id_time(), first + n);
         let state = if waits == 0 { JobState::Ready } else { JobState::Blocked };
         let delay_ms = i64::try_from(job.delay.as_millis()).unwrap_or(i64::MAX);
         let not_before = now.plus(job.delay);
@@ -174,7 +177,7 @@ fn distinct_edges(plan: &Plan) -> BTreeMap<(usize, usize), EdgeKind> {
 /// hint which comes meanwhile makes another one wait.
 pub fn ask_for_look(tx: &mut Tx<'_>, project: ProjectId, priority: i64) -> Result<(), DbError> {
     let now = tx.now();
-    let id = JobId::new(now, tx.random());
+    let id = JobId::new(tx.id_time(), tx.random());
     let only_one = look_of(project);
     let changed =
         tx.execute(INSERT_LOOK, params![id, project, only_one, now, priority, now.plus(LOOK_AGAIN)])?;

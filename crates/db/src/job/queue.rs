@@ -91,6 +91,15 @@ pub fn next_due(tx: &mut Tx<'_>) -> Result<Option<Timestamp>, DbError> {
     Ok(first)
 }
 
+/// The priorities of the jobs that are ready.
+pub(crate) fn priorities(tx: &mut Tx<'_>) -> Result<Vec<i64>, DbError> {
+    let mut found = Vec::new();
+    while let Some(next) = priority_after(tx, found.last().copied().unwrap_or(i64::MIN))? {
+        found.push(next);
+    }
+    Ok(found)
+}
+
 fn priority_after(tx: &mut Tx<'_>, priority: i64) -> Result<Option<i64>, DbError> {
     Ok(tx.query_one(PRIORITY, params![priority], |row| row.get::<Option<i64>>(0))?.flatten())
 }

@@ -22,8 +22,7 @@ pub use url::{PostgresUrl, PostgresUrlError};
 
 use crate::error::DbError;
 use crate::migrate;
-use crate::pool::Random;
-use crate::tx::{Conn, Tx};
+use crate::tx::{Conn, Source, Tx};
 
 /// Connections for transactions; one more listens. Beyond them, callers wait.
 const CONNECTIONS_MAX: usize = 10;
@@ -42,6 +41,8 @@ const CALL_AGAIN: Duration = Duration::from_millis(100);
 
 /// The settings of a server with which what was accepted could be lost, and the isolation that is needed.
 const DURABLE: &str = "SELECT name, setting FROM pg_settings WHERE name IN ('fsync', 'full_page_writes') AND setting <> 'on' ORDER BY name";
+
+const CHECKSUMS: &str = "SELECT 1 FROM pg_settings WHERE name = 'data_checksums' AND setting = 'off'";
 
 /// An open database of a server.
 pub(crate) struct Postgres {
@@ -95,25 +96,25 @@ impl Postgres {
     pub(crate) fn transact<T, E: From<DbError>>(
         &self,
         clock: &dyn Clock,
-        random: &Random,
+        source: &Source,
         work: &dyn Fn(&mut Tx<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
-        self.again(random, |session| self.write(session, clock, random, work))
+        self.again(source, |session| self.write(session, clock, source, work))
     }
 
     /// Runs `query` on a snapshot.
     pub(crate) fn read<T>(
         &self,
         clock: &dyn Clock,
-        random: &Random,
+        source: &Source,
         query: &dyn Fn(&mut Tx<'_>) -> Result<T, DbError>,
     ) -> Result<T, DbError> {
-        self.again(random, |session| {
+        self.again(source, |session| {
             let now = match self.begin(session, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", clock) {
                 Ok(now) => now,
                 Err(error) => return after_failure(error),
             };
-            let mut tx = Tx::new(Conn::Postgres(session), now, &**random);
+            let mut tx = Tx::new(Conn::Postgres(session), now, source);
             let result = query(&mut tx);
             let fault = tx.fault.take();
             session.roll_back();
@@ -141,9 +142,18 @@ impl Postgres {
         Ok(found.iter().map(line).collect())
     }
 
+    /// What the server does not notice.
+    pub(crate) fn advice(&self) -> Result<Vec<String>, DbError> {
+        let mut session = self.session()?;
+        let found = session.query(CHECKSUMS, &[])?;
+        self.give_back(session);
+        let off = "the PostgreSQL server keeps no checksums of its pages (data_checksums = off): what the disk damages it may not notice";
+        Ok(found.iter().map(|_| off.to_owned()).collect())
+    }
+
     fn again<T, E: From<DbError>>(
         &self,
-        random: &Random,
+        source: &Source,
         mut attempt: impl FnMut(&mut Session) -> Tried<T, E>,
     ) -> Result<T, E> {
         let began = Instant::now();
@@ -164,7 +174,7 @@ impl Postgres {
             };
             tries += 1;
             let is_called = matches!(error, DbError::Unreachable(_));
-            let wait = if is_called { CALL_AGAIN } else { conflict_wait(tries, random()) };
+            let wait = if is_called { CALL_AGAIN } else { conflict_wait(tries, source.bits()) };
             // What a dead connection cost is no reason not to try a new one.
             let is_late = began.elapsed() + wait > AGAIN_FOR && !(is_called && tries == 1);
             if is_late || matches!(error, DbError::Duplicate(_)) && tries >= DUPLICATES_MAX {
@@ -182,14 +192,14 @@ impl Postgres {
         &self,
         session: &mut Session,
         clock: &dyn Clock,
-        random: &Random,
+        source: &Source,
         work: &dyn Fn(&mut Tx<'_>) -> Result<T, E>,
     ) -> Tried<T, E> {
         let now = match self.begin(session, "BEGIN ISOLATION LEVEL SERIALIZABLE", clock) {
             Ok(now) => now,
             Err(error) => return after_failure(error),
         };
-        let mut tx = Tx::new(Conn::Postgres(session), now, &**random);
+        let mut tx = Tx::new(Conn::Postgres(session), now, source);
         let ran = catch_unwind(AssertUnwindSafe(|| work(&mut tx)));
         let (wake, fault) = (tx.wake, tx.fault.take());
         if let Some(fault) = &fault

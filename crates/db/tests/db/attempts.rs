@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use gristmill_db::job::{self, Rescue};
+use gristmill_db::job;
 use gristmill_model::retry::ATTEMPTS_MAX;
 use gristmill_model::{JobState, RunState, Timestamp};
 
@@ -100,7 +100,7 @@ fn a_job_that_takes_its_workers_down_is_given_up_too() {
     for _ in 0..ATTEMPTS_MAX {
         bench.lease_one();
         bench.advance(320_001);
-        assert_eq!(bench.tx(|tx| job::rescue(tx, Rescue::Expired, 10)), 1);
+        assert_eq!(bench.tx(|tx| crate::bench::rescue(tx, 10)), 1);
         bench.advance(300_000);
     }
     let a = &bench.jobs(run)["a"];
@@ -116,7 +116,7 @@ fn losses_do_not_lengthen_the_wait_after_a_failure() {
     for _ in 0..9 {
         bench.lease_one();
         bench.advance(20_001);
-        assert_eq!(bench.tx(|tx| job::rescue(tx, Rescue::Expired, 10)), 1);
+        assert_eq!(bench.tx(|tx| crate::bench::rescue(tx, 10)), 1);
         bench.advance(10_000);
     }
     let lease = bench.lease_one();

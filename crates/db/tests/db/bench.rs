@@ -6,13 +6,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use gristmill_db::delivery::{Body, NewDelivery};
-use gristmill_db::job::{self, Finish, FinishError, Job, Lease};
+use gristmill_db::job::{self, Finish, FinishError, Job, Lease, Rescue};
 use gristmill_db::publication::Desire;
 use gristmill_db::run::{self, NewRun, Run};
 use gristmill_db::{DbError, DirectDb, Random, Tx, project};
 use gristmill_model::{
-    ArchiveSpec, BootId, CommitId, Digest, FirstLook, GitRef, JobId, JobState, Keep, ManualClock, ObjectId,
-    PipelineKind, PipelineSpec, Plan, PlannedJob, ProjectId, ProjectSpec, RefFilter, RunId, Timestamp,
+    ArchiveSpec, BootId, Clock, CommitId, Digest, FirstLook, GitRef, JobId, JobState, Keep, ManualClock,
+    ObjectId, PipelineKind, PipelineSpec, Plan, PlannedJob, ProjectId, ProjectSpec, RefFilter, RunId,
+    Timestamp,
 };
 
 /// When every test begins.
@@ -133,6 +134,13 @@ pub fn desire(project: ProjectId, run: RunId, seq: i64, commit: CommitId, bytes:
     }
 }
 
+/// Takes back what whoever watched the leases all the time has seen to stand for too long.
+pub fn rescue(tx: &mut Tx<'_>, max: i64) -> Result<usize, DbError> {
+    let now = tx.now();
+    let over = job::leases(tx)?.into_iter().filter(|(_, (_, until))| *until < now).collect();
+    job::rescue(tx, &Rescue::Silent(over), max)
+}
+
 impl Bench {
     pub fn new() -> Bench {
         let clock = Arc::new(ManualClock::at(Timestamp(START)));
@@ -149,6 +157,10 @@ impl Bench {
 
     pub fn tx<T>(&self, work: impl FnOnce(&mut Tx<'_>) -> Result<T, DbError>) -> T {
         self.db.transact(work).unwrap()
+    }
+
+    pub fn now_ms(&self) -> i64 {
+        self.clock.now().0
     }
 
     pub fn advance(&self, ms: i64) {

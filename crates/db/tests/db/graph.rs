@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use gristmill_db::job::{self, Finish, FinishError, Rescue};
+use gristmill_db::job::{self, Finish, FinishError};
 use gristmill_db::run;
 use gristmill_db::step::{self, Begin};
 use gristmill_model::{EdgeKind, JobState, Plan, PlanError, PlannedJob, RunState, Timestamp};
@@ -321,7 +321,7 @@ fn a_wait_ends_when_the_maker_is_released_lost_skipped_or_cancelled() {
     released.check_released();
     let lost = flight();
     lost.bench.advance(20_001);
-    lost.bench.tx(|tx| job::rescue(tx, Rescue::Expired, 9));
+    lost.bench.tx(|tx| crate::bench::rescue(tx, 9));
     lost.check_released();
     let skipped = flight();
     skipped.bench.finish(&skipped.maker, Finish::Skipped { reason: "nothing".to_owned() });

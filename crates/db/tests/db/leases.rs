@@ -234,12 +234,12 @@ fn a_heartbeat_extends_all_leases_of_its_boot_and_no_others() {
     bench.advance(20_000);
     assert_eq!(bench.tx(|tx| job::heartbeat(tx, boot(1))), [(mine.job, mine.attempt)]);
     bench.advance(1);
-    assert_eq!(bench.tx(|tx| job::rescue(tx, Rescue::Expired, 10)), 1, "the other boot's is gone");
+    assert_eq!(bench.tx(|tx| crate::bench::rescue(tx, 10)), 1, "the other boot's is gone");
     assert!(bench.holds(&mine) && !bench.holds(&other));
     bench.advance(19_999);
-    assert_eq!(bench.tx(|tx| job::rescue(tx, Rescue::Expired, 10)), 0);
+    assert_eq!(bench.tx(|tx| crate::bench::rescue(tx, 10)), 0);
     bench.advance(1);
-    assert_eq!(bench.tx(|tx| job::rescue(tx, Rescue::Expired, 10)), 1);
+    assert_eq!(bench.tx(|tx| crate::bench::rescue(tx, 10)), 1);
     assert_eq!(bench.tx(|tx| job::heartbeat(tx, boot(1))), []);
 }
 
@@ -250,10 +250,10 @@ fn a_lease_lasts_twenty_seconds_to_the_millisecond() {
     bench.run(project, &jobs(&["a"]));
     let lease = bench.lease_one();
     bench.advance(20_000);
-    assert_eq!(bench.tx(|tx| job::rescue(tx, Rescue::Expired, 10)), 0);
+    assert_eq!(bench.tx(|tx| crate::bench::rescue(tx, 10)), 0);
     assert!(bench.holds(&lease));
     bench.advance(1);
-    assert_eq!(bench.tx(|tx| job::rescue(tx, Rescue::Expired, 10)), 1);
+    assert_eq!(bench.tx(|tx| crate::bench::rescue(tx, 10)), 1);
     assert!(!bench.holds(&lease));
     let attempts = bench.tx(|tx| job::attempts(tx, lease.job, 10));
     assert_eq!(attempts[0].result.as_deref(), Some("lost"));
@@ -267,14 +267,14 @@ fn a_rescued_job_goes_on_at_once_the_first_time_and_later_after_a_wait() {
     bench.run(project, &jobs(&["a"]));
     let first = bench.lease_one();
     bench.advance(20_001);
-    bench.tx(|tx| job::rescue(tx, Rescue::Expired, 10));
+    bench.tx(|tx| crate::bench::rescue(tx, 10));
     let row = bench.job(first.job);
     assert_eq!((row.state, row.losses, row.not_before), (JobState::Ready, 1, Timestamp(START + 20_001)));
     assert_eq!(row.tries, 0);
     let second = bench.lease_one();
     assert_eq!((second.attempt, second.tries), (2, 0));
     bench.advance(20_001);
-    bench.tx(|tx| job::rescue(tx, Rescue::Expired, 10));
+    bench.tx(|tx| crate::bench::rescue(tx, 10));
     let row = bench.job(first.job);
     let wait = row.not_before.0 - (START + 40_002);
     assert!((500..=1_000).contains(&wait), "{wait}");
@@ -287,9 +287,9 @@ fn no_more_than_asked_for_are_rescued() {
     bench.run(project, &jobs(&["a", "b", "c"]));
     assert_eq!(bench.lease(3).len(), 3);
     bench.advance(20_001);
-    assert_eq!(bench.tx(|tx| job::rescue(tx, Rescue::Expired, 2)), 2);
-    assert_eq!(bench.tx(|tx| job::rescue(tx, Rescue::Expired, 2)), 1);
-    assert_eq!(bench.tx(|tx| job::rescue(tx, Rescue::Expired, 2)), 0);
+    assert_eq!(bench.tx(|tx| crate::bench::rescue(tx, 2)), 2);
+    assert_eq!(bench.tx(|tx| crate::bench::rescue(tx, 2)), 1);
+    assert_eq!(bench.tx(|tx| crate::bench::rescue(tx, 2)), 0);
 }
 
 #[test]
@@ -298,8 +298,8 @@ fn a_start_takes_the_leases_of_earlier_starts_back_and_leaves_its_own() {
     bench.run(project, &jobs(&["a", "b", "c"]));
     let old = bench.lease(2);
     let new = bench.tx(|tx| job::lease(tx, boot(2), 1)).remove(0);
-    assert_eq!(bench.tx(|tx| job::rescue(tx, Rescue::OtherBoots(boot(2)), 1)), 1);
-    assert_eq!(bench.tx(|tx| job::rescue(tx, Rescue::OtherBoots(boot(2)), 9)), 1);
+    assert_eq!(bench.tx(|tx| job::rescue(tx, &Rescue::OtherBoots(boot(2)), 1)), 1);
+    assert_eq!(bench.tx(|tx| job::rescue(tx, &Rescue::OtherBoots(boot(2)), 9)), 1);
     assert!(bench.holds(&new));
     assert!(old.iter().all(|lease| !bench.holds(lease)));
 }
@@ -310,7 +310,7 @@ fn what_a_zombie_writes_is_refused() {
     let run = bench.run(project, &jobs(&["a"]));
     let zombie = bench.lease_one();
     bench.advance(20_001);
-    bench.tx(|tx| job::rescue(tx, Rescue::Expired, 10));
+    bench.tx(|tx| crate::bench::rescue(tx, 10));
     for how in [succeeded(), failed("no"), retry("no")] {
         assert!(matches!(bench.try_finish(&zombie, how), Err(FinishError::Stale)));
     }
@@ -378,10 +378,10 @@ fn whoever_waits_is_woken_when_there_is_work() {
     bench.tx(|tx| job::release(tx, lease.job, lease.attempt));
     assert!(bench.db.take_woken(), "a job was given back");
     bench.lease_one();
-    bench.tx(|tx| job::rescue(tx, Rescue::Expired, 10));
+    bench.tx(|tx| crate::bench::rescue(tx, 10));
     assert!(!bench.db.take_woken(), "nothing was rescued");
     bench.advance(20_001);
-    bench.tx(|tx| job::rescue(tx, Rescue::Expired, 10));
+    bench.tx(|tx| crate::bench::rescue(tx, 10));
     assert!(bench.db.take_woken(), "a job was rescued");
     let refused = bench.db.transact(|tx| {
         job::insert_plan(tx, None, None, 1, &Plan { jobs: Vec::new(), edges: Vec::new() })?;

@@ -6,14 +6,17 @@
 mod attempts;
 mod bases;
 mod bench;
+mod clocks;
 mod costs;
 mod deliveries;
 mod deploy_keys;
 mod dump;
 mod engine;
 mod file;
+mod flips;
 mod forges;
 mod graph;
+mod holders;
 mod leases;
 mod looks;
 mod order;

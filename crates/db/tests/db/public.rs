@@ -57,7 +57,7 @@ fn a_run_whose_workers_were_lost_says_so() {
     let id = bench.run(project, &jobs(&["a"]));
     for _ in 0..ATTEMPTS_MAX {
         assert_eq!(bench.lease(1).len(), 1);
-        bench.tx(|tx| job::rescue(tx, Rescue::OtherBoots(boot(99)), 9));
+        bench.tx(|tx| job::rescue(tx, &Rescue::OtherBoots(boot(99)), 9));
         bench.advance(NEXT_MS);
     }
     let why = Some(PublicReason::WorkerLost);

@@ -1,11 +1,9 @@
 //! Publications: a key only moves forward in the order of the remote's moves; holders; retention.
 
-use std::time::Duration;
-
 use gristmill_db::publication::{self, Desire, Desired, Extra};
 use gristmill_db::run::{self, NewRun, Stopped};
 use gristmill_db::{artifact, head};
-use gristmill_model::{JobId, ObjectKey, ProjectId, PublicationState, RunId, Timestamp};
+use gristmill_model::{ObjectKey, ProjectId, PublicationState, RunId, Timestamp};
 
 use crate::bench::{Bench, START, commit, desire, digest, jobs, main_branch};
 
@@ -252,36 +250,6 @@ fn a_key_belongs_to_the_ref_that_published_it() {
         want(&bench, &desire(project, runs[0], 1, commit(1), "a"));
         assert_eq!(want(&bench, &shared), Desired::Committed { seq: 2 });
     }
-}
-
-#[test]
-fn a_key_has_one_holder_at_a_time() {
-    let (bench, _) = Bench::with_project(1);
-    let (first, second) = (JobId::new(Timestamp(1), 1), JobId::new(Timestamp(1), 2));
-    let hold = |job, attempt, ms| {
-        bench.tx(|tx| publication::hold(tx, &key(), job, attempt, Duration::from_millis(ms)))
-    };
-    assert_eq!(hold(first, 1, 1_000), None);
-    bench.advance(400);
-    assert_eq!(hold(second, 1, 1_000), Some(Duration::from_millis(600)));
-    assert_eq!(
-        hold(first, 2, 1_000),
-        Some(Duration::from_millis(600)),
-        "an earlier attempt may be at it still"
-    );
-    assert_eq!(hold(first, 1, 1_000), None, "it holds on");
-    bench.advance(999);
-    assert_eq!(hold(second, 1, 1_000), Some(Duration::from_millis(1)));
-    bench.advance(1);
-    assert_eq!(hold(second, 1, 1_000), None);
-    bench.tx(|tx| publication::let_go(tx, &key(), first));
-    assert_eq!(hold(first, 2, 1), Some(Duration::from_secs(1)), "only its holder lets a key go");
-    bench.tx(|tx| publication::let_go(tx, &key(), second));
-    assert_eq!(hold(first, 2, 1_000), None);
-    let other: ObjectKey = "other.zip".parse().unwrap();
-    assert_eq!(bench.tx(|tx| publication::hold(tx, &other, second, 1, Duration::from_secs(1))), None);
-    bench.tx(publication::let_all_go);
-    assert_eq!(hold(second, 9, 1), None);
 }
 
 #[test]

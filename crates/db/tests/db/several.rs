@@ -99,13 +99,13 @@ fn a_start_takes_back_what_its_own_folder_left_and_nobody_elses() {
     let key = |name: &str| -> ObjectKey { name.parse().unwrap() };
     let hold = |name: &str, lease: &job::Lease| {
         let (job, attempt) = (lease.job, lease.attempt);
-        bench.tx(|tx| publication::hold(tx, &key(name), job, attempt, seconds(9)))
+        bench.tx(|tx| publication::hold(tx, &key(name), (job, attempt), seconds(9), |_| seconds(0)))
     };
     for (name, lease) in [("left", &left), ("others", &others), ("own", &own)] {
         assert_eq!(hold(name, lease), None);
     }
     bench.tx(|tx| publication::let_go_of_earlier(tx, folder(1), id(3)));
-    let rescue = || bench.tx(|tx| job::rescue(tx, Rescue::EarlierBoots(folder(1), id(3)), 9));
+    let rescue = || bench.tx(|tx| job::rescue(tx, &Rescue::EarlierBoots(folder(1), id(3)), 9));
     assert_eq!((rescue(), rescue()), (1, 0));
     assert_eq!([&left, &others, &own].map(|lease| bench.holds(lease)), [false, true, true]);
     assert_eq!(hold("left", &own), None, "the dead one's key is free");

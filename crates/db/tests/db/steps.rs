@@ -2,7 +2,7 @@
 
 use gristmill_db::artifact::{self, Artifact};
 use gristmill_db::blob::{self, BlobError};
-use gristmill_db::job::{self, Finish, Lease, Rescue};
+use gristmill_db::job::{Finish, Lease};
 use gristmill_db::publication;
 use gristmill_db::step::{self, Begin};
 use gristmill_model::{ArtifactId, Digest, ObjectId, RunId, Timestamp, TreeId};
@@ -66,7 +66,7 @@ fn a_step_whose_maker_is_gone_is_made_by_the_next_that_asks() {
     let (bench, project, first) = leased();
     assert_eq!(begin(&bench, "k", &first), Begin::Make);
     bench.advance(20_001);
-    bench.tx(|tx| job::rescue(tx, Rescue::Expired, 9));
+    bench.tx(|tx| crate::bench::rescue(tx, 9));
     let second = bench.lease(9).remove(0);
     assert_eq!(second.job, first.job);
     let third = another(&bench, project);

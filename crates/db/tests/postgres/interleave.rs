@@ -10,7 +10,7 @@ use gristmill_db::publication::{self, Desired};
 use gristmill_db::request::{self, BuildRequest};
 use gristmill_db::run::{self, NewRun};
 use gristmill_db::step::{self, Begin};
-use gristmill_db::{Db, DbError, duty, head, params, project, schedule};
+use gristmill_db::{Db, DbError, Tx, duty, head, params, project, schedule};
 use gristmill_model::{EdgeKind, JobId, RunState, Timestamp};
 
 use crate::arena::{Arena, WORKERS};
@@ -151,7 +151,10 @@ fn a_key_never_goes_back_and_has_one_holder() {
     assert_eq!(top.seq, 40);
     let held = arena.race(|number, db| {
         let (key, job) = (key.clone(), JobId::new(Timestamp(1), number as u128));
-        db.transact_blocking(move |tx| publication::hold(tx, &key, job, 1, Duration::from_secs(60))).unwrap()
+        let hold = move |tx: &mut Tx<'_>| {
+            publication::hold(tx, &key, (job, 1), Duration::from_secs(60), |_| Duration::ZERO)
+        };
+        db.transact_blocking(hold).unwrap()
     });
     assert_eq!(held.iter().filter(|held| held.is_none()).count(), 1, "{held:?}");
 }

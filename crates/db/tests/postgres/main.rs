@@ -9,6 +9,8 @@ mod attempts;
 mod bases;
 #[path = "../db/bench.rs"]
 mod bench;
+#[path = "../db/clocks.rs"]
+mod clocks;
 #[path = "../db/deliveries.rs"]
 mod deliveries;
 #[path = "../db/deploy_keys.rs"]
@@ -20,6 +22,8 @@ mod engine;
 mod forges;
 #[path = "../db/graph.rs"]
 mod graph;
+#[path = "../db/holders.rs"]
+mod holders;
 mod interleave;
 #[path = "../db/leases.rs"]
 mod leases;

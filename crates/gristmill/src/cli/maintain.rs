@@ -6,6 +6,8 @@ use anyhow::Context as _;
 use clap::Args;
 
 use super::{Context, output, runtime};
+use gristmill_db::clock;
+
 use crate::app::App;
 use crate::boots;
 use crate::collect;
@@ -58,6 +60,10 @@ pub(super) fn gc(context: &Context, args: &GcArgs) -> anyhow::Result<ExitCode> {
     let config = context.config()?;
     let report = runtime()?.block_on(async {
         let app = App::open_beside(config, &context.around).await?;
+        let clock = app.db.read(|tx| Ok((clock::read(tx)?, tx.now()))).await?;
+        if let Some(fault) = doctor::clock_fault(clock.0, clock.1) {
+            eprintln!("warning: {fault}");
+        }
         if !args.apply {
             return collect::plan(&app).await;
         }

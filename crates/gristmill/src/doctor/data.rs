@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use gristmill_db::clock::{self, Seen};
+use gristmill_model::Timestamp;
 use gristmill_storage::{
     BucketCapabilities, Capabilities, Finding, FolderCapabilities, Opening, Storage, StorageError, StorageUrl,
 };
@@ -9,6 +11,7 @@ use gristmill_storage::{
 use super::{Check, CheckState};
 use crate::app::lock_data;
 use crate::backup;
+use crate::clock::rfc3339;
 use crate::config::{Config, DatabaseUrl, Surroundings};
 use crate::database;
 
@@ -81,11 +84,11 @@ fn judge_room(name: &str, bytes: u64) -> Check {
 }
 
 /// Whether the database opens and is whole.
-pub(super) async fn database(config: &Config, around: &Surroundings) -> Check {
+pub(super) async fn database(config: &Config, around: &Surroundings) -> Vec<Check> {
     let name = "database";
     let shown = database::shown(config);
     if database::is_missing(config) {
-        return Check::ok(name, format!("{shown} is not there yet; the first start makes it"));
+        return vec![Check::ok(name, format!("{shown} is not there yet; the first start makes it"))];
     }
     let remedy = match &config.database {
         DatabaseUrl::Sqlite(_) => "stop the server and restore the database from a backup; check the disk",
@@ -95,14 +98,49 @@ pub(super) async fn database(config: &Config, around: &Surroundings) -> Check {
     let checked = tokio::task::spawn_blocking(move || {
         let db = database::open_existing(&config, &*env)?;
         backup::read(&db, backup::refuse_unfinished)?;
-        anyhow::Ok(db.check()?)
+        let clock = db.read_blocking(|tx| Ok((clock::read(tx)?, tx.now())))?;
+        anyhow::Ok((db.check()?, clock, db.advice()?))
     });
-    match checked.await {
-        Ok(Ok(faults)) if faults.is_empty() => Check::ok(name, format!("{shown} is whole")),
-        Ok(Ok(faults)) => Check::error(name, format!("{shown} is not sound: {}", faults.join("; ")), remedy),
-        Ok(Err(error)) => Check::error(name, format!("{error:#}"), ""),
-        Err(error) => Check::error(name, format!("{shown}: the check ended badly: {error}"), ""),
+    let (faults, clock, advice) = match checked.await {
+        Ok(Ok(found)) => found,
+        Ok(Err(error)) => return vec![Check::error(name, format!("{error:#}"), "")],
+        Err(error) => {
+            return vec![Check::error(name, format!("{shown}: the check ended badly: {error}"), "")];
+        }
+    };
+    let whole = if faults.is_empty() {
+        Check::ok(name, format!("{shown} is whole"))
+    } else {
+        Check::error(name, format!("{shown} is not sound: {}", faults.join("; ")), remedy)
+    };
+    let advice = advice.into_iter().map(|text| {
+        Check::warning(
+            name,
+            text,
+            "pg_checksums --enable, with the server stopped, or initdb --data-checksums",
+        )
+    });
+    [whole, judge_clock(clock.0, clock.1)].into_iter().chain(advice).collect()
+}
+
+fn judge_clock(seen: Seen, now: Timestamp) -> Check {
+    let remedy = "set the clock right, best by the network, before anything is deleted by its age";
+    match clock_fault(seen, now) {
+        Some(fault) => Check::warning("clock", fault, remedy),
+        None => Check::ok("clock", format!("it is {}", rfc3339(now))),
     }
+}
+
+/// What is strange about the clock, in view of what the database has seen of it.
+pub fn clock_fault(seen: Seen, now: Timestamp) -> Option<String> {
+    let shown = rfc3339(now);
+    if seen.behind(now).is_some() {
+        return Some(format!("it is {shown}, and {} was seen before", rfc3339(seen.newest)));
+    }
+    let until = rfc3339(seen.spares(now)?);
+    Some(format!(
+        "it is {shown}; it went ahead, or nobody was here for long: the server deletes nothing by its age before {until}"
+    ))
 }
 
 /// What the storage can do, and whether all in it is as it should be.

@@ -160,6 +160,12 @@ impl Forges {
         answer
     }
 
+    /// Forgets all that is known by a clock that was set back.
+    pub(crate) fn forget_times(&self) {
+        locked(&self.paused).clear();
+        locked(&self.missed).clear();
+    }
+
     /// Whether the API is left alone at this moment.
     fn is_paused(&self, base: &ApiBase, now: Timestamp) -> bool {
         locked(&self.paused).get(base.as_str()).is_some_and(|until| *until > now)

@@ -18,9 +18,10 @@ fn mistake_13_lists_of_more_than_a_thousand_are_read_to_their_end() {
     // Keys that should be there and are not: publishing each of them by a push would take minutes.
     world.server.store().execute(&format!(
         "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {KEYS})
-        INSERT INTO publication (id, key, seq, digest, size, content_type, metadata, state, project_id, pipeline, ref, commit_id, run_id, version_id, created_ms, published_ms)
-        SELECT printf('%026d', i), printf('listed/%04d.zip', i), 1000000 + i, digest, size, content_type, metadata, state, project_id, pipeline, ref, commit_id, run_id, version_id, created_ms, published_ms FROM publication, n"
+        INSERT INTO publication (id, key, seq, digest, size, content_type, metadata, state, project_id, pipeline, ref, commit_id, run_id, version_id, created_ms, published_ms, sum)
+        SELECT printf('%026d', i), printf('listed/%04d.zip', i), 1000000 + i, digest, size, content_type, metadata, state, project_id, pipeline, ref, commit_id, run_id, version_id, created_ms, published_ms, sum FROM publication, n"
     ));
+    renew_sums(&world);
     let folder = world.server.data().join("storage/public/listed");
     let listed = || {
         let entries = std::fs::read_dir(&folder).into_iter().flatten().flatten();
@@ -44,4 +45,13 @@ fn mistake_13_lists_of_more_than_a_thousand_are_read_to_their_end() {
     world.server.cli_text(&["project", "purge", PROJECT, "--yes"]);
     assert!(listed().is_empty(), "{} keys are left", listed().len());
     assert_eq!(world.server.store().number("SELECT count(*) FROM publication"), 0);
+}
+
+/// What was put there by hand gets its checksums.
+fn renew_sums(world: &World) {
+    let path = world.server.data().join("gristmill.db");
+    let clock = std::sync::Arc::new(gristmill::clock::SystemClock);
+    let db =
+        gristmill_db::Db::open(&path, clock, gristmill::clock::system_random()).expect("the database opens");
+    db.transact_blocking(gristmill_db::verify::renew).expect("checksums are written");
 }

@@ -9,6 +9,7 @@ mod bucket_faults;
 mod campaign;
 mod canary;
 mod cli;
+mod clock_jumps;
 mod codecommit;
 mod content;
 mod control;

@@ -216,13 +216,24 @@ impl World {
                     one.accepted.is_some() && one.project == index && one.told.iter().any(tells)
                 });
                 self.check_left_out(index, &git_ref, &key, tip.commit)?;
-                if self.is_excused(index, &git_ref, tip.commit) || (is_recorded && !is_told) {
+                // Told of while it was not the tip, and found as a new ref later: that is recorded, not built.
+                let is_only_recorded =
+                    is_recorded && (!is_told || !self.was_tip(index, &git_ref, tip.commit)?);
+                if self.is_excused(index, &git_ref, tip.commit) || is_only_recorded {
                     continue;
                 }
                 self.check_final_tip(index, &git_ref, &key, tip.commit)?;
             }
         }
         Ok(())
+    }
+
+    /// Whether a move of the ref to the commit was built.
+    fn was_tip(&mut self, index: usize, git_ref: &GitRef, commit: CommitId) -> Result<bool, Fault> {
+        const MOVED: &str = "SELECT 1 FROM run WHERE project_id = $1 AND ref = $2 AND commit_id = $3 AND seq IS NOT NULL LIMIT 1";
+        let project = self.projects[index].id;
+        let found = self.tx(|tx| tx.query_one(MOVED, params![project, git_ref, commit], |_| Ok(())))?;
+        Ok(found.is_some())
     }
 
     fn check_final_tip(&mut self, index: usize, git_ref: &GitRef, key: &ObjectKey, tip: CommitId) -> Done {

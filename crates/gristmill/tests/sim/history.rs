@@ -55,6 +55,7 @@ fn play(world: &mut World) -> Done {
     world.calm_workers()?;
     world.projects.iter_mut().for_each(|project| project.is_active = true);
     world.take_over()?;
+    world.look_at_clock()?;
     world.look_everywhere()?;
     world.soon(100_000, 100_000, Event::Collect);
     world.soon(200_000, 200_000, Event::Collect);
@@ -93,10 +94,20 @@ fn set_up(world: &mut World) -> Done {
         (20_000, 120_000, Event::Import),
         (20_000, 300_000, Event::Outage),
         (10_000, 30_000, Event::Audit),
+        (1_000, 60_000, Event::Clock),
     ] {
         world.soon(low, high, event);
     }
-    Ok(())
+    // Jumps make other faults rarer, because collections wait after them.
+    let jumps = match (world.rng.chance(30), world.sabotage) {
+        (by_chance, None) => by_chance,
+        (_, Some(Sabotage::RescueByClock)) => true,
+        _ => false,
+    };
+    if jumps {
+        world.soon(0, 60_000, Event::Jump);
+    }
+    world.look_at_clock()
 }
 
 fn happen(world: &mut World, event: Event) -> Done {
@@ -106,6 +117,8 @@ fn happen(world: &mut World, event: Event) -> Done {
         Event::Trouble => drive(world, World::trouble, (3_000, 60_000, Event::Trouble))?,
         Event::People => drive(world, World::people, (3_000, 60_000, Event::People))?,
         Event::Import => drive(world, World::import, (20_000, 150_000, Event::Import))?,
+        Event::Jump => drive(world, World::jump, (10_000, 90_000, Event::Jump))?,
+        Event::Clock => drive(world, World::look_at_clock, (1_000, 60_000, Event::Clock))?,
         Event::Audit => drive(world, World::audit, (15_000, 40_000, Event::Audit))?,
         Event::Outage if world.faults => {
             world.bucket.down_until = world.now() + world.rng.between(5_000, 90_000);

@@ -34,7 +34,7 @@ use world::Stage;
 const SEEDS: u64 = 10_000;
 const THREADS: u64 = 2;
 /// A sabotage must be found within so many histories.
-const SABOTAGE_SEEDS: u64 = 1_000;
+const SABOTAGE_SEEDS: u64 = 4_000;
 
 /// What must happen in some history at least: otherwise the simulator has become blind to it.
 const MUST_HAPPEN: &[&str] = &[
@@ -46,6 +46,9 @@ const MUST_HAPPEN: &[&str] = &[
     "cancels",
     "cancels that came too late",
     "cancels while it was published",
+    "clocks set ahead",
+    "clocks set back",
+    "collections that wait",
     "dead letters",
     "deaths",
     "deaths of the only server",
@@ -64,6 +67,8 @@ const MUST_HAPPEN: &[&str] = &[
     "holds taken again",
     "imports",
     "jobs of lost workers back",
+    "jumps ahead seen",
+    "jumps back seen",
     "keys found as they should be",
     "keys that hold the last tip",
     "keys that hold what a left-out tip has",

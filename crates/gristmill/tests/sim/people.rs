@@ -3,7 +3,7 @@
 use gristmill::pipelines::{self, Occasion};
 use gristmill_db::request::{self, BuildRequest};
 use gristmill_db::run::{self, NewRun, Stopped};
-use gristmill_db::{DbError, artifact, blob, delivery, job, project, publication, schedule, step};
+use gristmill_db::{DbError, artifact, blob, clock, delivery, job, project, publication, schedule, step};
 use gristmill_model::{
     ArchiveOptions, ArchiveSpec, Digest, FirstLook, Keep, PipelineKind, PipelineSpec, ProjectSpec, RefFilter,
     RunId, RunState, Timestamp,
@@ -228,16 +228,25 @@ impl World {
 
     /// Retention, then the collection of steps and blobs.
     pub fn collect(&mut self) -> Done {
-        let now = self.now();
+        self.look_at_clock()?;
+        let is_spared = self.tx(|tx| Ok::<_, DbError>(clock::read(tx)?.spares(tx.now()).is_some()))?;
+        if is_spared {
+            self.count("collections that wait");
+            if self.faults {
+                self.soon(15_000, 60_000, Event::Collect);
+            }
+            return Ok(());
+        }
+        let (now, shown) = (self.now(), self.shown());
         for index in 0..self.projects.len() {
             self.retain(index)?;
         }
         let sabotaged = self.does(Sabotage::DeleteWanted);
         let (condemned, deleted, going) = self.tx(|tx| {
             step::pardon(tx)?;
-            let condemned = step::condemn(tx, Timestamp(now - IDLE_MS), 100)?;
-            let deleted = step::delete_condemned(tx, Timestamp(now - GRACE_MS), 100)?;
-            blob::collect(tx, Timestamp(now - GRACE_MS), 100)?;
+            let condemned = step::condemn(tx, Timestamp(shown - IDLE_MS), 100)?;
+            let deleted = step::delete_condemned(tx, Timestamp(shown - GRACE_MS), 100)?;
+            blob::collect(tx, Timestamp(shown - GRACE_MS), 100)?;
             Ok::<_, DbError>((condemned, deleted, blob::deleting(tx, 100)?))
         })?;
         if condemned > 0 {
@@ -263,7 +272,7 @@ impl World {
 
     fn retain(&mut self, index: usize) -> Done {
         let id = self.projects[index].id;
-        let before = Timestamp(self.now() - GRACE_MS);
+        let before = Timestamp(self.shown() - GRACE_MS);
         let extra = self.tx(|tx| {
             let mut extra = publication::more_than(tx, id, "archive", 2, 100)?;
             extra.extend(publication::older_than(tx, id, "archive", before, 100)?);

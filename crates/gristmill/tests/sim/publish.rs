@@ -1,11 +1,12 @@
 //! The step `publish`: the artifact is recorded, the key desired, and the bucket made to follow.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use gristmill::pipelines::archive::{ARCHIVE, FETCH};
 use gristmill_db::artifact::{self, Artifact};
 use gristmill_db::job::{self, Finish};
-use gristmill_db::publication::{self, Desire, Desired, Publication};
+use gristmill_db::publication::{self, Desire, Desired, Holder, Publication};
 use gristmill_db::{Tx, head};
 use gristmill_model::{ArtifactId, KeyFields, ObjectKey, PipelineKind, ProjectSpec};
 
@@ -106,14 +107,19 @@ impl World {
 
     pub fn hold(&mut self, task: &Task, key: ObjectKey) -> Result<Option<Next>, Fault> {
         let (job, attempt) = (task.lease.job, task.lease.attempt);
+        let (now, until) = (World::span(self.now()), self.now() + HOLD_MS);
+        let watch = RefCell::new(std::mem::take(&mut self.workers[task.worker].holders));
+        let stood = |holder: &Holder| watch.borrow_mut().stood(&key, holder, now);
         let did = self.commit(
             task,
             |tx| {
-                let wait = publication::hold(tx, &key, job, attempt, World::span(HOLD_MS))?;
-                Ok((wait, publication::top(tx, &key)?.expect("it was desired"), tx.now().0 + HOLD_MS))
+                let wait = publication::hold(tx, &key, (job, attempt), World::span(HOLD_MS), stood)?;
+                Ok((wait, publication::top(tx, &key)?.expect("it was desired"), until))
             },
             |_, _| Ok(()),
-        )?;
+        );
+        self.workers[task.worker].holders = watch.into_inner();
+        let did = did?;
         Ok(match did {
             Did::Yes((Some(wait), _, _)) => {
                 self.count("waits for a key");

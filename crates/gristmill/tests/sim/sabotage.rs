@@ -41,6 +41,8 @@ pub enum Sabotage {
     FanInEarly,
     /// A commit is left out because it equals what is shown, whatever may yet be published before it.
     CompareWithShownAlone,
+    /// Leases are over when the clock says so.
+    RescueByClock,
 }
 
 /// All of them.
@@ -64,4 +66,5 @@ pub const ALL: &[Sabotage] = &[
     Sabotage::HandleTwice,
     Sabotage::FanInEarly,
     Sabotage::CompareWithShownAlone,
+    Sabotage::RescueByClock,
 ];

@@ -297,7 +297,7 @@ impl World {
                 .truth
                 .held
                 .get(&job)
-                .is_some_and(|held| held.attempt == attempt && held.until >= self.now())
+                .is_some_and(|held| held.attempt == attempt && held.until > self.now())
         {
             return fault(format!("step {key} is made by {job} and by {} at once", this.0));
         }

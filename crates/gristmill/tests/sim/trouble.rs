@@ -1,11 +1,16 @@
 //! Workers in trouble: they die, freeze and come back as zombies, stop in good order, start again.
 
+use gristmill_db::clock::{self, Jump};
 use gristmill_db::job::{self, Rescue};
-use gristmill_db::params;
-use gristmill_model::{BootId, JobId};
+use gristmill_db::watch::Watch;
+use gristmill_model::{BootId, JobId, Timestamp};
 
+use crate::worker::Worker;
 use crate::world::{Done, Event, World, fault};
 
+/// A little more than an hour: less is nothing to those who delete.
+const JUMP_MS: i64 = 3_700_000;
+const TEN_YEARS_MS: i64 = 3_653 * 86_400_000;
 /// How long a dead worker's jobs may wait.
 const ORPHAN_MS: i64 = 30_000;
 
@@ -44,6 +49,7 @@ impl World {
             self.watch_orphans(index);
         }
         self.workers[index].frozen_until = until;
+        self.workers[index].up_since = until;
     }
 
     fn watch_orphans(&mut self, index: usize) {
@@ -65,10 +71,16 @@ impl World {
         let came_back = worker.boot == boot && worker.is_up();
         if !came_back && self.tx(|tx| job::still_mine(tx, job, attempt))? {
             // A frozen worker that woke, extended its lease and froze again is gone only since then.
-            const UNTIL: &str = "SELECT lease_until_ms FROM job WHERE id = $1";
-            let until = self.tx(|tx| tx.query_one(UNTIL, params![job], |row| row.get::<i64>(0)))?;
+            let until = self.truth.held.get(&job).map(|held| held.until);
             let lease_ms = i64::try_from(job::LEASE.as_millis()).unwrap();
             if until.is_some_and(|until| until > self.now() - ORPHAN_MS + lease_ms) {
+                return Ok(());
+            }
+            // Who takes a lease back has watched it for its whole length.
+            let watched =
+                |worker: &Worker| worker.is_up() && worker.up_since <= self.now() - ORPHAN_MS - 1_000;
+            if !self.workers.iter().any(watched) {
+                self.at(self.now() + 1_000, Event::Orphan(index, job, attempt, boot));
                 return Ok(());
             }
             return fault(format!("job {job} is still leased {ORPHAN_MS} ms after its worker was gone"));
@@ -94,19 +106,52 @@ impl World {
     pub fn start_worker(&mut self, index: usize) -> Done {
         let boot = self.new_boot();
         if self.is_single {
-            let rescued = self.tx(|tx| job::rescue(tx, Rescue::OtherBoots(boot), 100))?;
+            let rescued = self.tx(|tx| job::rescue(tx, &Rescue::OtherBoots(boot), 100))?;
             self.truth.held.clear();
             if rescued > 0 {
                 self.count("leases of an earlier start back");
             }
         }
+        let now = self.now();
         let worker = &mut self.workers[index];
+        worker.up_since = now;
         worker.boot = boot;
         worker.is_alive = true;
         worker.frozen_until = 0;
         worker.asks = false;
         worker.ticks = false;
+        worker.leases = Watch::default();
+        worker.holders = Watch::default();
         self.wake(index);
+        Ok(())
+    }
+
+    /// Somebody sets the clock wrong, or right again.
+    pub fn jump(&mut self) -> Done {
+        let by = match self.rng.below(4) {
+            0 => JUMP_MS,
+            1 => -JUMP_MS,
+            2 => TEN_YEARS_MS,
+            _ => -TEN_YEARS_MS,
+        };
+        let offset = if self.offset == 0 { by } else { 0 };
+        self.count(if offset > self.offset { "clocks set ahead" } else { "clocks set back" });
+        self.note(|| format!("the clock is set to true time and {offset} ms"));
+        self.set_clock(offset);
+        Ok(())
+    }
+
+    /// What every program does each minute: it knows what the clock should show.
+    pub fn look_at_clock(&mut self) -> Done {
+        let (shown, at) = self.told;
+        let expected = Timestamp(shown + self.now() - at);
+        let jump = self.tx(|tx| clock::look(tx, Some(expected)))?;
+        match jump {
+            Jump::None => {}
+            Jump::Ahead(_) => self.count("jumps ahead seen"),
+            Jump::Back(_) => self.count("jumps back seen"),
+        }
+        self.told = (self.shown(), self.now());
         Ok(())
     }
 
@@ -114,7 +159,9 @@ impl World {
     pub fn calm_workers(&mut self) -> Done {
         let now = self.now();
         for index in 0..self.workers.len() {
-            self.workers[index].frozen_until = self.workers[index].frozen_until.min(now);
+            let worker = &mut self.workers[index];
+            worker.frozen_until = worker.frozen_until.min(now);
+            worker.up_since = worker.up_since.min(now);
             if !self.workers[index].is_alive {
                 self.start_worker(index)?;
             }

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use gristmill_db::job::{self, Finish, FinishError, Lease, Place, Rescue};
+use gristmill_db::job::{self, Beat, Finish, FinishError, Lease, Place, Rescue};
+use gristmill_db::publication::{self, Holder};
+use gristmill_db::watch::Watch;
 use gristmill_db::{DbError, Tx, params};
-use gristmill_model::{BootId, JobId, JobState, ProjectId, RunId, Timestamp};
+use gristmill_model::{BootId, JobId, JobState, ObjectKey, ProjectId, RunId, Timestamp};
 
 use crate::sabotage::Sabotage;
 use crate::steps::State;
@@ -13,6 +15,8 @@ use crate::world::{Done, Event, Fault, Held, World, fault};
 /// The jobs a worker runs at once.
 const SLOTS: usize = 3;
 const HEARTBEAT_MS: i64 = 5_000;
+/// How late an idle worker finds what is due by time alone.
+const ASK_MS: i64 = 60_000;
 /// A lease without a heartbeat.
 const LEASE_MS: i64 = 20_000;
 
@@ -25,6 +29,10 @@ pub struct Worker {
     pub tasks: Vec<u64>,
     pub asks: bool,
     pub ticks: bool,
+    /// Since when it has watched the others.
+    pub up_since: i64,
+    pub leases: Watch<JobId, Beat>,
+    pub holders: Watch<ObjectKey, Holder>,
     next_tick: i64,
     now: i64,
 }
@@ -99,6 +107,9 @@ impl World {
             tasks: Vec::new(),
             asks: false,
             ticks: false,
+            up_since: now,
+            leases: Watch::default(),
+            holders: Watch::default(),
             next_tick: 0,
             now,
         });
@@ -182,9 +193,10 @@ impl World {
         for lease in &leases {
             self.check_lease(index, lease)?;
         }
-        if let Some(due) = due.filter(|due| due.0 > self.now()) {
+        if let Some(due) = due.map(|due| due.0 - self.offset).filter(|due| *due > self.now()) {
             self.workers[index].asks = true;
-            self.at(due.0, Event::Lease(index));
+            // A worker asks now and then by itself; the clock may have been set meanwhile.
+            self.at(due.min(self.now() + ASK_MS), Event::Lease(index));
         }
         if !leases.is_empty() && self.fails(3) {
             self.count("leases whose answer was lost");
@@ -210,13 +222,12 @@ impl World {
         self.count("leases");
         let now = self.now();
         if let Some(held) = self.truth.held.get(&lease.job)
-            && held.until >= now
+            && held.until > now
         {
             return fault(format!("job {} was leased while worker {} held it", lease.job, held.worker));
         }
         if lease.kind == "look" {
-            let twice =
-                |held: &Held| held.run.is_none() && held.project == lease.project && held.until >= now;
+            let twice = |held: &Held| held.run.is_none() && held.project == lease.project && held.until > now;
             if self.truth.held.values().any(twice) {
                 return fault("two looks at one remote at once");
             }
@@ -259,12 +270,24 @@ impl World {
         }
         let boot = self.workers[index].boot;
         let rescues = !self.does(Sabotage::NoRescue);
-        let (kept, rescued, any) = self.tx(|tx| {
+        let by_clock = self.does(Sabotage::RescueByClock);
+        let now = World::span(self.now());
+        let mut watch = std::mem::take(&mut self.workers[index].leases);
+        let mut holders = std::mem::take(&mut self.workers[index].holders);
+        let ticked = self.tx(|tx| {
             let kept = job::heartbeat(tx, boot)?;
-            let rescued = if rescues { job::rescue(tx, Rescue::Expired, 100)? } else { 0 };
+            let all = job::leases(tx)?;
+            let overdue: Vec<_> = all.iter().filter(|(_, (_, until))| *until < tx.now()).copied().collect();
+            let silent = watch.look(all, now, job::LEASE);
+            holders.look(publication::holders(tx)?, now, job::LEASE);
+            let which = Rescue::Silent(if by_clock { overdue } else { silent });
+            let rescued = if rescues { job::rescue(tx, &which, 100)? } else { 0 };
             let any = tx.query_one(LEASED, params![], |_| Ok(()))?.is_some();
             Ok::<_, DbError>((kept, rescued, any))
-        })?;
+        });
+        self.workers[index].leases = watch;
+        self.workers[index].holders = holders;
+        let (kept, rescued, any) = ticked?;
         for _ in 0..rescued {
             self.count("jobs of lost workers back");
         }

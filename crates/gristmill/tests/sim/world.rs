@@ -86,6 +86,10 @@ pub enum Event {
     Outage,
     /// Counts and states are compared.
     Audit,
+    /// Somebody sets the clock.
+    Jump,
+    /// The programs look at the clock.
+    Clock,
 }
 
 /// A project as the outside knows it.
@@ -178,6 +182,12 @@ pub struct World {
     pub is_deleting: bool,
     pub counts: BTreeMap<&'static str, u64>,
     pub trace: Option<RefCell<Vec<String>>>,
+    /// True time, in which all of the history happens; the clock is set to something else now and then.
+    time: i64,
+    /// What the clock shows beyond true time.
+    pub offset: i64,
+    /// What the clock showed when it was looked at last, and when that was.
+    pub told: (i64, i64),
     queue: BinaryHeap<Reverse<(i64, u64)>>,
     events: BTreeMap<u64, Event>,
     numbers: u64,
@@ -227,6 +237,9 @@ impl Stage {
             is_deleting: false,
             counts: BTreeMap::new(),
             trace: None,
+            time: START_MS,
+            offset: 0,
+            told: (START_MS, START_MS),
             queue: BinaryHeap::new(),
             events: BTreeMap::new(),
             numbers: 0,
@@ -236,8 +249,18 @@ impl Stage {
 
 impl World {
     pub fn now(&self) -> i64 {
-        use gristmill_model::Clock;
-        self.clock.now().0
+        self.time
+    }
+
+    /// What the clock shows.
+    pub fn shown(&self) -> i64 {
+        self.time + self.offset
+    }
+
+    /// Somebody sets the clock.
+    pub fn set_clock(&mut self, offset: i64) {
+        self.offset = offset;
+        self.clock.set(Timestamp(self.shown()));
     }
 
     pub fn count(&mut self, what: &'static str) {
@@ -272,7 +295,8 @@ impl World {
     pub fn next(&mut self) -> Option<Event> {
         let Reverse((moment, number)) = self.queue.pop()?;
         if moment > self.now() {
-            self.clock.set(Timestamp(moment));
+            self.time = moment;
+            self.clock.set(Timestamp(self.shown()));
         }
         self.events.remove(&number)
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use gristmill_db::artifact::{self, Artifact};
 use gristmill_db::job::{self, Finish};
-use gristmill_db::publication::{self, Desire, Desired, Publication};
+use gristmill_db::publication::{self, Desire, Desired, Holder, Publication};
 use gristmill_db::{DbError, Tx};
 use gristmill_model::{ArtifactId, KeyFields, KeyTemplate, ObjectKey, PipelineKind, PublicReason};
 use gristmill_storage::{ProjectError, PublicObject};
@@ -159,7 +159,7 @@ async fn commit(step: &Step, plan: Publish) -> Result<Committed, StepError> {
         }
         let mut artifact = plan.artifact.clone();
         artifact.created = tx.now();
-        artifact.id = ArtifactId::new(tx.now(), tx.random());
+        artifact.id = ArtifactId::new(tx.id_time(), tx.random());
         artifact::insert(tx, &artifact)?;
         desire(tx, plan.desire.clone(), plan.is_tip, plan.own_key)
     });
@@ -201,8 +201,7 @@ fn desire(tx: &mut Tx<'_>, mut want: Desire, is_tip: bool, own_key: bool) -> Res
 /// Projects what the key is to hold, unless somebody else is at it.
 async fn project(step: &Step, key: ObjectKey, seq: i64) -> Result<Ending, StepError> {
     let (job, attempt) = (step.lease.job, step.lease.attempt);
-    let this = key.clone();
-    let storage = step.app.storage.clone();
+    let (this, app) = (key.clone(), step.app.clone());
     let held = step.app.db.transact(move |tx| {
         if !job::still_mine(tx, job, attempt)? {
             return Err(StepError::retry("the lease is lost"));
@@ -210,8 +209,10 @@ async fn project(step: &Step, key: ObjectKey, seq: i64) -> Result<Ending, StepEr
         // The holder of a key keeps it for as long as one projection may take, with whatever it began at the
         // storage, and nobody else writes to the key before.
         let top = publication::top(tx, &this)?;
-        let max = storage.project_max(top.as_ref().map_or(0, |top| u64::try_from(top.size).unwrap_or(0)));
-        Ok((publication::hold(tx, &this, job, attempt, max)?, top))
+        let size = top.as_ref().map_or(0, |top| u64::try_from(top.size).unwrap_or(0));
+        let stood = |holder: &Holder| app.steady.stood(&this, holder);
+        let wait = publication::hold(tx, &this, (job, attempt), app.storage.project_max(size), stood)?;
+        Ok((wait, top))
     });
     let (wait, top) = held.await?;
     if let Some(wait) = wait {
