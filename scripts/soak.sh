@@ -23,8 +23,8 @@ soak() {
     [ ! -s "$GRISTMILL_SKIPS" ] || { echo "soak: $tests cannot be run here:" >&2; cat "$GRISTMILL_SKIPS" >&2; exit 1; }
 }
 
-GRISTMILL_SOAK=1 soak "the campaigns" -p gristmill --test e2e campaign:: -- --nocapture --test-threads 1
-GRISTMILL_SOAK=1 soak "the storage's campaigns" -p gristmill-storage --test conformance campaign:: -- --nocapture --test-threads 1
-GRISTMILL_SOAK=1 soak "the campaigns over a bucket" -p gristmill --test e2e bucket_faults:: -- --nocapture --test-threads 1
-FLIPS=${FLIPS:-20000} soak "damaged databases" -p gristmill-db --test db flips -- --nocapture
-soak "the simulator" -p gristmill --release --test sim -- --nocapture
+GRISTMILL_SOAK=1 soak "the campaigns" --workspace --test e2e campaign:: -- --nocapture --test-threads 1
+GRISTMILL_SOAK=1 soak "the storage's campaigns" --workspace --test conformance campaign:: -- --nocapture --test-threads 1
+GRISTMILL_SOAK=1 soak "the campaigns over a bucket" --workspace --test e2e bucket_faults:: -- --nocapture --test-threads 1
+FLIPS=${FLIPS:-20000} soak "damaged databases" --workspace --test db flips -- --nocapture
+soak "the simulator" --workspace --release --test sim -- --nocapture

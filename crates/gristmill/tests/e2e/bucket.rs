@@ -73,6 +73,38 @@ print(json.dumps({"version": got["VersionId"], "type": got["ContentType"], "meta
         (serde_json::from_slice(&output.stdout).expect("JSON"), std::fs::read(file).expect("written"))
     }
 
+    /// The versions of a key, newest first: the bucket's name of each and the commit that readers are told.
+    pub(crate) fn versions(&self, key: &str) -> Vec<(String, String)> {
+        let client = self.s3.client();
+        let inner = |text: &str, tag: &str| {
+            let rest = text.split_once(&format!("<{tag}>"))?.1;
+            Some(rest.split_once(&format!("</{tag}>"))?.0.to_owned())
+        };
+        let encoded = format!("mill/{key}").replace('/', "%2F");
+        let (mut found, mut after) = (Vec::new(), String::new());
+        loop {
+            // In the order in which a signature wants them.
+            let target = format!("/{}?{after}prefix={encoded}&versions=", self.bucket);
+            let page = client.expect(200, "GET", &target, &[], b"").expect("a list").text();
+            for version in page.split("<Version>").skip(1) {
+                assert_eq!(inner(version, "Key"), Some(format!("mill/{key}")));
+                found.push(inner(version, "VersionId").expect("versioned"));
+            }
+            if inner(&page, "IsTruncated").as_deref() != Some("true") {
+                break;
+            }
+            let next = inner(&page, "NextVersionIdMarker").expect("where it goes on");
+            after = format!("key-marker={encoded}&version-id-marker={next}&");
+        }
+        let told = |id: String| {
+            let target = format!("/{}/mill/{key}?versionId={id}", self.bucket);
+            let reply = client.expect(200, "HEAD", &target, &[], b"").expect("it is there");
+            let commit = reply.header("x-amz-meta-commit").expect("a commit").to_owned();
+            (id, commit)
+        };
+        found.into_iter().map(told).collect()
+    }
+
     /// The names of all blobs in the bucket.
     pub(crate) fn blobs(&self) -> Vec<String> {
         let target = format!("/{}?list-type=2&prefix=mill%2F.gristmill%2Fblobs%2F", self.bucket);
