@@ -55,8 +55,12 @@ pub fn digest(config: &Config) -> Digest {
 /// Where the folder has no id and none can be made, or the database fails.
 pub async fn begin(app: &App, data: &Path, role: Role) -> anyhow::Result<()> {
     let id = app.boot;
+    // Else the time of a key's holder must pass, as where another program held it.
+    let lets_go = app.storage.capabilities().ends_with_its_caller();
     if !app.db.is_shared() {
-        app.db.transact(publication::let_all_go).await?;
+        if lets_go {
+            app.db.transact(publication::let_all_go).await?;
+        }
         return rescue(&app.db, Rescue::OtherBoots(id)).await;
     }
     let folder = folders::id(data, || FolderId::new(app.clock.now(), app.db.random()))
@@ -77,7 +81,9 @@ pub async fn begin(app: &App, data: &Path, role: Role) -> anyhow::Result<()> {
     };
     let this = boot.clone();
     app.db.transact(move |tx| say(tx, &this, false, this.config)).await?;
-    app.db.transact(move |tx| publication::let_go_of_earlier(tx, folder, id)).await?;
+    if lets_go {
+        app.db.transact(move |tx| publication::let_go_of_earlier(tx, folder, id)).await?;
+    }
     rescue(&app.db, Rescue::EarlierBoots(folder, id)).await?;
     let forgotten = app.db.transact(move |tx| {
         boot::forget_earlier(tx, folder, id)?;

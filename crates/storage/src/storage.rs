@@ -61,6 +61,16 @@ impl Capabilities {
         if let Capabilities::Folder(capabilities) = self { Some(capabilities) } else { None }
     }
 
+    /// Whether nothing that a dead process asked for last can still move a key back: it ended with the process, or is
+    /// refused where the key is not what the process saw.
+    pub fn ends_with_its_caller(self) -> bool {
+        self.bucket().is_none_or(|bucket| {
+            let copies = bucket.copy_if_absent && bucket.copy_if_match;
+            // Large objects are copied by parts.
+            copies && bucket.complete_if_absent && bucket.complete_if_match
+        })
+    }
+
     /// Those of the bucket; `None` for a folder.
     pub fn bucket(self) -> Option<BucketCapabilities> {
         if let Capabilities::Bucket(capabilities) = self { Some(capabilities) } else { None }

@@ -191,7 +191,26 @@ impl TestRepo {
         commit
     }
 
+    /// Many commits at once, without parents, each with one `file.txt` of these contents, that no ref leads to.
+    pub fn texts_unreferenced(&self, contents: &[String]) -> Vec<String> {
+        let git_ref = "refs/fixture/unreferenced";
+        let mut stream = Vec::new();
+        for content in contents {
+            self.write_commit(&mut stream, git_ref, &[], &Changes::new().file("file.txt", content));
+        }
+        let made = self.fast_import(stream);
+        self.delete_ref(git_ref);
+        made.lines().map(str::to_owned).collect()
+    }
+
     fn commit_to(&self, git_ref: &str, parents: &[String], changes: &Changes) -> String {
+        let mut stream = Vec::new();
+        self.write_commit(&mut stream, git_ref, parents, changes);
+        self.fast_import(stream)
+    }
+
+    /// Adds a commit to a stream for fast-import, which answers with its id.
+    fn write_commit(&self, stream: &mut Vec<u8>, git_ref: &str, parents: &[String], changes: &Changes) {
         let number = self.commits.fetch_add(1, Ordering::Relaxed);
         let message = format!("Change number {}", number + 1);
         let mut head = String::new();
@@ -208,9 +227,13 @@ impl TestRepo {
         for (n, parent) in parents.iter().enumerate() {
             let _ = writeln!(head, "{} {parent}", if n == 0 { "from" } else { "merge" });
         }
-        let mut stream = head.into_bytes();
+        stream.extend_from_slice(head.as_bytes());
         stream.extend_from_slice(&changes.stream);
-        stream.extend_from_slice(b"\nget-mark :1\ndone\n");
+        stream.extend_from_slice(b"\nget-mark :1\n");
+    }
+
+    fn fast_import(&self, mut stream: Vec<u8>) -> String {
+        stream.extend_from_slice(b"done\n");
         let mut command = self.git_command();
         // Speed counts, not the size: deltas are not searched for.
         command.args([

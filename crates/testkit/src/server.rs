@@ -84,6 +84,18 @@ impl Server {
         self.write_config();
     }
 
+    /// Keeps the rows in a database of [`crate::Postgres`], whose URL has a password, which the file does not get.
+    /// `more` is added as with [`Server::set_settings`].
+    pub fn use_postgres(&mut self, url: &str, more: &str) {
+        let (user, rest) =
+            url.split_once("://").and_then(|(_, rest)| rest.split_once(':')).expect("a password");
+        let (password, rest) = rest.split_once('@').expect("a host");
+        self.set_env("DATABASE_PASSWORD", password);
+        self.set_settings(&format!(
+            "[database]\nurl = \"postgres://{user}@{rest}\"\npassword = {{ env = \"DATABASE_PASSWORD\" }}\n{more}"
+        ));
+    }
+
     /// Starts with these arguments instead of `serve`. They must have it say where it listens.
     pub fn set_task(&mut self, args: &[&str]) {
         self.task = args.iter().map(|arg| (*arg).to_owned()).collect();

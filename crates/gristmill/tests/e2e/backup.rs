@@ -26,13 +26,7 @@ fn keep_in(server: &mut Server, engine: Engine, test: &str) -> bool {
         return true;
     }
     let Some(postgres) = Postgres::shared(test) else { return false };
-    let url = postgres.create_database();
-    let (user, rest) = url.strip_prefix("postgres://").expect("a URL").split_once(':').expect("a password");
-    let (password, rest) = rest.split_once('@').expect("a host");
-    server.set_env("DB_PASSWORD", password);
-    server.set_settings(&format!(
-        "[database]\nurl = \"postgres://{user}@{rest}\"\npassword = {{ env = \"DB_PASSWORD\" }}\n"
-    ));
+    server.use_postgres(&postgres.create_database(), "");
     true
 }
 

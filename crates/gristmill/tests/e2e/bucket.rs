@@ -81,10 +81,10 @@ print(json.dumps({"version": got["VersionId"], "type": got["ContentType"], "meta
             Some(rest.split_once(&format!("</{tag}>"))?.0.to_owned())
         };
         let encoded = format!("mill/{key}").replace('/', "%2F");
-        let (mut found, mut after) = (Vec::new(), String::new());
+        let (mut found, mut after) = (Vec::new(), [String::new(), String::new()]);
         loop {
             // In the order in which a signature wants them.
-            let target = format!("/{}?{after}prefix={encoded}&versions=", self.bucket);
+            let target = format!("/{}?{}prefix={encoded}{}&versions=", self.bucket, after[0], after[1]);
             let page = client.expect(200, "GET", &target, &[], b"").expect("a list").text();
             for version in page.split("<Version>").skip(1) {
                 assert_eq!(inner(version, "Key"), Some(format!("mill/{key}")));
@@ -94,7 +94,7 @@ print(json.dumps({"version": got["VersionId"], "type": got["ContentType"], "meta
                 break;
             }
             let next = inner(&page, "NextVersionIdMarker").expect("where it goes on");
-            after = format!("key-marker={encoded}&version-id-marker={next}&");
+            after = [format!("key-marker={encoded}&"), format!("&version-id-marker={next}")];
         }
         let told = |id: String| {
             let target = format!("/{}/mill/{key}?versionId={id}", self.bucket);

@@ -3,16 +3,19 @@
 //! `GRISTMILL_SOAK=1` makes both large; `GRISTMILL_SOAK_SEED` chooses other faults.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use gristmill_testkit::faults::{Fault, Odds};
-use gristmill_testkit::s3::Kind;
+use gristmill_testkit::s3::{Client, Kind};
 use gristmill_testkit::server::{pause, sha256};
 
 use crate::bucket::Place;
 use crate::world::{PROJECT, assert_equals_git};
 
 const BRANCHES: usize = 5;
+/// Between two pushes while the bucket is gone: 20 a second.
+const EVERY: Duration = Duration::from_millis(50);
 /// Calls that are never answered end soon.
 const QUICK: &str = "request_timeout = \"2s\"\nconnect_timeout = \"1s\"\n";
 /// How long nothing may move: a job that failed often waits for minutes.
@@ -31,16 +34,64 @@ fn branch(number: usize) -> String {
     format!("b{}", number % BRANCHES)
 }
 
-/// Pushes a commit of its own to one of the branches; the commit and its ref.
-fn push(place: &Place, number: usize) -> (String, String) {
-    let commit = place.world.text(None, &format!("text {number}"));
-    let git_ref = format!("refs/heads/{}", branch(number));
-    place.world.push(&git_ref, &commit);
-    (commit, git_ref)
+fn key(number: usize) -> String {
+    format!("{PROJECT}/{}/{}.zip", branch(number), PROJECT.replace('/', "_"))
+}
+
+/// Pushes one of them.
+fn push(place: &Place, commits: &[String], number: usize) {
+    place.world.push(&format!("refs/heads/{}", branch(number)), &commits[number]);
+}
+
+/// Commits, each to be pushed to the next of the branches.
+fn commits(place: &Place, count: usize) -> Vec<String> {
+    let texts: Vec<String> = (0..count).map(|number| format!("text {number}")).collect();
+    place.world.repo.texts_unreferenced(&texts)
+}
+
+/// Reads all keys again and again, by no way that fails: each holds a whole version, whose blob is there too, and
+/// never an older one than before. How often something was read.
+fn watch(client: &Client, bucket: &str, commits: &[String], over: &AtomicBool) -> usize {
+    let (mut last, mut reads) = ([0; BRANCHES], 0);
+    while !over.load(Ordering::Relaxed) {
+        for (number, last) in last.iter_mut().enumerate() {
+            let target = format!("/{bucket}/mill/{}", key(number));
+            let reply = client.send("GET", &target, &[], b"").expect("an answer");
+            if reply.status == 404 {
+                assert_eq!(*last, 0, "{target} was there and is gone");
+                continue;
+            }
+            let digest = sha256(&reply.body);
+            let told = (reply.status, reply.header("x-amz-meta-sha256"));
+            assert_eq!(told, (200, Some(digest.as_str())), "{target}");
+            let commit = reply.header("x-amz-meta-commit").expect("a commit");
+            let at = 1 + commits.iter().position(|known| known == commit).expect("a commit that was pushed");
+            assert!(*last <= at, "{target}: {commit} is older than what was there");
+            *last = at;
+            let blob = format!("/{bucket}/mill/.gristmill/blobs/sha256/{}/{digest}", &digest[..2]);
+            client.expect(200, "HEAD", &blob, &[], b"").expect("its blob");
+            reads += 1;
+        }
+        pause(Duration::from_millis(50));
+    }
+    reads
+}
+
+/// Acts while somebody reads.
+fn watched<T>(place: &mut Place, commits: &[String], act: impl FnOnce(&mut Place) -> T) -> T {
+    let (client, bucket, over) = (place.s3.client(), place.bucket.clone(), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        let reader = scope.spawn(|| watch(&client, &bucket, commits, &over));
+        let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| act(place)));
+        over.store(true, Ordering::Relaxed);
+        let reads = reader.join().expect("a reader that found nothing wrong");
+        assert!(reads > 0, "somebody read");
+        done.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
 }
 
 /// Every push has its run and its archive, every branch's key shows its last, and no version is there twice.
-fn check(place: &Place, pushed: &[(String, String)]) {
+fn check(place: &Place, pushed: &[String]) {
     let store = place.world.server.store();
     assert_eq!(store.integrity(), ["ok"]);
     let bad = store.query("SELECT id || coalesce(reason, '') FROM run WHERE state <> 'succeeded'");
@@ -49,20 +100,20 @@ fn check(place: &Place, pushed: &[(String, String)]) {
     let get = |name: &str| {
         client.expect(200, "GET", &format!("/{}/mill/{name}", place.bucket), &[], b"").expect("it is there")
     };
-    let mut last = BTreeMap::new();
-    for (commit, git_ref) in pushed {
-        let sql = format!("SELECT lower(hex(digest)) FROM artifact WHERE commit_id = '{commit}'");
-        let digest = store.query(&sql).pop().unwrap_or_else(|| panic!("no archive of {commit}"));
+    let made = store.query("SELECT commit_id || ' ' || lower(hex(digest)) FROM artifact");
+    let made: BTreeMap<&str, &str> = made.iter().filter_map(|line| line.split_once(' ')).collect();
+    for commit in pushed {
+        let digest = made.get(commit.as_str()).unwrap_or_else(|| panic!("no archive of {commit}"));
         let bytes = get(&format!(".gristmill/blobs/sha256/{}/{digest}", &digest[..2])).body;
-        assert_eq!(sha256(&bytes), digest);
+        assert_eq!(sha256(&bytes), *digest);
         assert_equals_git(&place.world.repo, commit, &bytes);
-        last.insert(git_ref.trim_start_matches("refs/heads/"), (commit, digest));
     }
-    for (branch, (commit, digest)) in last {
-        let key = format!("{PROJECT}/{branch}/{}.zip", PROJECT.replace('/', "_"));
-        let reply = get(&key);
-        assert_eq!((sha256(&reply.body), reply.header("x-amz-meta-commit")), (digest, Some(commit.as_str())));
-        check_versions(place, &key);
+    for number in 0..BRANCHES {
+        let last = pushed.iter().skip(number).step_by(BRANCHES).next_back().expect("a push");
+        let reply = get(&key(number));
+        let shown = (sha256(&reply.body), reply.header("x-amz-meta-commit"));
+        assert_eq!(shown, (made[last.as_str()].to_owned(), Some(last.as_str())));
+        check_versions(place, &key(number));
     }
 }
 
@@ -102,12 +153,14 @@ fn calls_that_fail_lose_nothing_and_publish_nothing_twice() {
         Fault::Delay(Duration::from_millis(300)),
     ];
     place.proxy.odds(Some(Odds { seed: seed(), per_thousand: 100, faults }));
-    let pushes = if is_soak() { 200 } else { 20 };
-    let pushed: Vec<_> = (0..pushes).map(|number| push(&place, number)).collect();
-    place.world.server.wait_until_idle_for(PATIENCE);
+    let pushed = commits(&place, if is_soak() { 500 } else { 20 });
+    watched(&mut place, &pushed, |place| {
+        (0..pushed.len()).for_each(|number| push(place, &pushed, number));
+        place.world.server.wait_until_idle_for(PATIENCE);
+    });
     let seen = place.proxy.take_seen();
     let failed = seen.iter().filter(|seen| seen.fault != Fault::Pass).count();
-    println!("{pushes} pushes, {} calls, {failed} of them failed", seen.len());
+    println!("{} pushes, {} calls, {failed} of them failed", pushed.len(), seen.len());
     assert!(failed > 0);
     check(&place, &pushed);
 }
@@ -129,45 +182,68 @@ fn resident_kib(pid: u32) -> u64 {
     line.trim().trim_end_matches(" kB").parse().expect("a number")
 }
 
+/// The most that the server used.
+#[derive(Debug, Default)]
+struct Used {
+    memory_kib: u64,
+    unfinished: u64,
+    cache: u64,
+}
+
+impl Used {
+    fn look(&mut self, place: &Place) {
+        let cache = place.world.server.data().join("cache");
+        self.memory_kib = self.memory_kib.max(resident_kib(place.world.server.pid()));
+        self.unfinished = self.unfinished.max(bytes_below(&cache.join("tmp")));
+        self.cache = self.cache.max(bytes_below(&cache));
+    }
+}
+
 #[test]
 fn a_bucket_that_is_gone_for_a_while_loses_nothing() {
     let test = "bucket_faults::gone_for_a_while";
     let Some(mut place) = Place::prepare(Kind::Moto, test, QUICK, |project| project) else { return };
-    place.world.server.start();
-    let mut pushed = vec![push(&place, 0)];
-    place.world.server.wait_until_idle();
     let gone = Duration::from_secs(if is_soak() { 600 } else { 6 });
-    place.proxy.go_away();
-    let (begun, mut most_kib, mut most_cache) = (Instant::now(), 0, 0);
-    let cache = place.world.server.data().join("cache");
-    while begun.elapsed() < gone {
-        pushed.push(push(&place, pushed.len()));
-        most_kib = most_kib.max(resident_kib(place.world.server.pid()));
-        most_cache = most_cache.max(bytes_below(&cache.join("tmp")));
-        // 20 a second.
-        let due = Duration::from_millis(50) * u32::try_from(pushed.len()).expect("few");
-        pause(due.saturating_sub(begun.elapsed()));
-    }
-    place.world.server.wait_for_log("the storage does not answer");
+    let all = commits(&place, usize::try_from(gone.as_millis() / EVERY.as_millis()).expect("few") + 2);
+    place.world.server.start();
+    let (mut pushed, mut most) = (1, Used::default());
+    let (waiting, took) = watched(&mut place, &all, |place| {
+        push(place, &all, 0);
+        place.world.server.wait_until_idle();
+        place.proxy.go_away();
+        let begun = Instant::now();
+        while begun.elapsed() < gone && pushed + 1 < all.len() {
+            push(place, &all, pushed);
+            pushed += 1;
+            if pushed % 20 == 0 {
+                most.look(place);
+            }
+            let due = EVERY * u32::try_from(pushed).expect("few");
+            pause(due.saturating_sub(begun.elapsed()));
+        }
+        place.world.server.wait_for_log("the storage does not answer");
+        let sql = "SELECT count(*) FROM job WHERE kind IN ('archive', 'publish') AND state = 'ready'";
+        let waiting = place.world.server.store().number(sql);
+        // A start meanwhile accepts deliveries.
+        place.world.server.crash_and_restart();
+        push(place, &all, pushed);
+        pushed += 1;
+        place.proxy.come_back();
+        let back = Instant::now();
+        place.world.server.wait_until_idle_for(PATIENCE.max(gone * 10));
+        (waiting, back.elapsed())
+    });
+    most.look(&place);
     let store = place.world.server.store();
-    let waiting =
-        store.number("SELECT count(*) FROM job WHERE kind IN ('archive', 'publish') AND state = 'ready'");
-    // A start meanwhile accepts deliveries.
-    place.world.server.crash_and_restart();
-    pushed.push(push(&place, pushed.len()));
-    place.proxy.come_back();
-    let back = Instant::now();
-    place.world.server.wait_until_idle_for(PATIENCE.max(gone * 10));
     let tries = store.number("SELECT max(tries) FROM job WHERE kind IN ('archive', 'publish')");
     let attempts = store.number("SELECT max(attempt) FROM job WHERE kind IN ('archive', 'publish')");
     println!(
-        "{} pushes in {gone:?}, {waiting} jobs waited, at most {most_kib} KiB in memory and {most_cache} bytes of \
-         unfinished files; {:?} after the bucket was back all was published, with at most {attempts} attempts of a job",
-        pushed.len(),
-        back.elapsed()
+        "{pushed} pushes in {gone:?}, {waiting} jobs waited, at most {} KiB in memory, {} bytes of unfinished files, \
+         {} bytes of cache; {took:?} after the bucket was back all was published, with at most {attempts} attempts of a job",
+        most.memory_kib, most.unfinished, most.cache
     );
     assert_eq!(tries, 0, "an outage is no job's fault");
     assert!(attempts <= 5, "{attempts}: jobs are not tried in vain");
-    assert!(most_kib < 512 << 10 && most_cache < 64 << 20, "{most_kib} KiB, {most_cache} bytes");
-    check(&place, &pushed);
+    assert!(most.memory_kib < 512 << 10 && most.unfinished < 64 << 20 && most.cache < 2 << 30, "{most:?}");
+    check(&place, &all[..pushed]);
 }

@@ -3,6 +3,7 @@
 //! `GRISTMILL_SOAK=1` makes them large; `GRISTMILL_SOAK_SEED` chooses another history.
 
 mod check;
+mod fleet;
 mod sender;
 
 use std::path::{Path, PathBuf};
@@ -10,12 +11,13 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use gristmill_lossfs::{Killer, LossFs, Rules};
+use gristmill_testkit::forge::{Delivery, Reply};
 use gristmill_testkit::server::{Server, Store};
 use gristmill_testkit::{FakeGithub, skip};
 
 use crate::world::{BINARY, SECRET, project};
 use check::Watched;
-use sender::{Sender, Sent};
+use sender::{Receiver, Sender, Sent};
 
 /// The projects; each has its own sender.
 const PROJECTS: [&str; 3] = ["acme/one", "acme/two", "other/one"];
@@ -30,8 +32,21 @@ struct Size {
     longest: Duration,
 }
 
-/// The large size where somebody asked for it.
-fn size(ci: Size, soak: Size) -> Size {
+impl Size {
+    /// How many deliveries each sender sends.
+    fn each(&self) -> usize {
+        self.deliveries.div_ceil(u32::try_from(PROJECTS.len()).expect("few")) as usize
+    }
+
+    /// How many of them by the time that so many kills are over.
+    fn allowed(&self, kills: u32) -> usize {
+        let each = self.each();
+        if kills >= self.kills { each } else { each * (kills as usize + 1) / (self.kills as usize + 1) }
+    }
+}
+
+/// The large one where somebody asked for it.
+fn size<T>(ci: T, soak: T) -> T {
     if std::env::var_os("GRISTMILL_SOAK").is_some() { soak } else { ci }
 }
 
@@ -62,13 +77,6 @@ impl Campaign {
         }
         server.set_projects(PROJECTS.map(|name| project(&github, name)));
         Campaign { server, github, seed, size, round: AtomicU32::new(0) }
-    }
-
-    /// How many deliveries each sender may have sent by now: they are spread over all lives.
-    fn allowed(&self) -> u32 {
-        let round = self.round.load(Ordering::Relaxed);
-        let each = self.size.deliveries.div_ceil(u32::try_from(PROJECTS.len()).expect("few"));
-        if round >= self.size.kills { each } else { each * (round + 1) / (self.size.kills + 1) }
     }
 
     /// Kills the server again and again while the senders send; `between` runs while it is dead. Returns what
@@ -108,6 +116,33 @@ impl Campaign {
     }
 }
 
+impl Receiver for Campaign {
+    fn github(&self) -> &FakeGithub {
+        &self.github
+    }
+
+    fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    fn each(&self) -> usize {
+        self.size.each()
+    }
+
+    /// They are spread over all lives.
+    fn allowed(&self) -> usize {
+        self.size.allowed(self.round.load(Ordering::Relaxed))
+    }
+
+    fn send(&self, project: &str, delivery: &Delivery) -> Result<Reply, String> {
+        self.server.send(project, delivery)
+    }
+
+    fn log(&self) -> String {
+        self.server.log()
+    }
+}
+
 #[test]
 fn many_kills_lose_nothing_and_publish_nothing_twice_or_in_halves() {
     let size = size(
@@ -115,13 +150,13 @@ fn many_kills_lose_nothing_and_publish_nothing_twice_or_in_halves() {
         Size { deliveries: 1000, kills: 300, longest: Duration::from_secs(3) },
     );
     let mut campaign = Campaign::new(seed(), size, None);
-    let data = campaign.server.data().to_owned();
+    let store = campaign.server.store();
     let over = AtomicBool::new(false);
     let (sent, watched) = std::thread::scope(|scope| {
-        let reader = scope.spawn(|| Watched::until(&over, &data, &PROJECTS));
+        let reader = scope.spawn(|| Watched::until(&over, &store, &PROJECTS));
         let sent = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             let sent = campaign.run(|_| {});
-            check::wait_until_done(&campaign.server);
+            check::wait_until_done(&campaign.server, &store);
             sent
         }));
         over.store(true, Ordering::Relaxed);
@@ -129,8 +164,8 @@ fn many_kills_lose_nothing_and_publish_nothing_twice_or_in_halves() {
         (sent.unwrap_or_else(|panic| std::panic::resume_unwind(panic)), watched)
     });
     campaign.server.stop();
-    let store = campaign.server.store();
-    check::all(&campaign.github, &PROJECTS, &store, &data, &sent);
+    assert_eq!(store.integrity(), ["ok"]);
+    check::all(&campaign.github, &PROJECTS, &store, &sent);
     watched.assert_only_whole_and_never_older(&store);
 }
 
@@ -157,7 +192,9 @@ fn many_power_losses_lose_nothing_that_was_accepted() {
     check::wait_until_done_by_cli(&campaign.server);
     campaign.server.stop();
     let copy = copied(&data, folder.path());
-    check::all(&campaign.github, &PROJECTS, &Store::at(&copy), &copy, &sent);
+    let store = Store::at(&copy);
+    assert_eq!(store.integrity(), ["ok"]);
+    check::all(&campaign.github, &PROJECTS, &store, &sent);
     let dropped = lossfs.stats();
     assert!(dropped.crashes > 0 && dropped.pages_dropped > 0, "something was lost each time: {dropped:?}");
 }

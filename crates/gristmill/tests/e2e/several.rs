@@ -35,14 +35,10 @@ impl House {
     /// A program with a data folder of its own that is not started yet.
     fn program(&self, task: &[&str], projects: impl IntoIterator<Item = Project>) -> Server {
         let mut server = Server::new(BINARY);
-        let (before, rest) = self.database.split_once("://").expect("a URL");
-        let (login, rest) = rest.split_once('@').expect("a login");
-        let (user, password) = login.split_once(':').expect("a password");
-        server.set_env("DATABASE_PASSWORD", password);
-        server.set_settings(&format!(
-            "[database]\nurl = \"{before}://{user}@{rest}\"\npassword = {{ env = \"DATABASE_PASSWORD\" }}\n[storage]\nurl = \"file:{}\"\n",
-            self.storage.path().display()
-        ));
+        server.use_postgres(
+            &self.database,
+            &format!("[storage]\nurl = \"file:{}\"\n", self.storage.path().display()),
+        );
         server.set_projects(projects);
         server.set_task(task);
         server

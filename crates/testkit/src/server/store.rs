@@ -1,10 +1,13 @@
 //! [`Store`]: what a server keeps, read beside it or after it.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, Row};
 use sha2::{Digest as _, Sha256};
+
+use crate::Postgres;
 
 /// How long a writer may keep a reader waiting.
 const BUSY: Duration = Duration::from_secs(10);
@@ -21,10 +24,20 @@ const LEFT: &str = "
     UNION ALL SELECT 'request ' || cause FROM build_request
     LIMIT 50";
 
-/// The data folder of a server.
+/// The rows and the folder of blobs and public keys of one server, or of several that share them.
 #[derive(Clone, Debug)]
 pub struct Store {
-    data: PathBuf,
+    rows: Rows,
+    storage: PathBuf,
+}
+
+/// Where the rows are.
+#[derive(Clone, Debug)]
+enum Rows {
+    /// In this file.
+    Sqlite(PathBuf),
+    /// In the database with this URL.
+    Postgres(Arc<Postgres>, String),
 }
 
 /// A version of a public key, as the database has it.
@@ -47,11 +60,21 @@ pub struct Version {
 impl Store {
     /// The store in a data folder.
     pub fn at(data: &Path) -> Store {
-        Store { data: data.to_owned() }
+        Store { rows: Rows::Sqlite(data.join("gristmill.db")), storage: data.join("storage") }
+    }
+
+    /// Rows in a database of PostgreSQL, which must run whenever something is read, and a storage in a folder.
+    pub fn on_postgres(server: &Arc<Postgres>, database: &str, storage: &Path) -> Store {
+        Store { rows: Rows::Postgres(server.clone(), database.to_owned()), storage: storage.to_owned() }
+    }
+
+    /// The folder of the public keys.
+    pub fn public_folder(&self) -> PathBuf {
+        self.storage.join("public")
     }
 
     fn connection(&self) -> Option<Connection> {
-        let path = self.data.join("gristmill.db");
+        let Rows::Sqlite(path) = &self.rows else { panic!("only SQLite is read in this process") };
         if !path.exists() {
             return None;
         }
@@ -62,15 +85,30 @@ impl Store {
         Some(connection)
     }
 
-    /// The first columns of a query's rows, as text; nothing where there is no database yet.
+    /// The first columns of a query's rows, as text; nothing where there is no database yet. What the engines call
+    /// differently is left to [`Store::hex`].
     pub fn query(&self, sql: &str) -> Vec<String> {
-        let read = |row: &Row<'_>| row.get::<_, rusqlite::types::Value>(0).map(shown);
-        self.rows(sql, read)
+        match &self.rows {
+            Rows::Sqlite(_) => self.rows(sql, |row| row.get::<_, rusqlite::types::Value>(0).map(shown)),
+            Rows::Postgres(server, database) => {
+                let text = server.sql(database, sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
+                text.lines().map(str::to_owned).collect()
+            }
+        }
     }
 
     /// The one number that a query gives.
     pub fn number(&self, sql: &str) -> i64 {
-        self.rows(sql, |row| row.get(0)).first().copied().expect("one row")
+        let found = self.query(sql).pop().expect("one row");
+        found.parse().unwrap_or_else(|_| panic!("{sql}: {found}"))
+    }
+
+    /// SQL that shows a column's bytes in hexadecimal.
+    pub fn hex(&self, column: &str) -> String {
+        match self.rows {
+            Rows::Sqlite(_) => format!("lower(hex({column}))"),
+            Rows::Postgres(..) => format!("encode({column}, 'hex')"),
+        }
     }
 
     /// Changes the database of a server that has stopped: what cannot be brought about otherwise.
@@ -93,17 +131,17 @@ impl Store {
 
     /// All versions of all keys, oldest first.
     pub fn versions(&self) -> Vec<Version> {
-        let sql = "SELECT key, seq, lower(hex(digest)), commit_id, state, run_id FROM publication ORDER BY seq, key";
-        self.rows(sql, |row| {
-            Ok(Version {
-                key: row.get(0)?,
-                seq: row.get(1)?,
-                digest: row.get(2)?,
-                commit: row.get(3)?,
-                state: row.get(4)?,
-                run: row.get(5)?,
-            })
-        })
+        let digest = self.hex("digest");
+        // None of them has a bar in it.
+        let columns = ["key", "seq", &digest, "commit_id", "state", "run_id"].join(" || '|' || ");
+        let rows = self.query(&format!("SELECT {columns} FROM publication ORDER BY seq, key"));
+        let read = |row: &String| {
+            let mut cells = row.split('|').map(str::to_owned);
+            let mut cell = || cells.next().expect("six columns");
+            let (key, seq) = (cell(), cell().parse().expect("a number"));
+            Version { key, seq, digest: cell(), commit: cell(), state: cell(), run: cell() }
+        };
+        rows.iter().map(read).collect()
     }
 
     /// The versions of one key, oldest first.
@@ -111,19 +149,19 @@ impl Store {
         self.versions().into_iter().filter(|version| version.key == key).collect()
     }
 
-    /// What `integrity_check` says: `ok`.
+    /// What SQLite's `integrity_check` says: `ok`.
     pub fn integrity(&self) -> Vec<String> {
         self.query("PRAGMA integrity_check")
     }
 
     /// What readers of a public key get, if anything.
     pub fn public(&self, key: &str) -> Option<Vec<u8>> {
-        std::fs::read(self.data.join("storage/public").join(key)).ok()
+        std::fs::read(self.public_folder().join(key)).ok()
     }
 
     /// The bytes of a blob.
     pub fn blob(&self, digest: &str) -> Vec<u8> {
-        let path = self.data.join("storage/blobs/sha256").join(&digest[..2]).join(digest);
+        let path = self.storage.join("blobs/sha256").join(&digest[..2]).join(digest);
         let bytes = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         assert_eq!(sha256(&bytes), digest, "a blob's name is its digest");
         bytes
@@ -131,12 +169,11 @@ impl Store {
 
     /// The archive that a commit has under a key, whether or not the key ever led to it.
     pub fn artifact(&self, key: &str, commit: &str) -> Vec<u8> {
-        let connection = self.connection().expect("a database");
-        let sql =
-            "SELECT lower(hex(digest)) FROM artifact WHERE key = ?1 AND commit_id = ?2 ORDER BY id DESC";
-        let digest: String = connection
-            .query_row(sql, [key, commit], |row| row.get(0))
-            .unwrap_or_else(|error| panic!("{key}@{commit}: {error}"));
+        let sql = format!(
+            "SELECT {} FROM artifact WHERE key = '{key}' AND commit_id = '{commit}' ORDER BY id DESC LIMIT 1",
+            self.hex("digest")
+        );
+        let digest = self.query(&sql).pop().unwrap_or_else(|| panic!("{key} has no archive of {commit}"));
         self.blob(&digest)
     }
 }

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use gristmill_lossfs::Rng;
-use gristmill_testkit::TestRepo;
-use gristmill_testkit::forge::Delivery;
+use gristmill_testkit::forge::{Delivery, Reply};
 use gristmill_testkit::repo::Changes;
 use gristmill_testkit::server::pause;
+use gristmill_testkit::{FakeGithub, TestRepo};
 
-use super::{BRANCHES, Campaign};
+use super::BRANCHES;
 
 /// The most deliveries that wait to be sent: they overtake one another within it.
 const WAITING_MAX: usize = 4;
@@ -19,7 +19,23 @@ const AGAIN: Duration = Duration::from_millis(30);
 /// The longest that a delivery may stay unaccepted.
 const ACCEPTED_MAX: Duration = Duration::from_secs(120);
 
-/// A delivery that the server accepted.
+/// What takes the deliveries, and how many of them.
+pub(super) trait Receiver: Sync {
+    /// Where is pushed to.
+    fn github(&self) -> &FakeGithub;
+    /// What all chance follows from.
+    fn seed(&self) -> u64;
+    /// How many deliveries each sender has to have accepted.
+    fn each(&self) -> usize;
+    /// How many it may have sent by now.
+    fn allowed(&self) -> usize;
+    /// One try.
+    fn send(&self, project: &str, delivery: &Delivery) -> Result<Reply, String>;
+    /// For people, where it does not go on.
+    fn log(&self) -> String;
+}
+
+/// A delivery that was accepted.
 #[derive(Clone, Debug)]
 pub(super) struct Sent {
     /// The project.
@@ -32,7 +48,7 @@ pub(super) struct Sent {
 
 /// Pushes and sends.
 pub(super) struct Sender<'c> {
-    campaign: &'c Campaign,
+    to: &'c dyn Receiver,
     project: &'static str,
     repo: Arc<TestRepo>,
     rng: Rng,
@@ -45,12 +61,12 @@ pub(super) struct Sender<'c> {
 }
 
 impl<'c> Sender<'c> {
-    pub(super) fn new(campaign: &'c Campaign, project: &'static str, number: usize) -> Sender<'c> {
+    pub(super) fn new(to: &'c dyn Receiver, project: &'static str, number: usize) -> Sender<'c> {
         // Objects are written by this thread alone; the forge moves the refs.
-        let repo = campaign.github.repository_handle(project);
-        let rng = Rng::new(campaign.seed ^ (number as u64 + 1));
+        let repo = to.github().repository_handle(project);
+        let rng = Rng::new(to.seed() ^ (number as u64 + 1));
         Sender {
-            campaign,
+            to,
             project,
             repo,
             rng,
@@ -61,11 +77,10 @@ impl<'c> Sender<'c> {
         }
     }
 
-    /// Goes on until as many deliveries are accepted as the campaign wants; returns these.
+    /// Goes on until as many deliveries are accepted as are wanted; returns these.
     pub(super) fn run(mut self) -> Vec<Sent> {
-        let each = self.campaign.size.deliveries.div_ceil(super::PROJECTS.len() as u32) as usize;
-        while self.accepted.len() < each {
-            while self.accepted.len() >= self.campaign.allowed() as usize {
+        while self.accepted.len() < self.to.each() {
+            while self.accepted.len() >= self.to.allowed() {
                 pause(AGAIN);
             }
             if self.waiting.len() < WAITING_MAX && self.rng.up_to(2) > 0 || self.waiting.is_empty() {
@@ -99,7 +114,7 @@ impl<'c> Sender<'c> {
         } else {
             self.commit(&git_ref)
         };
-        let made = self.campaign.github.push(self.project, &git_ref, Some(&commit));
+        let made = self.to.github().push(self.project, &git_ref, Some(&commit));
         self.tips.insert(git_ref.clone(), commit.clone());
         for delivery in made {
             let pushed = (delivery.event == "push").then(|| (git_ref.clone(), commit.clone()));
@@ -127,12 +142,12 @@ impl<'c> Sender<'c> {
     fn send(&self, delivery: &Delivery) {
         let begun = Instant::now();
         loop {
-            match self.campaign.server.send(self.project, delivery) {
+            match self.to.send(self.project, delivery) {
                 Ok(reply) if reply.status == 202 => return,
                 Ok(reply) => assert_eq!(reply.status, 503, "{}", reply.body),
                 Err(_) => {}
             }
-            assert!(begun.elapsed() < ACCEPTED_MAX, "not accepted:\n{}", self.campaign.server.log());
+            assert!(begun.elapsed() < ACCEPTED_MAX, "not accepted:\n{}", self.to.log());
             pause(AGAIN);
         }
     }
