@@ -43,6 +43,9 @@ else
 fi
 
 step tests
+# Most tests of the whole program wait for it rather than compute.
+RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((2 * $(nproc)))}
+export RUST_TEST_THREADS
 # --show-output: what passing tests print goes into the log too.
 status=0
 cargo test --locked --workspace --no-fail-fast "$@" -- --show-output 2>&1 </dev/null | tee "$log" | only_news ||

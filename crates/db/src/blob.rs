@@ -19,7 +19,8 @@ statements! {
     GONE = "DELETE FROM blob WHERE digest = $1 AND state = 'deleting'";
     KNOWN = "SELECT 1 FROM blob WHERE digest = $1";
     NEEDED = "SELECT digest FROM (SELECT digest FROM step_blob UNION SELECT digest FROM publication UNION SELECT digest FROM artifact UNION SELECT index_digest FROM artifact WHERE index_digest IS NOT NULL) AS needed WHERE digest > $1 ORDER BY digest LIMIT $2";
-    FORGET_UNNEEDED = "DELETE FROM blob WHERE state = 'deleting' OR digest NOT IN (SELECT digest FROM step_blob UNION SELECT digest FROM publication UNION SELECT digest FROM artifact UNION SELECT index_digest FROM artifact WHERE index_digest IS NOT NULL)";
+    FORGET_DELETING = "DELETE FROM blob WHERE state = 'deleting'";
+    FORGET_UNNEEDED = "DELETE FROM blob WHERE digest IN (SELECT digest FROM blob EXCEPT SELECT digest FROM step_blob EXCEPT SELECT digest FROM publication EXCEPT SELECT digest FROM artifact EXCEPT SELECT index_digest FROM artifact WHERE index_digest IS NOT NULL)";
     HOLD = "INSERT INTO blob_hold (id, until_ms) VALUES ($1, $2)";
     HOLD_ON = "UPDATE blob_hold SET until_ms = $2 WHERE id = $1 AND until_ms > $3";
     LET_GO = "DELETE FROM blob_hold WHERE id = $1 OR until_ms <= $2";
@@ -113,7 +114,7 @@ pub fn needed(tx: &mut Tx<'_>, after: Option<Digest>, limit: i64) -> Result<Vec<
 
 /// Forgets the blobs that no row refers to: where rows were brought from elsewhere, their bytes were not.
 pub(crate) fn forget_unneeded(tx: &mut Tx<'_>) -> Result<usize, DbError> {
-    tx.execute(FORGET_UNNEEDED, params![])
+    Ok(tx.execute(FORGET_DELETING, params![])? + tx.execute(FORGET_UNNEEDED, params![])?)
 }
 
 /// From now on no blob is marked as going, until [`let_go`] or for so long: for who copies what a snapshot of the rows,

@@ -29,6 +29,8 @@ const WAIT_MAX: Duration = Duration::from_secs(24 * 3600);
 const POLL_MAX: Duration = Duration::from_secs(31 * 24 * 3600);
 /// No two times of a schedule are further apart: the 29th of February around a year 2100.
 const SCHEDULE_MAX: Duration = Duration::from_secs(9 * 366 * 24 * 3600);
+/// No duty is held for longer without being kept, and no blob.
+pub const HOLD_MAX: Duration = Duration::from_secs(30 * 60);
 /// Ids made since the newest time was kept last are not newer than it by more than this.
 const KEPT: Duration = Duration::from_secs(120);
 
@@ -41,6 +43,11 @@ statements! {
     SCHEDULES = "UPDATE schedule SET next_ms = 0 WHERE next_ms > $1";
     FAR_JOBS = "UPDATE job SET not_before_ms = $1 WHERE state = 'ready' AND priority = $3 AND not_before_ms > $2 AND not_before_ms - delay_ms > $2";
     FAR_POLLS = "UPDATE project SET next_look_ms = $1 WHERE next_look_ms > $2";
+    FAR_READY = "UPDATE job SET ready_ms = $1 WHERE state = 'ready' AND priority = $2 AND ready_ms > $1";
+    FAR_DUTIES = "UPDATE duty SET begun_ms = $1 WHERE begun_ms > $1";
+    FAR_KEPT = "UPDATE duty SET until_ms = $1 WHERE until_ms > $1";
+    FAR_HOLDS = "UPDATE blob_hold SET until_ms = $1 WHERE until_ms > $1";
+    FAR_BOOTS = "UPDATE boot SET seen_ms = $1 WHERE seen_ms > $1";
     FAR_TELLS = "UPDATE run SET tell_after_ms = $1 WHERE (told IS NULL OR (told = 'pending' AND finished_ms IS NOT NULL)) AND tell_after_ms > $2";
 }
 
@@ -146,9 +153,16 @@ fn set_back(tx: &mut Tx<'_>, by: Duration, now: Timestamp) -> Result<(), DbError
 fn bring_near(tx: &mut Tx<'_>, now: Timestamp) -> Result<(), DbError> {
     for priority in job::priorities(tx)? {
         tx.execute(FAR_JOBS, params![now, now.plus(WAIT_MAX), priority])?;
+        tx.execute(FAR_READY, params![now, priority])?;
     }
     for (sql, max) in [(FAR_POLLS, POLL_MAX), (FAR_TELLS, WAIT_MAX)] {
         tx.execute(sql, params![now, now.plus(max)])?;
+    }
+    for sql in [FAR_DUTIES, FAR_BOOTS] {
+        tx.execute(sql, params![now])?;
+    }
+    for sql in [FAR_KEPT, FAR_HOLDS] {
+        tx.execute(sql, params![now.plus(HOLD_MAX)])?;
     }
     tx.execute(SCHEDULES, params![now.plus(SCHEDULE_MAX)]).map(drop)
 }

@@ -35,7 +35,7 @@ const UNFINISHED: &str = "restore";
 
 statements! {
     SCHEMA = "SELECT coalesce(max(version), 0) FROM schema";
-    MOVES = "SELECT coalesce(max(value), 0) FROM counter";
+    MOVES = "SELECT coalesce(max(value), 0) FROM counter WHERE name = 'move'";
     LEAP = "UPDATE counter SET value = value + $1 WHERE name = 'move'";
     SET = "INSERT INTO setting (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value";
     GET = "SELECT value FROM setting WHERE name = $1";

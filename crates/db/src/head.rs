@@ -13,7 +13,7 @@ statements! {
     GET = "SELECT ref, tip, object, seq, seen_ms, sum, project_id FROM ref_head WHERE project_id = $1 AND ref = $2";
     LIST = "SELECT ref, tip, object, seq, seen_ms, sum, project_id FROM ref_head WHERE project_id = $1 ORDER BY ref";
     UNBUILT = "SELECT ref, tip, object, seq, seen_ms, sum, project_id FROM ref_head WHERE project_id = $1 AND tip IS NOT NULL AND NOT EXISTS (SELECT 1 FROM run WHERE run.project_id = $1 AND run.pipeline = $2 AND run.ref = ref_head.ref AND run.commit_id = ref_head.tip AND run.is_release = FALSE) ORDER BY ref";
-    PAGE = "SELECT ref, tip, object, seq, seen_ms, sum, project_id FROM ref_head WHERE project_id || ' ' || ref > $1 ORDER BY project_id || ' ' || ref LIMIT $2";
+    PAGE = "SELECT ref, tip, object, seq, seen_ms, sum, project_id FROM ref_head WHERE (project_id, ref) > (substr($1, 1, 26), substr($1, 28)) ORDER BY project_id, ref LIMIT $2";
     PUT = "INSERT INTO ref_head (project_id, ref, tip, object, seq, seen_ms, sum) VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (project_id, ref) DO UPDATE SET tip = excluded.tip, object = excluded.object, seq = excluded.seq, seen_ms = excluded.seen_ms, sum = excluded.sum";
 }
 
@@ -48,7 +48,7 @@ fn read(row: &Row<'_, '_>) -> Result<Head, DbError> {
     Ok(head)
 }
 
-/// Reads all of them, which compares their checksums.
+/// Reads all of them, which compares their checksums. They are found by `<project> <ref>`; an id has 26 letters.
 pub(crate) fn verify(tx: &mut Tx<'_>, faults: &mut Faults) -> Result<(), DbError> {
     faults.go_through(tx, PAGE, |row| Ok(format!("{} {}", row.get::<ProjectId>(6)?, read(row)?.git_ref)))
 }

@@ -28,8 +28,7 @@ const READERS_MAX: usize = 4;
 const STATEMENTS_MAX: usize = 256;
 
 /// What decides what readers see.
-const SHOWN: [&str; 14] = [
-    "delivery",
+const SHOWN: [&str; 13] = [
     "event",
     "project",
     "project_spec",

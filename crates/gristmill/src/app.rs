@@ -109,7 +109,8 @@ impl App {
         App::open_as(config, around, Opening::Briefly).await
     }
 
-    async fn open_as(config: Config, around: &Surroundings, how: Opening) -> anyhow::Result<App> {
+    /// The same, with as much asked of the storage as `how` says.
+    pub(crate) async fn open_as(config: Config, around: &Surroundings, how: Opening) -> anyhow::Result<App> {
         let data = &config.data_dir;
         make_folders(data)?;
         let db = database::open_async(&config, &around.env).await?;

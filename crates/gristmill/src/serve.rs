@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use gristmill_db::boot::{self, Boot, Kind};
 use gristmill_db::{delivery, due, run};
+use gristmill_storage::Opening;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -162,7 +163,7 @@ async fn bind(listen: &str) -> anyhow::Result<TcpListener> {
 
 /// Opens everything without deciding what is in force.
 async fn open_to_work(config: Config, around: &Surroundings) -> anyhow::Result<App> {
-    let app = App::open_beside(config.clone(), around).await?;
+    let app = App::open_as(config.clone(), around, Opening::ToServe).await?;
     app.check_shown().await?;
     app.follow(config, around).await?;
     Ok(app)

@@ -68,6 +68,8 @@ pub async fn run(app: App, around: Surroundings, watch: Watch, is_server: bool, 
                 is_server
             )),
             every(MIRRORS, stop.clone(), || upkeep::maintain_mirrors(app.clone())),
+            // Each program finds out by itself that the storage is away.
+            every(OUTAGE, stop.clone(), || outage::ask(app.clone())),
         )
     };
     let for_all = async {
@@ -85,7 +87,6 @@ async fn serve_all(app: &App, stop: &watch::Receiver<bool>) {
         every(FORGOTTEN, stop.clone(), || forgotten(app.clone())),
         every(KEYS, stop.clone(), || check_keys(app.clone())),
         every(REPLACED, stop.clone(), || upkeep::drop_replaced_keys(app.clone())),
-        every(OUTAGE, stop.clone(), || outage::ask(app.clone())),
         every(TELL, stop.clone(), || tell(app.clone())),
         every(MISSED, stop.clone(), || missed(app.clone())),
         later(COLLECT_FIRST, stop.clone(), every(COLLECT, stop.clone(), || collect(app.clone()))),
@@ -128,7 +129,9 @@ async fn rescue(app: App) -> anyhow::Result<()> {
     if !silent.is_empty() {
         let silent = Rescue::Silent(silent);
         let rescued = app.db.transact(move |tx| job::rescue(tx, &silent, ROWS_MAX)).await?;
-        tracing::warn!(jobs = rescued, "leases ran out: their jobs go on elsewhere");
+        if rescued > 0 {
+            tracing::warn!(jobs = rescued, "leases ran out: their jobs go on elsewhere");
+        }
     }
     if app.db.read(due::patient_jobs).await? {
         app.db.transact(|tx| job::raise(tx, ROWS_MAX)).await?;

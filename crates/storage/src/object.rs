@@ -56,6 +56,8 @@ pub struct Projected {
     pub version_id: String,
     /// Whether anything had to be written; `false` where the key held this version already.
     pub changed: bool,
+    /// Whether a try of it may still be under way at the server, and could move the key back after a later version.
+    pub may_go_on: bool,
 }
 
 /// Something [`Storage::verify`](crate::Storage::verify) found wrong. `Display` says what to do.

@@ -165,6 +165,14 @@ impl Storage {
         }
     }
 
+    /// What readers are told of a version: a bucket has no room for all of long metadata.
+    pub fn as_shown(&self, object: &PublicObject) -> PublicObject {
+        match &self.place {
+            Place::File(_) => object.clone(),
+            Place::S3(_) => s3::as_shown(object),
+        }
+    }
+
     /// Begins a blob: write into it, then commit it.
     pub async fn stage(&self) -> Result<Staged, StorageError> {
         let place = self.place.clone();
@@ -239,10 +247,23 @@ impl Storage {
     /// [`ProjectError::Older`] where the key had a later version; the other variants say what is
     /// wrong with the key. Nothing has changed then.
     pub async fn project(&self, key: &ObjectKey, object: &PublicObject) -> Result<Projected, ProjectError> {
+        self.project_within(key, object, self.project_max(object.size)).await
+    }
+
+    /// The same for who has the key to himself for so long only: at a server nothing is begun that could end later.
+    ///
+    /// # Errors
+    /// As [`Storage::project`].
+    pub async fn project_within(
+        &self,
+        key: &ObjectKey,
+        object: &PublicObject,
+        time: Duration,
+    ) -> Result<Projected, ProjectError> {
         let (key, object) = (key.clone(), object.clone());
         match self.place.clone() {
             Place::File(storage) => blocking(move || storage.project(&key, &object)).await,
-            Place::S3(storage) => storage.project(&key, &object).await,
+            Place::S3(storage) => storage.project(&key, &object, time).await,
         }
     }
 

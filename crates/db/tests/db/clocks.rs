@@ -5,8 +5,8 @@ use std::time::Duration;
 use gristmill_db::clock::{self, Jump};
 use gristmill_db::job::{self, LEASE, Rescue};
 use gristmill_db::watch::Watch;
-use gristmill_db::{due, head, project, publication, run, schedule, told};
-use gristmill_model::{JobId, ProjectId, Timestamp};
+use gristmill_db::{blob, due, duty, head, project, publication, run, schedule, told};
+use gristmill_model::{Digest, JobId, ProjectId, Timestamp};
 
 use crate::bench::{Bench, boot, chain, commit, jobs, main_branch, retry, spec, succeeded};
 
@@ -153,6 +153,31 @@ fn what_waits_does_not_wait_for_years() {
         bench.advance(540_000);
         assert!(bench.tx(due::polls), "{by}: the poll in its time");
     });
+}
+
+/// Duties, holds on blobs and programs that were told of in what is the future now: none of them for longer than as if
+/// it had been told of now.
+#[test]
+fn nothing_is_kept_by_a_time_that_does_not_come() {
+    let (bench, _) = begun();
+    let (minute, period) = (ms(60_000), ms(5_000));
+    bench.clock.set(Timestamp(LONG_AGO + 7 * DAY));
+    assert!(bench.tx(|tx| duty::take(tx, "tell", boot(1), minute, period)));
+    bench.tx(|tx| blob::hold(tx, "a backup that is killed", clock::HOLD_MAX));
+    bench.clock.set(Timestamp(LONG_AGO));
+    bench.tx(|tx| clock::look(tx, None));
+    let digest = Digest::of(b"unused");
+    let added = bench.db.transact(move |tx| blob::add(tx, digest, 6));
+    added.expect("it is new");
+    bench.advance(4_999);
+    assert!(!bench.tx(|tx| duty::take(tx, "tell", boot(1), minute, period)));
+    bench.advance(1);
+    assert!(bench.tx(|tx| duty::take(tx, "tell", boot(1), minute, period)));
+    let half_an_hour = i64::try_from(clock::HOLD_MAX.as_millis()).unwrap();
+    bench.advance(half_an_hour - 5_001);
+    assert!(!bench.tx(|tx| blob::mark_deleting(tx, digest)));
+    bench.advance(1);
+    assert!(bench.tx(|tx| blob::mark_deleting(tx, digest)));
 }
 
 /// A job that another one lets go is due at once, even where it was made in what is the future now.

@@ -2,7 +2,8 @@
 
 use std::collections::VecDeque;
 use std::future::Future;
-use std::time::{Duration, Instant};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 use gristmill_db::{Db, DbError, Tx, blob};
@@ -15,18 +16,20 @@ use tokio::task::JoinHandle;
 pub(super) const PIECE_BYTES: u64 = 4 << 20;
 /// Blobs under way at once: they wait for syncs and for answers of other machines more than they compute.
 pub(super) const AT_ONCE: usize = 16;
-/// How long a hold lasts without being prolonged: longer than one blob takes.
-const HOLD: Duration = Duration::from_secs(30 * 60);
+/// How long a hold lasts without being prolonged.
+const HOLD: Duration = gristmill_db::clock::HOLD_MAX;
 /// How often it is prolonged.
 const HOLD_AGAIN: Duration = Duration::from_secs(60);
 /// Digests read at once.
 const PAGE: i64 = 20_000;
 
-/// Keeps the collector from taking blobs, until it is dropped.
+/// Keeps the collector from taking blobs, until it is dropped. A thread prolongs it.
 pub(super) struct Hold {
     db: Db,
     id: String,
-    prolonged: Instant,
+    /// The thread ends with it.
+    end: Option<Sender<()>>,
+    thread: Option<std::thread::JoinHandle<()>>,
 }
 
 impl Hold {
@@ -34,26 +37,40 @@ impl Hold {
         let id = format!("{:032x}", db.random());
         let this = id.clone();
         db.transact_blocking(move |tx| blob::hold(tx, &this, HOLD))?;
-        Ok(Hold { db: db.clone(), id, prolonged: Instant::now() })
-    }
-
-    /// Call it between blobs.
-    pub(super) fn keep(&mut self) -> anyhow::Result<()> {
-        if self.prolonged.elapsed() < HOLD_AGAIN { Ok(()) } else { self.prove() }
+        let (end, ended) = channel::<()>();
+        let (this, of) = (id.clone(), db.clone());
+        let thread = std::thread::Builder::new().name("hold".to_owned()).spawn(move || {
+            while ended.recv_timeout(HOLD_AGAIN) == Err(RecvTimeoutError::Timeout) {
+                // Where it is lost, `prove` says so; where the database fails, the next time may do.
+                if let Err(error) = prolong(&of, &this) {
+                    tracing::warn!(%error, "the hold on the blobs is not prolonged; it is tried again");
+                }
+            }
+        })?;
+        Ok(Hold { db: db.clone(), id, end: Some(end), thread: Some(thread) })
     }
 
     /// Proves that no blob can have gone since it was taken.
-    pub(super) fn prove(&mut self) -> anyhow::Result<()> {
-        self.prolonged = Instant::now();
-        let this = self.id.clone();
-        let held = self.db.transact_blocking(move |tx| blob::hold_on(tx, &this, HOLD))?;
+    pub(super) fn prove(&self) -> anyhow::Result<()> {
+        let held = prolong(&self.db, &self.id)?;
         ensure!(held, "the hold on the blobs ran out, as this machine was asleep; begin again");
         Ok(())
     }
 }
 
+/// Whether there was something to prolong.
+fn prolong(db: &Db, id: &str) -> Result<bool, DbError> {
+    let id = id.to_owned();
+    db.transact_blocking(move |tx| blob::hold_on(tx, &id, HOLD))
+}
+
 impl Drop for Hold {
     fn drop(&mut self) {
+        drop(self.end.take());
+        if let Some(thread) = self.thread.take() {
+            // It panics nowhere, and the hold runs out by itself.
+            let _ = thread.join();
+        }
         let this = self.id.clone();
         // Where this fails it runs out by itself.
         if let Err(error) = self.db.transact_blocking(move |tx| blob::let_go(tx, &this)) {

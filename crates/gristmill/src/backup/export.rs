@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, bail};
 use gristmill_db::dump::{self, Table};
-use gristmill_db::{Db, DbError, Tx};
+use gristmill_db::{Db, DbError, Tx, verify};
 use gristmill_model::Digest;
 use ring::digest::{Context as Hasher, SHA256};
 use serde::Serialize;
@@ -85,7 +85,10 @@ pub fn backup(
     let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let cannot = || format!("the backup {} cannot be written", to.display());
     let mut builder = tempfile::Builder::new();
-    builder.prefix(".gristmill-backup-").permissions(std::fs::Permissions::from_mode(0o600));
+    // One that a killed backup leaves goes with what cleans up after backups: its name begins as theirs.
+    let name = to.file_name().unwrap_or_default().to_string_lossy();
+    let prefix = format!("{name}.unfinished-");
+    builder.prefix(&prefix).permissions(std::fs::Permissions::from_mode(0o600));
     let file = builder.tempfile_in(folder).with_context(cannot)?;
     let key = options.with_key.then(|| seal::texts(config, &*around.env)).transpose()?;
     let place = Place {
@@ -126,12 +129,12 @@ fn write(
     progress: &mut Progress,
 ) -> anyhow::Result<Manifest> {
     // First of all: what the snapshot refers to must not be going.
-    let mut hold = if options.without_blobs { None } else { Some(Hold::take(&place.db)?) };
+    let hold = if options.without_blobs { None } else { Some(Hold::take(&place.db)?) };
     let taken = snapshot(&place.db, file, options.without_blobs, progress)?;
     let mut out = Writer::new(BufWriter::with_capacity(1 << 20, file));
     let (mut manifest, needed) = taken.manifest(&mut out, key.as_deref())?;
-    if let Some(hold) = &mut hold {
-        (manifest.blobs, manifest.missing) = write_blobs(place, &mut out, &needed, hold, progress)?;
+    if let Some(hold) = &hold {
+        (manifest.blobs, manifest.missing) = write_blobs(place, &mut out, &needed, progress)?;
         hold.prove()?;
         if !options.skip_missing {
             refuse_missing(
@@ -213,6 +216,7 @@ fn write_rows(
     progress: &mut Progress,
 ) -> anyhow::Result<Taken> {
     refuse_unfinished(tx)?;
+    refuse_damaged(tx)?;
     file.set_len(0)?;
     (&mut &*file).seek(SeekFrom::Start(0))?;
     let header = Header {
@@ -239,6 +243,16 @@ fn write_rows(
     let needed = needed(tx)?;
     progress.over(&format!("{rows} rows written"));
     Ok(Taken { header: Digest::of(&bytes), tables, needed })
+}
+
+/// A damaged row in all backups is one that no backup has.
+fn refuse_damaged(tx: &mut Tx<'_>) -> anyhow::Result<()> {
+    match verify::rows(tx)?.first() {
+        None => Ok(()),
+        Some(first) => {
+            bail!("the database is damaged ({first}); keep the backups you have, and see `gristmill doctor`")
+        }
+    }
 }
 
 fn write_table(
@@ -285,7 +299,6 @@ fn write_blobs(
     place: &Place,
     out: &mut Writer<BufWriter<&File>>,
     needed: &[Digest],
-    hold: &mut Hold,
     progress: &mut Progress,
 ) -> anyhow::Result<(BlobParts, Vec<Digest>)> {
     let (mut count, mut missing) = (BlobCount::new(), Vec::new());
@@ -310,7 +323,6 @@ fn write_blobs(
             _ => missing.push(digest),
         }
         done += 1;
-        hold.keep()?;
         progress.at("blobs", done, Some(needed.len() as u64));
     }
     progress.over(&format!("{done} blobs written"));

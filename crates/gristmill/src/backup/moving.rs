@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context as _, ensure};
+use gristmill_db::boot;
 use gristmill_model::Digest;
 use gristmill_storage::Storage;
 use serde::Serialize;
@@ -68,7 +69,17 @@ pub fn move_to(
         storage: open_storage(config, handle)?,
         handle: handle.clone(),
     };
-    let mut hold = Hold::take(&from.db)?;
+    let up = from.db.read_blocking(boot::up)?;
+    ensure!(
+        up.is_empty(),
+        "stop the other programs on the database {} first: what they accept from now on would be missing there: {}",
+        database::shown(config),
+        up.iter()
+            .map(|boot| format!("{} at {}", boot.kind.as_str(), boot.place))
+            .collect::<Vec<_>>()
+            .join(", ")
+    );
+    let hold = Hold::take(&from.db)?;
     folders::make_data(&target.data_dir)?;
     let folder = tempfile::tempdir_in(&target.data_dir).context("no folder for the rows can be made")?;
     let path = folder.path().join("rows.tar");
@@ -78,7 +89,7 @@ pub fn move_to(
     let to = Place { db, storage: open_storage(target, handle)?, handle: handle.clone() };
     let (mut blobs, mut blob_bytes) = (0, 0);
     if config.storage.as_str() != target.storage.as_str() {
-        (blobs, blob_bytes) = copy_blobs(&from, &to.storage, &needed, &mut hold, progress)?;
+        (blobs, blob_bytes) = copy_blobs(&from, &to.storage, &needed, progress)?;
     }
     hold.prove()?;
     bring(&to, &backup, progress)?;
@@ -118,7 +129,6 @@ fn copy_blobs(
     from: &Place,
     to: &Storage,
     needed: &[Digest],
-    hold: &mut Hold,
     progress: &mut Progress,
 ) -> anyhow::Result<(u64, u64)> {
     let (mut blobs, mut bytes, mut missing) = (0, 0, Vec::new());
@@ -139,7 +149,6 @@ fn copy_blobs(
             }
             (digest, None) => missing.push(digest),
         }
-        hold.keep()?;
         progress.at("blobs copied", blobs, Some(needed.len() as u64));
     }
     refuse_missing(&missing, "`gristmill doctor --verify` names them all; nothing was moved")?;

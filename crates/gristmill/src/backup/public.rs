@@ -35,11 +35,11 @@ pub struct KeysSummary {
 }
 
 /// What a key shows that it should not; `None` where it shows this version.
-pub fn difference(shown: Option<&PublicObject>, wanted: &Publication) -> Option<String> {
+pub fn difference(storage: &Storage, shown: Option<&PublicObject>, wanted: &Publication) -> Option<String> {
     let Some(shown) = shown else {
         return Some(format!("readers find nothing, and should find version {}", wanted.seq));
     };
-    let expected = publish::object(wanted);
+    let expected = storage.as_shown(&publish::object(wanted));
     let what = if shown.seq != expected.seq {
         format!("it shows version {}, and should show {}", shown.seq, expected.seq)
     } else if shown.digest != expected.digest {
@@ -73,7 +73,7 @@ async fn make(storage: Storage, wanted: Arc<Publication>) -> Outcome {
     };
     match storage.current(&key, true).await {
         Err(error) => Outcome::Wrong(key, error.to_string()),
-        Ok(shown) => match difference(shown.as_ref(), &wanted) {
+        Ok(shown) => match difference(&storage, shown.as_ref(), &wanted) {
             Some(what) => Outcome::Wrong(key, what),
             None => Outcome::Shows(key, wanted.seq, projected.version_id),
         },

@@ -214,6 +214,9 @@ pub(super) fn finish(
             named.join("; ")
         );
     }
+    if let Some(first) = db.read_blocking(gristmill_db::verify::rows)?.first() {
+        bail!("rows of the backup are damaged ({first}); take an earlier one");
+    }
     db.transact_blocking(dump::finished)?;
     Ok(keys)
 }

@@ -62,7 +62,7 @@ async fn keys(db: &Db, storage: &Storage) -> anyhow::Result<Vec<Check>> {
             let what = match storage.current(&key, true).await {
                 // A job may have moved it on since its row was read.
                 Ok(Some(shown)) if shown.seq > wanted.seq => None,
-                Ok(shown) => difference(shown.as_ref(), &wanted),
+                Ok(shown) => difference(storage, shown.as_ref(), &wanted),
                 Err(error) => Some(error.to_string()),
             };
             if let Some(what) = what {

@@ -214,9 +214,17 @@ impl Worker {
     }
 
     async fn wind_down(mut self) {
+        let mut heartbeat = tokio::time::interval(HEARTBEAT);
         let ended = tokio::time::timeout(GRACE, async {
-            while let Some(ended) = self.tasks.join_next().await {
-                self.forget(ended);
+            loop {
+                tokio::select! {
+                    ended = self.tasks.join_next() => match ended {
+                        Some(ended) => self.forget(ended),
+                        None => return,
+                    },
+                    // Nobody takes from it what it is ending.
+                    _ = heartbeat.tick() => self.heartbeat().await,
+                }
             }
         });
         if ended.await.is_ok() {

@@ -232,6 +232,28 @@ fn what_was_accepted_before_a_backup_began_is_in_it() {
 }
 
 #[test]
+fn damaged_rows_are_in_no_backup() {
+    let mut world = World::start(|project| project);
+    let paths = fill(&world);
+    assert!(!paths.is_empty());
+    world.server.stop();
+    let (sound, _) = backup(&world.server, &[]);
+    let store = world.server.store();
+    store.execute("UPDATE artifact SET commit_id = replace(commit_id, substr(commit_id, 1, 1), 'f')");
+    let file = world.server.folder().join("damaged.tar");
+    failed(
+        &world.server.cli(&["backup", path(&file)]),
+        &["the database is damaged", "keep the backups you have"],
+    );
+    assert!(!file.exists());
+    let left = std::fs::read_dir(world.server.folder()).expect("the folder").flatten();
+    let unfinished = left.filter(|entry| entry.file_name().to_string_lossy().contains(".unfinished-"));
+    assert_eq!(unfinished.count(), 0);
+    let restored = machine(&world, Engine::Sqlite, "").expect("SQLite is always there");
+    restored.cli_json(&["restore", path(&sound)]);
+}
+
+#[test]
 fn what_is_no_whole_backup_is_refused_and_changes_nothing() {
     let world = World::start(|project| project);
     fill(&world);

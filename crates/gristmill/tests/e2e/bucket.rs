@@ -22,14 +22,26 @@ pub(crate) struct Place {
 
 /// Sets the storage of a server.
 pub(crate) fn use_bucket(server: &mut Server, s3: &s3::Server, endpoint: &str, bucket: &str, more: &str) {
+    let settings = bucket_settings(server, s3, endpoint, bucket, more);
+    server.set_settings(&settings);
+}
+
+/// The settings of a storage, with credentials in the server's folder.
+pub(crate) fn bucket_settings(
+    server: &Server,
+    s3: &s3::Server,
+    endpoint: &str,
+    bucket: &str,
+    more: &str,
+) -> String {
     let (id, secret) = (&s3.access_key, &s3.secret_key);
     let credentials = format!("[default]\naws_access_key_id = {id}\naws_secret_access_key = {secret}\n");
     std::fs::write(server.folder().join("credentials"), credentials).expect("written");
-    server.set_settings(&format!(
+    format!(
         "[storage]\nurl = \"s3://{bucket}/mill\"\nendpoint = \"{endpoint}\"\nregion = \"{}\"\n\
          credentials_file = \"credentials\"\n{more}",
         s3.region
-    ));
+    )
 }
 
 impl Place {

@@ -6,12 +6,13 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use gristmill_testkit::Postgres;
 use gristmill_testkit::faults::{Fault, Odds};
 use gristmill_testkit::s3::{Client, Kind};
-use gristmill_testkit::server::{pause, sha256};
+use gristmill_testkit::server::{Server, pause, sha256, wait_for};
 
-use crate::bucket::Place;
-use crate::world::{PROJECT, assert_equals_git};
+use crate::bucket::{Place, bucket_settings};
+use crate::world::{BINARY, PROJECT, assert_equals_git, project};
 
 const BRANCHES: usize = 5;
 /// Between two pushes while the bucket is gone: 20 a second.
@@ -246,4 +247,38 @@ fn a_bucket_that_is_gone_for_a_while_loses_nothing() {
     assert!(attempts <= 5, "{attempts}: jobs are not tried in vain");
     assert!(most.memory_kib < 512 << 10 && most.unfinished < 64 << 20 && most.cache < 2 << 30, "{most:?}");
     check(&place, &all[..pushed]);
+}
+
+#[test]
+fn a_worker_finds_out_by_itself_that_the_bucket_is_back() {
+    let test = "bucket_faults::a_worker_finds_out_by_itself";
+    let Some(mut place) = Place::prepare(Kind::Moto, test, QUICK, |project| project) else { return };
+    let Some(postgres) = Postgres::shared(test) else { return };
+    let database = postgres.create_database();
+    let mut worker = Server::new(BINARY);
+    worker.set_projects([project(&place.world.github, PROJECT)]);
+    worker.set_task(&["worker", "--listen", "127.0.0.1:0"]);
+    place.world.server.set_task(&["serve", "--no-work"]);
+    for server in [&mut place.world.server, &mut worker] {
+        let more = bucket_settings(server, place.s3, &place.proxy.endpoint(), &place.bucket, QUICK);
+        server.use_postgres(&database, &more);
+        server.start();
+    }
+    let all = commits(&place, 2);
+    let published = |commit: &str| {
+        let sql =
+            format!("SELECT count(*) FROM publication WHERE state = 'published' AND commit_id = '{commit}'");
+        let found = || (postgres.sql(&database, &sql).expect("a number").trim() == "1").then_some(());
+        assert!(wait_for(PATIENCE, found).is_some(), "{commit} is not published\n{}", worker.log());
+    };
+    push(&place, &all, 0);
+    published(&all[0]);
+    place.proxy.go_away();
+    push(&place, &all, 1);
+    worker.wait_for_log("the storage does not answer");
+    place.proxy.come_back();
+    published(&all[1]);
+    worker.wait_for_log("the storage answers again");
+    worker.stop();
+    place.world.server.stop();
 }

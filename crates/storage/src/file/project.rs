@@ -88,7 +88,7 @@ impl FileStorage {
             _ => self.place(folder, key, object, &blob, found.as_ref(), latest.as_ref()),
         };
         drop(tree);
-        Ok(Projected { version_id: object.seq.to_string(), changed: changed.map_err(io)? })
+        Ok(Projected { version_id: object.seq.to_string(), changed: changed.map_err(io)?, may_go_on: false })
     }
 
     /// Refuses a version that comes too late or would change one that is there; hands out the last

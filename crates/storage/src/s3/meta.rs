@@ -98,6 +98,12 @@ pub(super) fn write(object: &PublicObject) -> HashMap<String, String> {
     all.into_iter().collect()
 }
 
+/// What [`read`] makes of what [`write()`] wrote.
+pub(crate) fn as_shown(object: &PublicObject) -> PublicObject {
+    let shown = read(Some(&write(object)), object.size, Some(&object.content_type));
+    shown.unwrap_or_else(|| object.clone())
+}
+
 /// The version that an object says it holds; `None` where it is none of ours.
 pub(super) fn read(
     metadata: Option<&HashMap<String, String>>,

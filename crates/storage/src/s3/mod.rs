@@ -62,6 +62,7 @@ use probe::BucketCapabilities;
 use settings::{S3Settings, Sse};
 
 pub use admin::{create_bucket, policy};
+pub(crate) use meta::as_shown;
 pub(crate) use project::project_max;
 
 /// The most blobs whose ETag is remembered.

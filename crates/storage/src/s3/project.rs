@@ -20,6 +20,7 @@ use super::send::COPY_BYTES_MAX;
 use super::{S3Storage, Source, client, meta, plan};
 use crate::error::{ProjectError, StorageError};
 use crate::object::{Projected, PublicObject};
+use crate::storage::Capabilities;
 
 /// What one projection may take, besides the time by the object's size.
 const PROJECT_BASE: Duration = Duration::from_secs(20);
@@ -46,6 +47,15 @@ pub(super) struct Shown {
     pub(super) digest: Option<Digest>,
 }
 
+/// What the rounds so far have done to the key.
+#[derive(Clone, Copy, Default)]
+struct Tries {
+    /// A copy was begun.
+    began: bool,
+    /// One has no answer: it may still happen.
+    unsure: bool,
+}
+
 /// What became of one round.
 enum Round {
     Done(Projected),
@@ -57,6 +67,12 @@ enum Round {
 /// How long [`S3Storage::project`] takes at most, with whatever it began at the server.
 pub(crate) fn project_max(size: u64) -> Duration {
     PROJECT_BASE + Duration::from_secs(3 * (size / COPIED_PER_SECOND_MIN))
+}
+
+/// What a round says does not say what becomes of a copy before it.
+fn unsure(key: &ObjectKey, error: &ProjectError) -> ProjectError {
+    let why = format!("a copy had no answer and may still happen; then: {error}");
+    StorageError::Server { doing: format!("publishing `{key}`"), why, may_pass: true }.into()
 }
 
 impl S3Storage {
@@ -81,26 +97,27 @@ impl S3Storage {
         Ok(Ok(Shown { etag: head.e_tag, version_id, object, digest }))
     }
 
-    /// Makes `key` hold a version.
+    /// Makes `key` hold a version. No copy begins that could end after the time that the caller holds the key for.
     pub(crate) async fn project(
         self: &Arc<S3Storage>,
         key: &ObjectKey,
         object: &PublicObject,
+        time: Duration,
     ) -> Result<Projected, ProjectError> {
         let name = self.names.public(key)?;
         if object.seq < 0 {
             return Err(ProjectError::NegativeSeq { key: key.clone(), seq: object.seq });
         }
-        let until = Instant::now() + project_max(object.size);
-        let (mut pause, mut began) = (PAUSE, false);
+        let until = Instant::now() + time;
+        let (mut pause, mut tries) = (PAUSE, Tries::default());
         let mut last = None;
         for _ in 0..ROUNDS_MAX {
-            // No copy begins that could end after the time that the caller holds the key for.
             let time_left = until.saturating_duration_since(Instant::now());
             if time_left < self.copy_max(object.size) {
                 break;
             }
-            match self.round(key, &name, object, &mut began, time_left).await? {
+            let round = self.round(key, &name, object, &mut tries, time_left).await;
+            match round.map_err(|error| if tries.unsure { unsure(key, &error) } else { error })? {
                 Round::Done(projected) => return Ok(projected),
                 Round::Again(error) => last = Some(error),
                 Round::Look(error) => {
@@ -125,7 +142,7 @@ impl S3Storage {
         key: &ObjectKey,
         name: &str,
         object: &PublicObject,
-        began: &mut bool,
+        tries: &mut Tries,
         time_left: Duration,
     ) -> Result<Round, ProjectError> {
         let doing = || format!("publishing `{key}`");
@@ -144,7 +161,7 @@ impl S3Storage {
             Err(fault) => return failed(fault),
         };
         if let Some(version_id) = self.judge(key, name, object, &shown).await? {
-            return Ok(Round::Done(Projected { version_id, changed: *began }));
+            return Ok(Round::Done(self.projected(version_id, *tries)));
         }
         let source = match source {
             Ok(Some(source)) => source,
@@ -155,7 +172,7 @@ impl S3Storage {
             let (digest, expected, actual) = (object.digest, object.size, source.size);
             return Err(ProjectError::SizeDiffers { key: key.clone(), digest, expected, actual });
         }
-        *began = true;
+        tries.began = true;
         match self.place(name, object, &source, shown.as_ref().ok()).await {
             Ok(Written { version_id: None, .. }) if self.capabilities.versions => {
                 // The next round looks what the server called it.
@@ -164,17 +181,24 @@ impl S3Storage {
             }
             Ok(written) => {
                 let version_id = written.version_id.unwrap_or_else(|| NO_VERSION.to_owned());
-                Ok(Round::Done(Projected { version_id, changed: true }))
+                Ok(Round::Done(self.projected(version_id, *tries)))
             }
             Err(fault) => {
                 // The blob may be gone or made anew: the next round asks.
                 self.forget(&object.digest);
+                tries.unsure |= fault.may_pass();
                 if fault.is_absent() && !fault.is_no_bucket() {
                     return Ok(Round::Again(StorageError::BlobMissing { digest: object.digest }));
                 }
                 failed(fault)
             }
         }
+    }
+
+    /// What is late is refused where the bucket keeps conditions.
+    fn projected(&self, version_id: String, tries: Tries) -> Projected {
+        let is_safe = Capabilities::Bucket(self.capabilities).ends_with_its_caller();
+        Projected { version_id, changed: tries.began, may_go_on: tries.unsure && !is_safe }
     }
 
     /// The blob to copy, as last seen or as it is.

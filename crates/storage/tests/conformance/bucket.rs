@@ -124,6 +124,7 @@ over_both! {
     from_bytes_to_visible_in_eight_round_trips,
     a_copy_whose_answer_is_lost_is_not_made_twice,
     a_copy_that_did_not_happen_is_made_again,
+    what_is_refused_after_a_copy_without_answer_leaves_it_open,
     an_upload_of_parts_survives_any_answer,
     a_download_that_is_cut_off_goes_on,
     what_an_older_blob_has_is_copied_there,
@@ -165,6 +166,8 @@ async fn a_copy_whose_answer_is_lost_is_not_made_twice(bench: Bench) {
         bench.proxy.rule(Rule::new(fault).on(Operation::CopyObject).times(1));
         let projected = bench.storage.project(&key("k"), &object).await.unwrap();
         assert!(projected.changed);
+        // It may happen once more and late, where the bucket would not refuse it.
+        assert_eq!(projected.may_go_on, !bench.storage.capabilities().ends_with_its_caller(), "{fault:?}");
         assert_eq!(bench.proxy.count(Operation::CopyObject), 1, "{fault:?}");
         let again = bench.storage.project(&key("k"), &object).await.unwrap();
         assert_eq!((again.version_id, again.changed), (projected.version_id, false));
@@ -172,6 +175,21 @@ async fn a_copy_whose_answer_is_lost_is_not_made_twice(bench: Bench) {
         assert_eq!(bench.version_ids("p/k"), usize::try_from(seq).unwrap(), "{fault:?}");
         bench.proxy.take_seen();
     }
+}
+
+async fn what_is_refused_after_a_copy_without_answer_leaves_it_open(bench: Bench) {
+    let (one, two) = (version(1, bench.put("one").await), version(2, bench.put("two").await));
+    bench.storage.project(&key("k"), &two).await.unwrap();
+    // Surely refused, and nothing is under way.
+    let refused = bench.storage.project(&key("k"), &one).await.unwrap_err();
+    assert!(matches!(refused, ProjectError::Older { .. }) && !refused.may_go_on());
+    let three = version(3, bench.put("three").await);
+    bench.proxy.rule(Rule::new(Fault::ResetBefore).on(Operation::CopyObject).times(1));
+    bench.proxy.rule(Rule::new(Fault::Status(400)).on(Operation::HeadObject).after(2).times(9));
+    let refused = bench.storage.project(&key("k"), &three).await.unwrap_err();
+    assert!(refused.may_go_on() && refused.is_transient(), "{refused}");
+    bench.proxy.heal();
+    assert!(bench.storage.project(&key("k"), &three).await.unwrap().changed);
 }
 
 async fn a_copy_that_did_not_happen_is_made_again(bench: Bench) {

@@ -251,7 +251,7 @@ async fn projecting_again_changes_nothing(storage: &Storage) {
     assert!(!first.changed);
     let renamed = PublicObject { content_type: "text/plain".to_owned(), ..held.clone() };
     let again = storage.project(&key("k"), &renamed).await.unwrap();
-    assert_eq!(again, Projected { version_id: first.version_id, changed: false });
+    assert_eq!(again, Projected { version_id: first.version_id, changed: false, may_go_on: false });
     assert_eq!(current(storage, "k").await, Some(held));
 }
 

@@ -5,13 +5,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use gristmill_db::artifact::{self, Artifact};
 use gristmill_db::job::{self, Finish};
 use gristmill_db::publication::{self, Desire, Desired, Holder, Publication};
 use gristmill_db::{DbError, Tx};
-use gristmill_model::{ArtifactId, KeyFields, KeyTemplate, ObjectKey, PipelineKind, PublicReason};
+use gristmill_model::{ArtifactId, JobId, KeyFields, KeyTemplate, ObjectKey, PipelineKind, PublicReason};
 use gristmill_storage::{ProjectError, PublicObject};
 
 use super::fetch::Fetched;
@@ -202,6 +202,8 @@ fn desire(tx: &mut Tx<'_>, mut want: Desire, is_tip: bool, own_key: bool) -> Res
 async fn project(step: &Step, key: ObjectKey, seq: i64) -> Result<Ending, StepError> {
     let (job, attempt) = (step.lease.job, step.lease.attempt);
     let (this, app) = (key.clone(), step.app.clone());
+    // Others count from when they see it.
+    let began = Instant::now();
     let held = step.app.db.transact(move |tx| {
         if !job::still_mine(tx, job, attempt)? {
             return Err(StepError::retry("the lease is lost"));
@@ -222,8 +224,8 @@ async fn project(step: &Step, key: ObjectKey, seq: i64) -> Result<Ending, StepEr
     fail::point("publish.held");
     let Some(top) = top else { return Err(StepError::fail("the publication is gone")) };
     let wanted = object(&top);
-    let max = step.app.storage.project_max(wanted.size);
-    let projected = tokio::time::timeout(max, step.app.storage.project(&key, &wanted));
+    let max = step.app.storage.project_max(wanted.size).saturating_sub(began.elapsed());
+    let projected = tokio::time::timeout(max, step.app.storage.project_within(&key, &wanted, max));
     let projected = match projected.await {
         // What was begun may still be under way: the key is not let go, it becomes free by time.
         Err(_) => {
@@ -249,7 +251,10 @@ async fn project(step: &Step, key: ObjectKey, seq: i64) -> Result<Ending, StepEr
     step.log.line(&format!("{key} is at version {} ({})", top.seq, top.commit));
     Ok(Arc::new(move |tx| {
         publication::published(tx, &key, top.seq, Some(&projected.version_id))?;
-        publication::let_go(tx, &key, job)?;
+        // What may still be under way must be over before anybody else writes to the key.
+        if !projected.may_go_on {
+            publication::let_go(tx, &key, job)?;
+        }
         Ok(published_as(&key, Some(seq)))
     }))
 }
@@ -270,16 +275,38 @@ fn project_error(error: ProjectError) -> StepError {
 }
 
 /// Brings a key to what it should hold, for the checker: a key that somebody changed, or that a dead
-/// worker left behind. Whether anything had to be written.
-pub async fn repair(app: &crate::app::App, key: &ObjectKey) -> anyhow::Result<bool> {
+/// worker left behind.
+pub async fn repair(app: &crate::app::App, key: &ObjectKey) -> anyhow::Result<()> {
+    // Nobody else writes to it meanwhile, as with a job.
+    let holder = JobId::new(app.clock.now(), app.db.random());
+    let (this, of, began) = (key.clone(), app.clone(), Instant::now());
+    let held = app.db.transact(move |tx| {
+        let top = publication::top(tx, &this)?.filter(|top| top.published.is_some());
+        let Some(top) = top else { return Ok(None) };
+        let time = of.storage.project_max(u64::try_from(top.size).unwrap_or(0));
+        let stood = |holder: &Holder| of.steady.stood(&this, holder);
+        let wait = publication::hold(tx, &this, (holder, 0), time, stood)?;
+        Ok::<_, DbError>(wait.is_none().then_some((top, time)))
+    });
+    let Some((top, time)) = held.await? else {
+        anyhow::bail!("a job writes to it at this moment; the next check looks again");
+    };
+    let time = time.saturating_sub(began.elapsed());
+    let projected = app.storage.project_within(key, &object(&top), time).await;
     let this = key.clone();
-    let top = app.db.read(move |tx| publication::top(tx, &this)).await?;
-    let Some(top) = top.filter(|top| top.published.is_some()) else { return Ok(false) };
-    let shown = app.storage.current(key, false).await;
-    if matches!(&shown, Ok(Some(shown)) if shown.seq >= top.seq) {
-        return Ok(false);
-    }
-    Ok(app.storage.project(key, &object(&top)).await?.changed)
+    let (version_id, may_go_on) = match &projected {
+        Ok(projected) => (Some(projected.version_id.clone()), projected.may_go_on),
+        Err(error) => (None, error.may_go_on()),
+    };
+    let noted = app.db.transact(move |tx| {
+        if let Some(version_id) = &version_id {
+            publication::found(tx, &this, top.seq, version_id)?;
+        }
+        if may_go_on { Ok(()) } else { publication::let_go(tx, &this, holder) }
+    });
+    noted.await?;
+    projected?;
+    Ok(())
 }
 
 /// The publication of a key that readers see.
