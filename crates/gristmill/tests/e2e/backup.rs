@@ -165,7 +165,7 @@ fn what_was_moved_is_there_and_where_it_was() {
     world.server.stop();
     let Some(server) = Postgres::shared(test) else { return };
     let password = server.url("x").split([':', '@']).nth(2).expect("a password").to_owned();
-    world.server.set_env("DB_PASSWORD", &password);
+    world.server.set_env("DATABASE_PASSWORD", &password);
     let summary = world.server.cli_json(&["move", "--to", path(&postgres.config())]);
     assert_eq!((&summary["runs"], &summary["keys"]["verified"]), (&4.into(), &2.into()), "{summary} {url:?}");
     postgres.start();
