@@ -165,7 +165,10 @@ fn respond(request: &Request<'_>, state: &mut State) -> Vec<u8> {
         (_, path) if path.starts_with("/latest/") => instance(request, state),
         ("GET", path) => {
             if request.header("authorization") != CONTAINER_TOKEN {
-                return json_answer("401 Unauthorized", &json!({ "code": "Unauthorized", "message": "no token" }));
+                return json_answer(
+                    "401 Unauthorized",
+                    &json!({ "code": "Unauthorized", "message": "no token" }),
+                );
             }
             let asked = BTreeMap::from([("path".to_owned(), path.to_owned())]);
             let given = state.grant("container", CONTAINER_TOKEN, asked);
@@ -187,7 +190,9 @@ fn sts(request: &Request<'_>, state: &mut State) -> Vec<u8> {
     let signer = request.header("authorization").split_once("Credential=").map(|(_, rest)| rest);
     let signer = signer.and_then(|rest| rest.split_once('/')).map_or("", |(id, _)| id).to_owned();
     let (by, shown) = match asked.get("Action").map(String::as_str) {
-        Some("AssumeRole") if signer.is_empty() => return sts_refusal("403 Forbidden", "MissingAuthenticationToken"),
+        Some("AssumeRole") if signer.is_empty() => {
+            return sts_refusal("403 Forbidden", "MissingAuthenticationToken");
+        }
         Some("AssumeRole") => ("AssumeRole", signer),
         Some("AssumeRoleWithWebIdentity") => match asked.get("WebIdentityToken") {
             Some(token) if token == WEB_IDENTITY => ("AssumeRoleWithWebIdentity", token.clone()),
@@ -241,7 +246,8 @@ fn sso_token(request: &Request<'_>) -> Vec<u8> {
 /// GetRoleCredentials of the portal.
 fn sso(request: &Request<'_>, state: &mut State) -> Vec<u8> {
     if request.header("x-amz-sso_bearer_token") != SSO_TOKEN {
-        let body = json!({ "__type": "UnauthorizedException", "message": "Session token not found or invalid" });
+        let body =
+            json!({ "__type": "UnauthorizedException", "message": "Session token not found or invalid" });
         return json_answer("401 Unauthorized", &body);
     }
     let given = state.grant("GetRoleCredentials", SSO_TOKEN, request.query.clone());

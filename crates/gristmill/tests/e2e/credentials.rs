@@ -1,6 +1,8 @@
 //! Where the credentials for a bucket come from: each source, by the real program, and that the bucket's calls are
 //! signed with what that source gave, also when it has ended meanwhile.
 
+mod sources;
+
 use std::net::SocketAddr;
 use std::process::Command;
 
@@ -11,279 +13,7 @@ use gristmill_testkit::s3::{self, Kind};
 use gristmill_testkit::server::Server;
 
 use crate::world::BINARY;
-
-/// Texts by names: variables of the environment, or files in the folder that is also the home.
-type Texts = &'static [(&'static str, &'static str)];
-
-/// A source of credentials. `{aws}` is where the fake of Amazon's services is, `{folder}` the program's folder.
-#[derive(Clone, Copy)]
-struct Source {
-    name: &'static str,
-    /// Of `[storage]`.
-    settings: &'static str,
-    env: Texts,
-    files: Texts,
-    from: From,
-}
-
-/// What the bucket's calls are signed with.
-#[derive(Clone, Copy)]
-enum From {
-    /// These keys: the id, and the session's token, if any.
-    Keys(&'static str, Option<&'static str>),
-    /// What the fake gave by this call, to who showed this, for these parameters.
-    Granted(&'static str, &'static str, Texts),
-    /// What another source than the fake gives: the beginning of its ids.
-    Others(&'static str),
-}
-
-/// Keys in the environment.
-const ENVIRONMENT: Source = Source {
-    name: "environment",
-    settings: "",
-    env: &[
-        ("AWS_ACCESS_KEY_ID", "ASIAENVIRONMENT00001"),
-        ("AWS_SECRET_ACCESS_KEY", "secret-environment"),
-        ("AWS_SESSION_TOKEN", "token-environment"),
-    ],
-    files: &[],
-    from: From::Keys("ASIAENVIRONMENT00001", Some("token-environment")),
-};
-
-/// What is found where nothing is configured, in the order in which it counts.
-const CHAIN: [Source; 5] = [
-    ENVIRONMENT,
-    Source {
-        name: "shared profile",
-        settings: "",
-        env: &[],
-        files: &[(
-            ".aws/credentials",
-            "[default]\naws_access_key_id = AKIAPROFILE000000001\naws_secret_access_key = secret-profile\n",
-        )],
-        from: From::Keys("AKIAPROFILE000000001", None),
-    },
-    Source {
-        name: "web identity",
-        settings: "",
-        env: &[
-            ("AWS_WEB_IDENTITY_TOKEN_FILE", "{folder}/web-identity"),
-            ("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/pod"),
-            ("AWS_ROLE_SESSION_NAME", "mill-pod"),
-        ],
-        files: &[("web-identity", WEB_IDENTITY)],
-        from: From::Granted(
-            "AssumeRoleWithWebIdentity",
-            WEB_IDENTITY,
-            &[("RoleArn", "arn:aws:iam::123456789012:role/pod"), ("RoleSessionName", "mill-pod")],
-        ),
-    },
-    Source {
-        name: "container",
-        settings: "",
-        env: &[
-            ("AWS_CONTAINER_CREDENTIALS_FULL_URI", "{aws}/v1/task"),
-            ("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", "{folder}/container-token"),
-        ],
-        files: &[("container-token", CONTAINER_TOKEN)],
-        from: From::Granted("container", CONTAINER_TOKEN, &[("path", "/v1/task")]),
-    },
-    Source {
-        name: "instance",
-        settings: "",
-        env: &[("AWS_EC2_METADATA_SERVICE_ENDPOINT", "{aws}")],
-        files: &[],
-        from: From::Granted(
-            "instance",
-            "instance-session-token",
-            &[("path", "/latest/meta-data/iam/security-credentials/mill-instance")],
-        ),
-    },
-];
-
-const BASE: &str = "[base]\naws_access_key_id = AKIABASE000000000001\naws_secret_access_key = secret-base\n";
-const ROLE: Texts = &[
-    ("RoleArn", "arn:aws:iam::123456789012:role/mill"),
-    ("ExternalId", "acme/42"),
-    ("RoleSessionName", "mill-1"),
-];
-const ROLE_SETTINGS: &str = "role_arn = \"arn:aws:iam::123456789012:role/mill\"\nrole_external_id = \"acme/42\"\n\
-    role_session_name = \"mill-1\"\n";
-
-/// What is chosen, by a setting or by the environment. Where a setting does, keys lie in the environment besides, and
-/// do not count.
-const CHOSEN: [Source; 12] = [
-    Source {
-        name: "AWS_PROFILE",
-        settings: "",
-        env: &[("AWS_PROFILE", "base")],
-        files: &[(".aws/credentials", BASE)],
-        from: From::Keys("AKIABASE000000000001", None),
-    },
-    Source {
-        name: "profile",
-        settings: "profile = \"mill\"\n",
-        env: ENVIRONMENT.env,
-        files: &[(
-            ".aws/config",
-            "[profile mill]\naws_access_key_id = ASIAMILL000000000001\naws_secret_access_key = secret-mill\n\
-             aws_session_token = token-mill\n",
-        )],
-        from: From::Keys("ASIAMILL000000000001", Some("token-mill")),
-    },
-    Source {
-        name: "credentials_file",
-        settings: "credentials_file = \"keys\"\n",
-        env: ENVIRONMENT.env,
-        files: &[
-            (
-                "keys",
-                "[default]\naws_access_key_id = ASIAFILE000000000001\naws_secret_access_key = secret-file\n\
-                 aws_session_token = token-file\n",
-            ),
-            (".aws/credentials", "[default]\naws_access_key_id = AKIANOT\naws_secret_access_key = not\n"),
-        ],
-        from: From::Keys("ASIAFILE000000000001", Some("token-file")),
-    },
-    Source {
-        name: "a role of a profile in credentials_file",
-        settings: "credentials_file = \"keys\"\nprofile = \"mill\"\n",
-        env: ENVIRONMENT.env,
-        files: &[(
-            "keys",
-            "[base]\naws_access_key_id = AKIABASE000000000001\naws_secret_access_key = secret-base\n[mill]\n\
-             role_arn = arn:aws:iam::123456789012:role/mill\nsource_profile = base\nexternal_id = acme/42\n\
-             role_session_name = mill-1\n",
-        )],
-        from: From::Granted("AssumeRole", "AKIABASE000000000001", ROLE),
-    },
-    Source {
-        name: "a role of a profile",
-        settings: "profile = \"mill\"\n",
-        env: &[],
-        files: &[
-            (".aws/credentials", BASE),
-            (
-                ".aws/config",
-                "[profile mill]\nrole_arn = arn:aws:iam::123456789012:role/mill\nsource_profile = base\n\
-                 external_id = acme/42\nrole_session_name = mill-1\n",
-            ),
-        ],
-        from: From::Granted("AssumeRole", "AKIABASE000000000001", ROLE),
-    },
-    Source {
-        name: "a role of a profile, with the container's credentials",
-        settings: "profile = \"mill\"\n",
-        env: &[
-            ("AWS_CONTAINER_CREDENTIALS_FULL_URI", "{aws}/v1/task"),
-            ("AWS_CONTAINER_AUTHORIZATION_TOKEN", CONTAINER_TOKEN),
-        ],
-        files: &[(
-            ".aws/config",
-            "[profile mill]\nrole_arn = arn:aws:iam::123456789012:role/mill\ncredential_source = EcsContainer\n\
-             external_id = acme/42\nrole_session_name = mill-1\n",
-        )],
-        from: From::Granted("AssumeRole", "container", ROLE),
-    },
-    Source {
-        name: "web identity of a profile",
-        settings: "profile = \"mill\"\n",
-        env: &[],
-        files: &[
-            ("web-identity", WEB_IDENTITY),
-            (
-                ".aws/config",
-                "[profile mill]\nrole_arn = arn:aws:iam::123456789012:role/mill\n\
-                 web_identity_token_file = {folder}/web-identity\nrole_session_name = mill-1\n",
-            ),
-        ],
-        from: From::Granted("AssumeRoleWithWebIdentity", WEB_IDENTITY, &[ROLE[0], ROLE[2]]),
-    },
-    Source {
-        name: "SSO",
-        settings: "profile = \"mill\"\n",
-        env: &[],
-        files: &[
-            (
-                ".aws/config",
-                "[profile mill]\nsso_start_url = https://acme.awsapps.com/start\nsso_region = eu-west-1\n\
-                 sso_account_id = 123456789012\nsso_role_name = Mill\n",
-            ),
-            // Its name is the SHA-1 of the start's URL.
-            (
-                ".aws/sso/cache/40169cea58ca6cbf23fb27b2542923fb5f524af0.json",
-                "{\"startUrl\": \"https://acme.awsapps.com/start\", \"region\": \"eu-west-1\", \
-                 \"accessToken\": \"sso-access-token\", \"expiresAt\": \"2099-01-01T00:00:00Z\"}",
-            ),
-        ],
-        from: From::Granted(
-            "GetRoleCredentials",
-            SSO_TOKEN,
-            &[("account_id", "123456789012"), ("role_name", "Mill")],
-        ),
-    },
-    Source {
-        name: "a session of SSO that has ended and is renewed",
-        settings: "profile = \"mill\"\n",
-        env: &[],
-        files: &[
-            (
-                ".aws/config",
-                "[profile mill]\nsso_session = acme\nsso_account_id = 123456789012\nsso_role_name = Mill\n\
-                 [sso-session acme]\nsso_start_url = https://acme.awsapps.com/start\nsso_region = eu-west-1\n\
-                 sso_registration_scopes = sso:account:access\n",
-            ),
-            // Its name is the SHA-1 of the session's.
-            (
-                ".aws/sso/cache/293abb6b76d7791c0732cc517d38c4b5c734b87f.json",
-                "{\"startUrl\": \"https://acme.awsapps.com/start\", \"region\": \"eu-west-1\", \
-                 \"accessToken\": \"sso-token-of-yesterday\", \"expiresAt\": \"2024-01-01T00:00:00Z\", \
-                 \"clientId\": \"mill\", \"clientSecret\": \"secret-client\", \
-                 \"registrationExpiresAt\": \"2099-01-01T00:00:00Z\", \"refreshToken\": \"sso-refresh-token\"}",
-            ),
-        ],
-        from: From::Granted(
-            "GetRoleCredentials",
-            SSO_TOKEN,
-            &[("account_id", "123456789012"), ("role_name", "Mill")],
-        ),
-    },
-    Source {
-        name: "credential_process",
-        settings: "profile = \"mill\"\n",
-        env: &[],
-        files: &[
-            (".aws/config", "[profile mill]\ncredential_process = /bin/sh \"{folder}/give\"\n"),
-            (
-                "give",
-                "echo asked >> \"{folder}/asked\"\ncount=$(grep -c . \"{folder}/asked\")\nends='+4 seconds'\n\
-                 [ \"$count\" -gt 2 ] && ends='+1 hour'\n\
-                 printf '{\"Version\": 1, \"AccessKeyId\": \"ASIAPROCESS%09d\", \"SecretAccessKey\": \"secret\", \
-                 \"SessionToken\": \"token\", \"Expiration\": \"%s\"}' \"$count\" \
-                 \"$(date -u -d \"$ends\" +%Y-%m-%dT%H:%M:%SZ)\"\n",
-            ),
-        ],
-        from: From::Others("ASIAPROCESS"),
-    },
-    Source {
-        name: "role_arn",
-        settings: ROLE_SETTINGS,
-        env: ENVIRONMENT.env,
-        files: &[],
-        from: From::Granted("AssumeRole", "ASIAENVIRONMENT00001", ROLE),
-    },
-    Source {
-        name: "role_arn with a profile",
-        settings: "profile = \"base\"\nrole_arn = \"arn:aws:iam::123456789012:role/mill\"\n",
-        env: ENVIRONMENT.env,
-        files: &[(".aws/credentials", BASE)],
-        from: From::Granted(
-            "AssumeRole",
-            "AKIABASE000000000001",
-            &[ROLE[0], ("RoleSessionName", "gristmill")],
-        ),
-    },
-];
+use sources::{BROKEN, CHAIN, CHOSEN, ENVIRONMENT, From, ROLE_SETTINGS, Source, Texts};
 
 /// A program that is not started, its bucket, and who gives credentials.
 struct Place {
@@ -340,7 +70,7 @@ fn signer(seen: &Seen) -> (String, Option<String>) {
     let signed = header("authorization").expect("a signature");
     let scope = signed.split_once("Credential=").expect("of version 4").1;
     let (id, scope) = scope.split_once('/').expect("an id");
-    assert!(scope.contains("/us-east-1/s3/aws4_request"), "{signed}");
+    assert!(scope.contains("/s3/aws4_request"), "{signed}");
     (id.to_owned(), header("x-amz-security-token").cloned())
 }
 
@@ -368,12 +98,19 @@ fn judge(source: &Source, signers: &[(String, Option<String>)], grants: &[Grant]
                 let other = before().filter(|other| other.by == shown).last().map(|other| &*other.access_key);
                 assert_eq!(grant.shown, other.unwrap_or(shown), "{name}");
                 for (parameter, value) in asked {
-                    assert_eq!(grant.asked.get(*parameter).map(String::as_str), Some(*value), "{name}: {parameter}");
+                    assert_eq!(
+                        grant.asked.get(*parameter).map(String::as_str),
+                        Some(*value),
+                        "{name}: {parameter}"
+                    );
                 }
             }
         }
         From::Others(begin) => {
-            assert!(signers.iter().all(|(id, token)| id.starts_with(begin) && token.is_some()), "{name}: {signers:?}");
+            assert!(
+                signers.iter().all(|(id, token)| id.starts_with(begin) && token.is_some()),
+                "{name}: {signers:?}"
+            );
             assert_ne!(first, last, "{name}: nothing was fetched anew");
         }
     }
@@ -402,5 +139,121 @@ fn the_chosen_source_counts() {
         place.add(source);
         let signers = place.signers(source.name);
         judge(source, &signers, &place.aws.grants());
+    }
+}
+
+/// Another's STS: moto takes a role for whoever asks.
+#[test]
+fn a_role_is_taken_where_the_environment_says() {
+    let Some(s3) = s3::Server::shared(Kind::Moto, "credentials::a_role") else { return };
+    let mut place = Place::new(s3, FakeAws::start(), ROLE_SETTINGS);
+    place.add(&ENVIRONMENT);
+    place.server.set_env("AWS_ENDPOINT_URL_STS", &s3.endpoint);
+    let signers = place.signers("moto");
+    let first = signers.first().expect("calls");
+    assert!(
+        first.0.starts_with("ASIA") && first.0 != "ASIAENVIRONMENT00001" && first.1.is_some(),
+        "{first:?}"
+    );
+    assert!(signers.iter().all(|signer| signer == first), "one role is enough: {signers:?}");
+}
+
+/// The setting, then the environment, then the profile; then the first one of all.
+#[test]
+fn the_region_is_said_by_the_first_that_knows_it() {
+    let Some(s3) = s3::Server::shared(Kind::Moto, "credentials::the_region") else { return };
+    let setting = "profile = \"mill\"\nregion = \"eu-west-1\"\n";
+    let without = "profile = \"mill\"\n";
+    const KEYS: &str =
+        "[mill]\naws_access_key_id = AKIAMILL000000000001\naws_secret_access_key = secret-mill\n";
+    const KEYS_ONLY: Texts = &[(".aws/credentials", KEYS)];
+    const WITH_REGION: Texts = &[KEYS_ONLY[0], (".aws/config", "[profile mill]\nregion = eu-west-3\n")];
+    const IN_ENVIRONMENT: Texts = &[("AWS_REGION", "eu-west-2")];
+    for (settings, env, files, region) in [
+        (setting, IN_ENVIRONMENT, WITH_REGION, "eu-west-1"),
+        (without, IN_ENVIRONMENT, WITH_REGION, "eu-west-2"),
+        (without, &[], WITH_REGION, "eu-west-3"),
+        (without, &[], KEYS_ONLY, "us-east-1"),
+    ] {
+        let mut place = Place::new(s3, FakeAws::start(), settings);
+        place.add(&Source { name: region, settings, env, files, from: From::Others("") });
+        place.server.cli_text(&["doctor"]);
+        let seen = place.proxy.take_seen();
+        let signed =
+            |seen: &Seen| seen.headers.iter().any(|(_, value)| value.contains(&format!("/{region}/s3/")));
+        assert!(!seen.is_empty() && seen.iter().all(signed), "{region}: {:?}", seen[0].headers);
+    }
+}
+#[test]
+fn what_is_wrong_is_said() {
+    let Some(s3) = s3::Server::shared(Kind::Moto, "credentials::what_is_wrong") else { return };
+    for (name, settings, env, files, expected) in BROKEN {
+        let mut place = Place::new(s3, FakeAws::start(), settings);
+        place.add(&Source { name, settings, env, files, from: From::Others("") });
+        let output = place.server.cli(&["doctor"]);
+        let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        assert_eq!(place.proxy.seen(), [], "{name}");
+        assert!(!output.status.success(), "{name}: {said}");
+        for text in expected {
+            assert!(said.contains(text), "{name}: no `{text}` in {said}");
+        }
+        // The server does not start then. It says it once, and not what the SDK thinks of it.
+        let output = place.server.cli(&["serve"]);
+        let started = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && started.contains(expected[0]), "{name}: {started}");
+        assert_eq!(started.trim_end().lines().count(), 1, "{name}: {started}");
+        for secret in ["secret-", "token-of", "a-token", "AKIA", "ASIA"] {
+            assert!(
+                !said.contains(secret) && !started.contains(secret),
+                "{name}: {secret} in {said} {started}"
+            );
+        }
+    }
+}
+
+/// Where the services of Amazon are on its machines, in a network of its own that has nothing else.
+#[test]
+fn containers_and_instances_are_asked_at_their_own_addresses() {
+    let test = "credentials::containers_and_instances_are_asked_at_their_own_addresses";
+    let isolated =
+        Command::new("unshare").args(["--net", "true"]).output().is_ok_and(|output| output.status.success());
+    if !isolated {
+        gristmill_testkit::skip(test, "a network of its own needs root and unshare");
+        return;
+    }
+    let this = std::env::current_exe().expect("this program");
+    let child = "credentials::in_a_network_of_its_own";
+    let mut command = Command::new("unshare");
+    command.arg("--net").arg(this).args(["--ignored", "--exact", "--nocapture", child]);
+    let output = command.output().expect("it starts");
+    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    assert!(output.status.success() && said.contains("1 passed"), "{said}");
+}
+
+#[test]
+#[ignore = "run by containers_and_instances_are_asked_at_their_own_addresses"]
+fn in_a_network_of_its_own() {
+    for args in ["link set lo up", "addr add 169.254.170.2/32 dev lo", "addr add 169.254.169.254/32 dev lo"] {
+        let status = Command::new("ip").args(args.split(' ')).status().expect("ip starts");
+        assert!(status.success(), "ip {args}");
+    }
+    let Some(s3) = s3::Server::start(Kind::Moto, "credentials::in_a_network_of_its_own") else { return };
+    let at = |address: [u8; 4]| FakeAws::start_at(SocketAddr::from((address, 80)));
+    let container = Source {
+        name: "container, relative",
+        settings: "",
+        env: &[
+            ("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "/v2/task"),
+            ("AWS_CONTAINER_AUTHORIZATION_TOKEN", CONTAINER_TOKEN),
+        ],
+        files: &[],
+        from: From::Granted("container", CONTAINER_TOKEN, &[("path", "/v2/task")]),
+    };
+    let instance = Source { name: "instance, unasked", env: &[], ..CHAIN[4] };
+    for (source, address) in [(container, [169, 254, 170, 2]), (instance, [169, 254, 169, 254])] {
+        let mut place = Place::new(&s3, at(address), "");
+        place.aws.end_at_once(2);
+        place.add(&source);
+        judge(&source, &place.signers(source.name), &place.aws.grants());
     }
 }

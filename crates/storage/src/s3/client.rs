@@ -11,9 +11,7 @@ use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::RetryConfig;
-use aws_sdk_s3::config::{
-    Builder, RequestChecksumCalculation, ResponseChecksumValidation,
-};
+use aws_sdk_s3::config::{Builder, RequestChecksumCalculation, ResponseChecksumValidation};
 use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 
@@ -47,7 +45,8 @@ pub(super) async fn client(settings: &S3Settings) -> Client {
     Client::from_conf(builder.build())
 }
 
-async fn sdk_config(settings: &S3Settings) -> SdkConfig {
+/// What the client is made of.
+pub(super) async fn sdk_config(settings: &S3Settings) -> SdkConfig {
     let http =
         aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
     let tries = RetryConfig::standard()
@@ -60,8 +59,10 @@ async fn sdk_config(settings: &S3Settings) -> SdkConfig {
         .timeout_config(timeouts(settings, settings.request_timeout));
     if settings.endpoint.is_some() || settings.region.is_some() {
         // Elsewhere than at Amazon no instance is asked for its region, and most servers take any.
-        let chain = RegionProviderChain::first_try(settings.region.clone().map(Region::new));
-        loader = loader.region(chain.or_else(EnvironmentVariableRegionProvider::new()).or_else(FIRST_REGION));
+        let chain = RegionProviderChain::first_try(settings.region.clone().map(Region::new))
+            .or_else(EnvironmentVariableRegionProvider::new())
+            .or_else(credentials::region_of_profile(settings));
+        loader = loader.region(chain.or_else(FIRST_REGION));
     }
     if let Some(profile) = &settings.profile {
         loader = loader.profile_name(profile);

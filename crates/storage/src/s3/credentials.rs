@@ -13,9 +13,11 @@ use aws_config::environment::EnvironmentVariableCredentialsProvider;
 use aws_config::imds::credentials::ImdsCredentialsProvider;
 use aws_config::meta::credentials::CredentialsProviderChain;
 use aws_config::profile::ProfileFileCredentialsProvider;
+use aws_config::profile::region::ProfileFileRegionProvider;
 use aws_config::provider_config::ProviderConfig;
 use aws_config::sts::AssumeRoleProvider;
 use aws_config::web_identity_token::WebIdentityTokenCredentialsProvider;
+use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{self, future};
 use aws_runtime::env_config::file::{EnvConfigFileKind, EnvConfigFiles};
 use aws_sdk_s3::config::{ProvideCredentials, SharedCredentialsProvider};
@@ -32,9 +34,21 @@ pub(super) fn files(settings: &S3Settings) -> Option<EnvConfigFiles> {
     Some(EnvConfigFiles::builder().with_file(EnvConfigFileKind::Credentials, file).build())
 }
 
+/// The region that the profile says.
+pub(super) fn region_of_profile(settings: &S3Settings) -> ProfileFileRegionProvider {
+    let mut region = ProfileFileRegionProvider::builder().configure(&ProviderConfig::without_region());
+    if let Some(files) = files(settings) {
+        region = region.profile_files(files);
+    }
+    if let Some(name) = &settings.profile {
+        region = region.profile_name(name.clone());
+    }
+    region.build()
+}
+
 /// The same configuration with the source of its credentials.
 pub(super) async fn with_credentials(config: SdkConfig, settings: &S3Settings) -> SdkConfig {
-    let found = SharedCredentialsProvider::new(found(&config, settings));
+    let found = found(&config, settings);
     let config = config.into_builder().credentials_provider(found).build();
     let Some(role) = &settings.role else { return config };
     let mut provider =
@@ -46,17 +60,22 @@ pub(super) async fn with_credentials(config: SdkConfig, settings: &S3Settings) -
     config.into_builder().credentials_provider(SharedCredentialsProvider::new(provider)).build()
 }
 
-fn found(config: &SdkConfig, settings: &S3Settings) -> CredentialsProviderChain {
+fn found(config: &SdkConfig, settings: &S3Settings) -> SharedCredentialsProvider {
     let files = Files { config: config.clone(), name: settings.profile.clone(), files: files(settings) };
     if settings.profile.is_some() || settings.credentials_file.is_some() {
-        return CredentialsProviderChain::first_try("Profile", files);
+        return SharedCredentialsProvider::new(files);
     }
     let config = of_providers(config);
-    CredentialsProviderChain::first_try("Environment", EnvironmentVariableCredentialsProvider::new())
-        .or_else("Profile", files)
-        .or_else("WebIdentityToken", WebIdentityTokenCredentialsProvider::builder().configure(&config).build())
-        .or_else("EcsContainer", EcsCredentialsProvider::builder().configure(&config).build())
-        .or_else("Ec2InstanceMetadata", ImdsCredentialsProvider::builder().configure(&config).build())
+    let web_identity = WebIdentityTokenCredentialsProvider::builder().configure(&config).build();
+    let container = EcsCredentialsProvider::builder().configure(&config).build();
+    let instance = ImdsCredentialsProvider::builder().configure(&config).build();
+    let chain =
+        CredentialsProviderChain::first_try("environment", EnvironmentVariableCredentialsProvider::new())
+            .or_else("profile", files)
+            .or_else("web identity", web_identity)
+            .or_else("container", container)
+            .or_else("instance", instance);
+    SharedCredentialsProvider::new(chain)
 }
 
 /// The configuration of what gets credentials: TLS, region, patience. Nothing of AWS's files is in it yet.
@@ -95,9 +114,24 @@ impl Files {
         if let Some(name) = &self.name {
             profile = profile.profile_name(name);
         }
-        let mut credentials = profile.build().provide_credentials().await?;
+        let found = profile.build().provide_credentials().await;
+        let mut credentials = found.map_err(|error| self.chosen_has_none(error))?;
         credentials.expiry_mut().get_or_insert_with(|| now() + LOOK_AGAIN);
         Ok(credentials)
+    }
+
+    /// Where nothing comes after a profile, that it is not there is an error of its own.
+    fn chosen_has_none(&self, error: CredentialsError) -> CredentialsError {
+        let none = matches!(error, CredentialsError::CredentialsNotLoaded(_));
+        match &self.name {
+            Some(name) if none => CredentialsError::invalid_configuration(format!(
+                "the profile `{name}` is not in the files of AWS's programs, or has no credentials"
+            )),
+            None if none && self.files.is_some() => CredentialsError::invalid_configuration(
+                "`credentials_file` has no profile `default` with credentials, nor the one that AWS_PROFILE names",
+            ),
+            _ => error,
+        }
     }
 }
 
@@ -112,4 +146,38 @@ impl ProvideCredentials for Files {
 
 fn now() -> SystemTime {
     UNIX_EPOCH + Duration::from_millis(now_ms().unsigned_abs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::client;
+    use super::*;
+
+    #[tokio::test]
+    async fn files_are_read_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("keys");
+        let write = |id: &str, more: &str| {
+            let text = format!("[default]\naws_access_key_id = {id}\naws_secret_access_key = secret\n{more}");
+            std::fs::write(&file, text).unwrap();
+        };
+        let settings = S3Settings {
+            credentials_file: Some(file.clone()),
+            ..S3Settings::new(folder.path().join("cache"))
+        };
+        let config = client::sdk_config(&settings).await;
+        let files = Files { config, name: None, files: files(&settings) };
+        for (id, more, token) in [("ONE", "", None), ("TWO", "aws_session_token = token\n", Some("token"))] {
+            write(id, more);
+            let before = now();
+            let read = files.read().await.unwrap();
+            assert_eq!((read.access_key_id(), read.session_token()), (id, token));
+            let ends = read.expiry().unwrap();
+            assert!(before + LOOK_AGAIN <= ends && ends <= now() + LOOK_AGAIN);
+        }
+        std::fs::write(&file, "[other]\n").unwrap();
+        let error = files.read().await.unwrap_err();
+        let said = std::error::Error::source(&error).unwrap().to_string();
+        assert!(said.contains("no profile `default`"), "{said}");
+    }
 }

@@ -46,8 +46,7 @@ where
         let timeout = matches!(&error, SdkError::TimeoutError(_))
             || matches!(&error, SdkError::DispatchFailure(failure) if failure.is_timeout());
         if let Some(why) = lacks_credentials(&error) {
-            let why = shown(&DisplayErrorContext(why).to_string());
-            return Fault { code: NO_CREDENTIALS.to_owned(), ..Fault::wrong(why) };
+            return Fault { code: NO_CREDENTIALS.to_owned(), ..Fault::wrong(shown(&causes(why))) };
         }
         // A 200 may hold an error, or be cut off: S3 answers long calls before it knows how they end.
         let unsure = match &error {
@@ -75,6 +74,23 @@ fn lacks_credentials<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option
         cause = error.source();
     }
     None
+}
+
+/// What is said of missing credentials, from the outermost cause to the innermost. The SDK's own sentence for a source
+/// that is not configured is left out: each source says it.
+fn causes(error: &CredentialsError) -> String {
+    const NOT_CONFIGURED: &str = "the credential provider was not enabled";
+    let mut said = Vec::new();
+    let mut cause: Option<&dyn std::error::Error> = Some(error);
+    while let Some(error) = cause {
+        said.push(
+            error.to_string().replace(&format!("{NOT_CONFIGURED}: "), "").replace(NOT_CONFIGURED, "none"),
+        );
+        cause = error.source();
+    }
+    said.retain(|said| said != "none");
+    said.dedup();
+    said.join(": ").split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// A sentence of the server as an error may repeat it.

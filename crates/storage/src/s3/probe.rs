@@ -135,10 +135,15 @@ impl S3Storage {
     }
 
     /// Whether the bucket is ours to ask and refuses only because `expected_bucket_owner` names another account. S3
-    /// answers both with the same 403, so it is asked once more without that. Nothing of ours goes along.
+    /// answers both with the same 403, so it is asked without that, where nothing of ours goes along; and once more
+    /// with it, as rights may just have been given.
     pub(super) async fn is_of_others(&self) -> bool {
-        self.settings.expected_bucket_owner.is_some()
-            && self.client.head_bucket().bucket(&self.bucket).send().await.is_ok()
+        let ask = async |owner: Option<String>| {
+            let asked = self.client.head_bucket().bucket(&self.bucket).set_expected_bucket_owner(owner);
+            asked.send().await.map_err(Fault::from)
+        };
+        let owner = self.settings.expected_bucket_owner.clone();
+        owner.is_some() && ask(None).await.is_ok() && ask(owner).await.is_err_and(|fault| fault.is_denied())
     }
 
     /// What to do then.
