@@ -16,7 +16,7 @@ pub struct S3Settings {
     pub endpoint: Option<String>,
     /// Whether the bucket stands in the path of URLs and not in the host's name.
     pub path_style: bool,
-    /// The profile in AWS's configuration files.
+    /// The profile in AWS's configuration files; where it is given, credentials come from it alone.
     pub profile: Option<String>,
     /// A file in the form of AWS's `credentials`; where it is given, credentials come from it alone.
     pub credentials_file: Option<PathBuf>,

@@ -90,6 +90,10 @@ fn judge(seen: &[Seen], owner: Option<&str>, sse: (Option<&str>, Option<&str>)) 
     for call in seen {
         let operation = call.operation;
         let shown = format!("{operation:?} {}: {:?}", call.target, call.headers);
+        // Unfinished uploads are looked for at public keys too.
+        if operation == ListMultipartUploads {
+            assert!(call.target.contains("prefix=p%2F") && !call.target.contains(".gristmill"), "{shown}");
+        }
         // A bucket that is made has no owner yet.
         let expected = owner.filter(|_| operation != CreateBucket);
         assert_eq!(header(call, "expected-bucket-owner"), expected, "{shown}");
@@ -184,6 +188,37 @@ async fn a_bucket_of_another_account_is_refused_for_good() {
         let error = open(&of_another(false), owner, &folder.path().join("b")).await;
         assert!(error.is_transient() && error.to_string().contains("access is denied"), "{error}");
     }
+}
+
+/// A server that runs asks for the bucket now and then; it says then what it would say at a start.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bucket_that_changes_hands_is_noticed() {
+    let Some(server) = Server::shared(Kind::Moto, "headers::a_bucket_that_changes_hands") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let (proxy, bucket) = (Proxy::start(&server.endpoint), server.bucket(true));
+    let settings = S3Settings {
+        expected_bucket_owner: Some(OWNER.to_owned()),
+        ..settings(server, &proxy.endpoint(), folder.path(), "cache")
+    };
+    let storage = Storage::open(&url(&bucket), &settings, Opening::Anew).await.unwrap();
+    proxy.take_seen();
+    let denied = Rule::new(Fault::Status(403)).on(Operation::HeadBucket);
+    let passes = Rule::new(Fault::Pass).on(Operation::HeadBucket).times(1);
+    // Refused, not without the owner, refused again with it.
+    proxy.rule(denied.clone().times(1));
+    proxy.rule(passes.clone());
+    proxy.rule(denied.clone());
+    let error = storage.answer().await.unwrap_err();
+    assert!(matches!(&error, StorageError::Bucket { .. }) && error.to_string().contains(OWNER), "{error}");
+    let owners: Vec<bool> =
+        proxy.take_seen().iter().map(|seen| header(seen, "expected-bucket-owner").is_some()).collect();
+    assert_eq!(owners[..3], [true, false, true]);
+    // Rights that came meanwhile are no other owner.
+    proxy.heal();
+    proxy.rule(denied.times(1));
+    let error = storage.answer().await.unwrap_err();
+    assert!(error.is_transient() && error.to_string().contains("access is denied"), "{error}");
+    storage.answer().await.unwrap();
 }
 
 /// S3 has no word for why a HEAD with an expired session is a bad request.

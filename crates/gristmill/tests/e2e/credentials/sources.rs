@@ -107,8 +107,8 @@ pub(super) const CHOSEN: [Source; 12] = [
     Source {
         name: "AWS_PROFILE",
         settings: "",
-        env: &[("AWS_PROFILE", "base")],
-        files: &[(".aws/credentials", BASE)],
+        env: &[("AWS_PROFILE", "base"), ("AWS_SHARED_CREDENTIALS_FILE", "{folder}/shared")],
+        files: &[("shared", BASE)],
         from: From::Keys("AKIABASE000000000001", None),
     },
     Source {
@@ -151,11 +151,11 @@ pub(super) const CHOSEN: [Source; 12] = [
     Source {
         name: "a role of a profile",
         settings: "profile = \"mill\"\n",
-        env: &[],
+        env: &[("AWS_CONFIG_FILE", "{folder}/configured")],
         files: &[
             (".aws/credentials", BASE),
             (
-                ".aws/config",
+                "configured",
                 "[profile mill]\nrole_arn = arn:aws:iam::123456789012:role/mill\nsource_profile = base\n\
                  external_id = acme/42\nrole_session_name = mill-1\n",
             ),
