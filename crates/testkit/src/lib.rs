@@ -1,5 +1,6 @@
 //! The test harness: fixtures and fakes that tests of every crate share. A dev-dependency only.
 
+pub mod aws;
 pub mod faults;
 pub mod forge;
 mod keeper;
@@ -12,6 +13,7 @@ pub mod sns;
 mod text;
 pub mod wire;
 
+pub use aws::FakeAws;
 pub use forge::{FakeForge, FakeGithub};
 pub use postgres::Postgres;
 pub use repo::TestRepo;

@@ -24,7 +24,8 @@ pub enum Kind {
     /// In Python. Takes any signature.
     Moto,
     /// In Rust, over a folder. Checks signatures. Its buckets have no versions, and it does not encode keys in lists for
-    /// those who ask for it (`encoding-type=url`).
+    /// those who ask for it (`encoding-type=url`). An object that is made of parts over another one keeps that
+    /// one's checksum.
     S3sFs,
     /// Ceph's gateway with all behind it, in memory. Checks signatures. That of Debian 12 ignores `If-None-Match`,
     /// and is wrong about `If-Match` in buckets with versions.

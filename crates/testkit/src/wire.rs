@@ -43,7 +43,12 @@ struct Seen {
 impl Wire {
     /// A server over TCP.
     pub fn start(answer: impl Answer) -> Wire {
-        Wire::listen(answer, None)
+        Wire::start_at((Ipv4Addr::LOCALHOST, 0).into(), answer)
+    }
+
+    /// A server over TCP at this very address.
+    pub fn start_at(address: SocketAddr, answer: impl Answer) -> Wire {
+        Wire::listen(address, answer, None)
     }
 
     /// A server over TLS, see [`ROOT`].
@@ -56,11 +61,11 @@ impl Wire {
             .with_no_client_auth()
             .with_single_cert(chain.expect("certificates"), key)
             .expect("the key belongs to the certificate");
-        Wire::listen(answer, Some(Arc::new(config)))
+        Wire::listen((Ipv4Addr::LOCALHOST, 0).into(), answer, Some(Arc::new(config)))
     }
 
-    fn listen(answer: impl Answer, tls: Option<Arc<ServerConfig>>) -> Wire {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+    fn listen(address: SocketAddr, answer: impl Answer, tls: Option<Arc<ServerConfig>>) -> Wire {
+        let listener = TcpListener::bind(address).expect("a port");
         let address = listener.local_addr().expect("an address");
         let seen: Arc<Seen> = Arc::default();
         let (shared, answer) = (Arc::clone(&seen), Arc::new(answer));

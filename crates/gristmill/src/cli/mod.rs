@@ -287,9 +287,13 @@ fn dispatch(context: &Context, command: Command) -> anyhow::Result<ExitCode> {
 }
 
 fn start_log(filter: &str, json: bool) {
-    let filter = tracing_subscriber::EnvFilter::try_new(filter).unwrap_or_else(|error| {
+    // What looks for credentials would tell each time which it found, and errors that are told where they matter, with
+    // the answers they are about. A filter that names it comes before this.
+    const CREDENTIALS: &str = "aws_config=off,aws_config::imds=warn";
+    let with = |filter: &str| tracing_subscriber::EnvFilter::try_new(format!("{CREDENTIALS},{filter}"));
+    let filter = with(filter).unwrap_or_else(|error| {
         eprintln!("warning: --log: {error}; logging at info");
-        tracing_subscriber::EnvFilter::new("info")
+        with("info").expect("a filter")
     });
     let builder =
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);

@@ -14,6 +14,7 @@ mod codecommit;
 mod content;
 mod control;
 mod crash;
+mod credentials;
 mod disk;
 mod download;
 mod fakes;

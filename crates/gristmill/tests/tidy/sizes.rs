@@ -34,7 +34,7 @@ const LONGER_FUNCTIONS: &[(&str, &str, usize, &str)] = &[
     (
         "crates/gristmill/src/config/tests/accepted.rs",
         "every_setting_of_the_server",
-        80,
+        81,
         "all settings, and what is read of them, one a line",
     ),
     (

@@ -35,12 +35,12 @@ pub async fn create_bucket(bucket: &str, settings: &S3Settings) -> Result<Vec<St
         Err(fault) => return Err(fault.told(doing("making"))),
     }
     let versions = VersioningConfiguration::builder().status(BucketVersioningStatus::Enabled).build();
-    let call = client.put_bucket_versioning().bucket(bucket).set_expected_bucket_owner(owner.clone());
+    let call = client.put_bucket_versioning().bucket(bucket).set_expected_bucket_owner(owner);
     let set = call.versioning_configuration(versions).send().await;
     set.map_err(|error| Fault::from(error).told(doing("turning versions on for")))?;
     done.push("its objects have versions".to_owned());
     let is_closed =
-        close(&client, (bucket, owner), true).await.map_err(|fault| fault.told(doing("closing")))?;
+        close(&client, (bucket, settings), true).await.map_err(|fault| fault.told(doing("closing")))?;
     done.push(if is_closed {
         "nothing in it can be made public".to_owned()
     } else {
@@ -50,18 +50,19 @@ pub async fn create_bucket(bucket: &str, settings: &S3Settings) -> Result<Vec<St
 }
 
 /// Closes a bucket to the public; false where the server does not know how.
-async fn close(client: &Client, of: (&str, Option<String>), all: bool) -> Result<bool, Fault> {
+async fn close(client: &Client, of: (&str, &S3Settings), all: bool) -> Result<bool, Fault> {
     let closed = PublicAccessBlockConfiguration::builder()
         .block_public_acls(all)
         .ignore_public_acls(true)
         .block_public_policy(true)
         .restrict_public_buckets(true)
         .build();
-    let call = client.put_public_access_block().bucket(of.0).set_expected_bucket_owner(of.1.clone());
+    let call = client.put_public_access_block().bucket(of.0);
+    let call = call.set_expected_bucket_owner(of.1.expected_bucket_owner.clone());
     match call.public_access_block_configuration(closed).send().await.map_err(Fault::from) {
         // Ceph's gateway, in version 16, takes every object for one with a public list of access, and refuses it. That
         // such lists are ignored closes the bucket as well.
-        Ok(_) if all && !takes_objects(client, of.0).await => Box::pin(close(client, of, false)).await,
+        Ok(_) if all && !takes_objects(client, of).await => Box::pin(close(client, of, false)).await,
         Ok(_) => Ok(true),
         Err(fault) if fault.is_unknown_call() || fault.is_absent() => Ok(false),
         Err(fault) => Err(fault),
@@ -69,13 +70,18 @@ async fn close(client: &Client, of: (&str, Option<String>), all: bool) -> Result
 }
 
 /// Whether an object can be put there; it is taken away again.
-async fn takes_objects(client: &Client, bucket: &str) -> bool {
-    let name = ".gristmill/probe/closed";
-    let id = match client.put_object().bucket(bucket).key(name).send().await.map_err(Fault::from) {
+async fn takes_objects(client: &Client, (bucket, settings): (&str, &S3Settings)) -> bool {
+    let (name, owner) = (".gristmill/probe/closed", settings.expected_bucket_owner.clone());
+    let (algorithm, key) = settings.encryption();
+    let put = client.put_object().bucket(bucket).key(name).set_expected_bucket_owner(owner.clone());
+    // As all that is written: a bucket's policy may refuse the rest.
+    let put = put.set_server_side_encryption(algorithm).set_ssekms_key_id(key);
+    let id = match put.send().await.map_err(Fault::from) {
         Ok(put) => put.version_id,
         Err(fault) => return !fault.is_denied(),
     };
-    let _ = client.delete_object().bucket(bucket).key(name).set_version_id(id).send().await;
+    let delete = client.delete_object().bucket(bucket).key(name).set_expected_bucket_owner(owner);
+    let _ = delete.set_version_id(id).send().await;
     true
 }
 

@@ -13,7 +13,6 @@ use sha2::{Digest as _, Sha256};
 
 use super::fault::Fault;
 use super::parts::{Parts, Written};
-use super::send::COPY_BYTES_MAX;
 use super::{S3Storage, Source, beside, client, now_ms, plan};
 use crate::error::StorageError;
 use crate::object::{Blob, BlobEntry};
@@ -108,8 +107,9 @@ impl S3Storage {
             return Ok(());
         }
         let name = self.names.blob(digest);
-        let written = if seen.source.size > COPY_BYTES_MAX {
-            let parts = plan::LIMITS.copy_all(seen.source.size);
+        let whole_max = self.settings.copy_bytes_max;
+        let written = if seen.source.size > whole_max {
+            let parts = plan::LIMITS.copy_all(seen.source.size, whole_max);
             let parts = Parts::copies(&name, parts, (&name, &seen.source.etag));
             self.multipart(parts).await?
         } else {

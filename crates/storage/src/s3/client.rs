@@ -1,4 +1,4 @@
-//! The SDK's client: credentials, TLS, time and what is tried again.
+//! The SDK's client: TLS, time and what is tried again.
 //!
 //! Calls that may be repeated are tried three times in all by the SDK. Calls that make a version or finish an upload
 //! are never repeated by it: after an unsure answer we look first.
@@ -7,20 +7,15 @@ use std::time::Duration;
 
 use aws_config::environment::EnvironmentVariableRegionProvider;
 use aws_config::meta::region::RegionProviderChain;
-use aws_config::profile::ProfileFileCredentialsProvider;
-use aws_config::provider_config::ProviderConfig;
-use aws_config::sts::AssumeRoleProvider;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
-use aws_runtime::env_config::file::{EnvConfigFileKind, EnvConfigFiles};
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::RetryConfig;
-use aws_sdk_s3::config::{
-    Builder, RequestChecksumCalculation, ResponseChecksumValidation, SharedCredentialsProvider,
-};
+use aws_sdk_s3::config::{Builder, RequestChecksumCalculation, ResponseChecksumValidation};
 use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 
+use super::credentials;
 use super::settings::S3Settings;
 
 /// The most tries of a call that may be repeated.
@@ -50,7 +45,8 @@ pub(super) async fn client(settings: &S3Settings) -> Client {
     Client::from_conf(builder.build())
 }
 
-async fn sdk_config(settings: &S3Settings) -> SdkConfig {
+/// What the client is made of.
+pub(super) async fn sdk_config(settings: &S3Settings) -> SdkConfig {
     let http =
         aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
     let tries = RetryConfig::standard()
@@ -58,40 +54,26 @@ async fn sdk_config(settings: &S3Settings) -> SdkConfig {
         .with_initial_backoff(PAUSE_FIRST)
         .with_max_backoff(PAUSE_MAX);
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
-        .http_client(http.clone())
+        .http_client(http)
         .retry_config(tries)
         .timeout_config(timeouts(settings, settings.request_timeout));
     if settings.endpoint.is_some() || settings.region.is_some() {
         // Elsewhere than at Amazon no instance is asked for its region, and most servers take any.
-        let chain = RegionProviderChain::first_try(settings.region.clone().map(Region::new));
-        loader = loader.region(chain.or_else(EnvironmentVariableRegionProvider::new()).or_else(FIRST_REGION));
+        let chain = RegionProviderChain::first_try(settings.region.clone().map(Region::new))
+            .or_else(EnvironmentVariableRegionProvider::new())
+            .or_else(credentials::region_of_profile(settings));
+        loader = loader.region(chain.or_else(FIRST_REGION));
     }
     if let Some(profile) = &settings.profile {
         loader = loader.profile_name(profile);
     }
-    if let Some(file) = &settings.credentials_file {
-        let files = EnvConfigFiles::builder().with_file(EnvConfigFileKind::Credentials, file).build();
-        let region = settings.region.clone().map(Region::new);
-        let provider = ProviderConfig::without_region().with_http_client(http).with_region(region);
-        let provider =
-            ProfileFileCredentialsProvider::builder().configure(&provider).profile_files(files.clone());
-        let provider = match &settings.profile {
-            Some(profile) => provider.profile_name(profile),
-            None => provider,
-        };
-        loader = loader.profile_files(files).credentials_provider(provider.build());
+    if let Some(files) = credentials::files(settings) {
+        loader = loader.profile_files(files);
     }
-    let config = loader.load().await;
+    let config = loader.no_credentials().load().await;
     let region = config.region().cloned().unwrap_or_else(|| Region::new(FIRST_REGION));
     let config = config.into_builder().region(region).build();
-    let Some(role) = &settings.role else { return config };
-    let mut provider =
-        AssumeRoleProvider::builder(&role.arn).session_name(&role.session_name).configure(&config);
-    if let Some(external_id) = &role.external_id {
-        provider = provider.external_id(external_id);
-    }
-    let provider = provider.build().await;
-    config.into_builder().credentials_provider(SharedCredentialsProvider::new(provider)).build()
+    credentials::with_credentials(config, settings).await
 }
 
 fn timeouts(settings: &S3Settings, attempt: Duration) -> TimeoutConfig {

@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::io;
 
+use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 
@@ -13,6 +14,9 @@ const SAID_CHARS_MAX: usize = 300;
 
 /// Words that stand in what a server repeats of a signed request. A sentence with one is not shown.
 const NEVER_SHOWN: [&str; 5] = ["Signature", "Credential=", "X-Amz-", "x-amz-security", "AWSAccessKeyId"];
+
+/// The code, of our own making, of a call that was not made for want of credentials.
+const NO_CREDENTIALS: &str = "NoCredentials";
 
 /// A call that failed.
 #[derive(Debug)]
@@ -41,6 +45,9 @@ where
         let code = error.code().map(str::to_owned);
         let timeout = matches!(&error, SdkError::TimeoutError(_))
             || matches!(&error, SdkError::DispatchFailure(failure) if failure.is_timeout());
+        if let Some(why) = lacks_credentials(&error) {
+            return Fault { code: NO_CREDENTIALS.to_owned(), ..Fault::wrong(shown(&causes(why))) };
+        }
         // A 200 may hold an error, or be cut off: S3 answers long calls before it knows how they end.
         let unsure = match &error {
             SdkError::ConstructionFailure(_) => false,
@@ -55,6 +62,35 @@ where
         let code = code.unwrap_or_default();
         Fault { status, code, said: shown(&said), unsure, timeout, delete_marker }
     }
+}
+
+/// Why there were no credentials to sign the call with, where that is what failed.
+fn lacks_credentials<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a CredentialsError> {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
+        }
+        cause = error.source();
+    }
+    None
+}
+
+/// What is said of missing credentials, from the outermost cause to the innermost. The SDK's own sentence for a source
+/// that is not configured is left out: each source says it.
+fn causes(error: &CredentialsError) -> String {
+    const NOT_CONFIGURED: &str = "the credential provider was not enabled";
+    let mut said = Vec::new();
+    let mut cause: Option<&dyn std::error::Error> = Some(error);
+    while let Some(error) = cause {
+        said.push(
+            error.to_string().replace(&format!("{NOT_CONFIGURED}: "), "").replace(NOT_CONFIGURED, "none"),
+        );
+        cause = error.source();
+    }
+    said.retain(|said| said != "none");
+    said.dedup();
+    said.join(": ").split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// A sentence of the server as an error may repeat it.
@@ -136,6 +172,7 @@ impl Fault {
             Some(401 | 403 | 408 | 409 | 412 | 416 | 429) => true,
             Some(501) => false,
             Some(status) if status >= 500 => true,
+            Some(_) if self.may_be_expired() => true,
             Some(_) => {
                 self.unsure
                     || matches!(
@@ -149,8 +186,14 @@ impl Fault {
                             | "BadDigest"
                     )
             }
-            None => self.unsure,
+            // Who gives credentials may answer later, and files are put right.
+            None => self.unsure || self.code == NO_CREDENTIALS,
         }
+    }
+
+    /// Whether it may be that the credentials have expired: S3 says 400 then, and to a HEAD no word besides.
+    fn may_be_expired(&self) -> bool {
+        self.status == Some(400) && self.code.is_empty()
     }
 
     /// The fault as a caller sees it.
@@ -171,6 +214,11 @@ impl Fault {
             ("InvalidAccessKeyId" | "SignatureDoesNotMatch" | "UnrecognizedClientException", _) => {
                 "the server does not take these credentials; check the key, and that it is for this endpoint"
             }
+            (NO_CREDENTIALS, _) => {
+                "there are no credentials to sign with; docs/storage.md says where they are looked for"
+            }
+            ("BucketAlreadyExists", _) => "another account has a bucket of this name; choose another name",
+            _ if self.may_be_expired() => "the server does not say why; the credentials may have expired",
             ("ExpiredToken" | "TokenRefreshRequired" | "InvalidToken", _) => {
                 "the credentials have expired; renew the session, or give credentials that renew themselves"
             }

@@ -23,7 +23,7 @@ macro_rules! call {
 /// Adds how the server is to encrypt what a call writes.
 macro_rules! sealed {
     ($storage:expr, $call:expr) => {{
-        let (algorithm, key) = $storage.encryption();
+        let (algorithm, key) = $storage.settings.encryption();
         $call.set_server_side_encryption(algorithm).set_ssekms_key_id(key)
     }};
 }
@@ -32,6 +32,7 @@ mod admin;
 mod blobs;
 mod cache;
 mod client;
+mod credentials;
 mod fault;
 mod memory;
 mod meta;
@@ -50,7 +51,6 @@ use std::sync::atomic::AtomicU8;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_sdk_s3::Client;
-use aws_sdk_s3::types::ServerSideEncryption;
 use gristmill_model::Digest;
 
 use crate::error::StorageError;
@@ -59,7 +59,7 @@ use cache::Cache;
 use memory::Memory;
 use names::Names;
 use probe::BucketCapabilities;
-use settings::{S3Settings, Sse};
+use settings::S3Settings;
 
 pub use admin::{create_bucket, policy};
 pub(crate) use meta::as_shown;
@@ -161,9 +161,13 @@ impl S3Storage {
     pub(crate) async fn answer(&self) -> Result<(), StorageError> {
         let config = client::once(&self.settings, self.settings.request_timeout);
         let asked = call!(self, head_bucket).customize().config_override(config).send().await;
-        asked.map(drop).map_err(|error| {
-            fault::Fault::from(error).told(format_args!("looking for the bucket `{}`", self.bucket))
-        })
+        match asked.map_err(fault::Fault::from) {
+            Ok(_) => Ok(()),
+            Err(fault) if fault.is_denied() && self.is_of_others().await => {
+                Err(StorageError::Bucket { bucket: self.bucket.clone(), why: self.of_others() })
+            }
+            Err(fault) => Err(fault.told(format_args!("looking for the bucket `{}`", self.bucket))),
+        }
     }
 
     pub(crate) fn capabilities(&self) -> &BucketCapabilities {
@@ -174,14 +178,6 @@ impl S3Storage {
     pub(crate) fn free_bytes(&self) -> Result<u64, StorageError> {
         let free = self.cache.free_bytes();
         free.map_err(|error| StorageError::from_io("asking how much room is left for the cache", error))
-    }
-
-    fn encryption(&self) -> (Option<ServerSideEncryption>, Option<String>) {
-        match &self.settings.sse {
-            None => (None, None),
-            Some(Sse::Aes256) => (Some(ServerSideEncryption::Aes256), None),
-            Some(Sse::Kms(key)) => (Some(ServerSideEncryption::AwsKms), key.clone()),
-        }
     }
 
     fn remember(&self, digest: &Digest, source: Source) {

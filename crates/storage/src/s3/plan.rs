@@ -60,9 +60,10 @@ impl Limits {
         self.parts(&[Part::Send(size)]).unwrap_or_default()
     }
 
-    /// All of it copied.
-    pub(super) fn copy_all(&self, size: u64) -> Vec<Part> {
-        self.parts(&[Part::Copy { from: 0, len: size }]).unwrap_or_default()
+    /// All of it copied, in parts that are no larger than what is copied as one where that can be.
+    pub(super) fn copy_all(&self, size: u64, whole_max: u64) -> Vec<Part> {
+        let limits = Limits { copy: self.copy.min(whole_max), ..*self };
+        limits.parts(&[Part::Copy { from: 0, len: size }]).unwrap_or_default()
     }
 
     /// Copies what `ranges` says, where that sends clearly fewer bytes. The ranges may be in any order; `equal` says
@@ -278,7 +279,22 @@ mod tests {
         let whole = LIMITS.send_all(5 << 40);
         assert!(whole.len() <= 10_000 && whole.iter().all(|part| part.len() <= LIMITS.part_max));
         assert_eq!(LIMITS.send_all(17 * MIB), [Part::Send(17 * MIB / 2); 2]);
-        assert_eq!(LIMITS.copy_all(6 << 30).len(), 12);
+        // Parts grow where they would be too many: up to the largest object that S3 has, and beyond it.
+        for (size, count, len) in [
+            ((5 << 30) + 1, 11, (5 << 30) / 11),
+            (6 << 30, 12, 512 * MIB),
+            (10_000 * 512 * MIB, 10_000, 512 * MIB),
+            (10_000 * 512 * MIB + 1, 5001, 1 << 30),
+            (5 << 40, 5120, 1 << 30),
+            (10_000 * (5 << 30), 10_000, 5 << 30),
+        ] {
+            let parts = LIMITS.copy_all(size, 5 << 30);
+            assert_eq!(parts.len(), count, "{size}");
+            assert_eq!(parts.iter().map(Part::len).sum::<u64>(), size);
+            assert!(parts.iter().all(|part| part.len().abs_diff(len) <= len / 1000), "{size}");
+        }
+        assert_eq!(LIMITS.copy_all(10_000 * (5 << 30) + 1, 5 << 30), []);
+        assert_eq!(LIMITS.copy_all(25 * MIB, 10 * MIB).len(), 3);
         assert_eq!(LIMITS.send_all(0), [Part::Send(0)]);
     }
 

@@ -129,8 +129,30 @@ impl S3Storage {
                 "there is no such bucket; `gristmill doctor --create-bucket` makes it".to_owned(),
             )),
             Err(fault) if fault.is_redirect() => Err(unusable(fault.to_string())),
+            Err(fault) if fault.is_denied() && self.is_of_others().await => Err(unusable(self.of_others())),
             Err(fault) => Err(fault.told(format_args!("looking for the bucket `{}`", self.bucket))),
         }
+    }
+
+    /// Whether the bucket is ours to ask and refuses only because `expected_bucket_owner` names another account. S3
+    /// answers both with the same 403, so it is asked without that, where nothing of ours goes along; and once more
+    /// with it, as rights may just have been given.
+    pub(super) async fn is_of_others(&self) -> bool {
+        let ask = async |owner: Option<String>| {
+            let asked = self.client.head_bucket().bucket(&self.bucket).set_expected_bucket_owner(owner);
+            asked.send().await.map_err(Fault::from)
+        };
+        let owner = self.settings.expected_bucket_owner.clone();
+        owner.is_some() && ask(None).await.is_ok() && ask(owner).await.is_err_and(|fault| fault.is_denied())
+    }
+
+    /// What to do then.
+    pub(super) fn of_others(&self) -> String {
+        let owner = self.settings.expected_bucket_owner.as_deref().unwrap_or_default();
+        format!(
+            "it belongs to another account than `expected_bucket_owner` says ({owner}), and nothing is read or written \
+             there; check the bucket's name, and correct `expected_bucket_owner` only where you know whose it is"
+        )
     }
 
     /// Whether the bucket has versions; as `else_so`, where it does not say.
@@ -147,7 +169,10 @@ impl S3Storage {
     /// Takes uploads back that were never finished, as far as that works: they cost what their parts cost.
     pub(super) async fn abort_abandoned(&self) {
         let before_ms = now_ms() - ABANDONED_AFTER_MS;
-        let listed = call!(self, list_multipart_uploads).prefix(self.names.own()).send().await;
+        // Large public objects are made of parts too. Without a prefix the bucket may be others' as well: uploads at
+        // keys are theirs for all that can be seen.
+        let all = if self.names.all().is_empty() { self.names.own() } else { self.names.all().to_owned() };
+        let listed = call!(self, list_multipart_uploads).prefix(all).send().await;
         let Ok(listed) = listed else { return };
         for upload in listed.uploads.unwrap_or_default() {
             let is_old = super::blobs::timestamp(upload.initiated.as_ref()).0 < before_ms;

@@ -16,7 +16,6 @@ use tokio::time::Instant;
 use super::blobs::size;
 use super::fault::Fault;
 use super::parts::{Condition, Parts, Written};
-use super::send::COPY_BYTES_MAX;
 use super::{S3Storage, Source, client, meta, plan};
 use crate::error::{ProjectError, StorageError};
 use crate::object::{Projected, PublicObject};
@@ -262,8 +261,9 @@ impl S3Storage {
             Some(Some(etag)) if is => Condition::Is(etag),
             _ => Condition::None,
         };
-        if object.size > COPY_BYTES_MAX {
-            let parts = plan::LIMITS.copy_all(object.size);
+        let whole_max = self.settings.copy_bytes_max;
+        if object.size > whole_max {
+            let parts = plan::LIMITS.copy_all(object.size, whole_max);
             let copied = self.multipart(Parts {
                 condition: condition(can.complete_if_absent, can.complete_if_match),
                 content_type: Some(object.content_type.clone()),

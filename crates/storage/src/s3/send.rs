@@ -25,8 +25,6 @@ use crate::storage::blocking;
 
 /// What is larger is sent in parts.
 const PUT_BYTES_MAX: u64 = 16 << 20;
-/// What is larger is copied in parts: the limit of S3's CopyObject.
-pub(super) const COPY_BYTES_MAX: u64 = 5 << 30;
 /// Bytes of parts in memory at once, over all objects, in units of 64 KiB.
 pub(super) const MEMORY_UNITS: u32 = (128 << 20 >> 16) as u32;
 const MEMORY_UNIT: u64 = 64 << 10;

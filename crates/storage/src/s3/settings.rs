@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use aws_sdk_s3::types::ServerSideEncryption;
+
 /// How a bucket is reached and written. Credentials themselves are none of it: they come from where AWS's own programs
 /// look for them (environment, profile, web identity, container, instance), or from a file of theirs that is named, and
 /// from the role where one is given.
@@ -14,7 +16,7 @@ pub struct S3Settings {
     pub endpoint: Option<String>,
     /// Whether the bucket stands in the path of URLs and not in the host's name.
     pub path_style: bool,
-    /// The profile in AWS's configuration files.
+    /// The profile in AWS's configuration files; where it is given, credentials come from it alone.
     pub profile: Option<String>,
     /// A file in the form of AWS's `credentials`; where it is given, credentials come from it alone.
     pub credentials_file: Option<PathBuf>,
@@ -24,6 +26,8 @@ pub struct S3Settings {
     pub expected_bucket_owner: Option<String>,
     /// How the server encrypts what is written; where it is not given, as the bucket is set.
     pub sse: Option<Sse>,
+    /// What is larger is copied in parts: the limit of S3's CopyObject. Tests lower it.
+    pub copy_bytes_max: u64,
     /// How long a connection may take.
     pub connect_timeout: Duration,
     /// How long one try of a call without a body may take; those with one get more by their size.
@@ -66,10 +70,19 @@ impl S3Settings {
             role: None,
             expected_bucket_owner: None,
             sse: None,
+            copy_bytes_max: 5 << 30,
             connect_timeout: Duration::from_secs(5),
             request_timeout: Duration::from_secs(15),
             cache: cache.into(),
             cache_bytes_max: 10 << 30,
+        }
+    }
+    /// How the server is to encrypt what is written, as its calls say it.
+    pub(super) fn encryption(&self) -> (Option<ServerSideEncryption>, Option<String>) {
+        match &self.sse {
+            None => (None, None),
+            Some(Sse::Aes256) => (Some(ServerSideEncryption::Aes256), None),
+            Some(Sse::Kms(key)) => (Some(ServerSideEncryption::AwsKms), key.clone()),
         }
     }
 }

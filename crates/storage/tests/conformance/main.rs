@@ -6,6 +6,7 @@
 mod bucket;
 mod campaign;
 mod contract;
+mod headers;
 mod servers;
 
 use contract::CASES;
