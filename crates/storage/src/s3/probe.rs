@@ -172,12 +172,20 @@ impl S3Storage {
         // Large public objects are made of parts too. Without a prefix the bucket may be others' as well: uploads at
         // keys are theirs for all that can be seen.
         let all = if self.names.all().is_empty() { self.names.own() } else { self.names.all().to_owned() };
-        let listed = call!(self, list_multipart_uploads).prefix(all).send().await;
-        let Ok(listed) = listed else { return };
-        for upload in listed.uploads.unwrap_or_default() {
-            let is_old = super::blobs::timestamp(upload.initiated.as_ref()).0 < before_ms;
-            if let (true, Some(name), Some(id)) = (is_old, upload.key, upload.upload_id) {
-                let _ = call!(self, abort_multipart_upload).key(name).upload_id(id).send().await;
+        let (mut key, mut id) = (None, None);
+        loop {
+            let call = call!(self, list_multipart_uploads).prefix(&all);
+            let call = call.set_key_marker(key.take()).set_upload_id_marker(id.take());
+            let Ok(listed) = call.send().await else { return };
+            for upload in listed.uploads.unwrap_or_default() {
+                let is_old = super::blobs::timestamp(upload.initiated.as_ref()).0 < before_ms;
+                if let (true, Some(name), Some(id)) = (is_old, upload.key, upload.upload_id) {
+                    let _ = call!(self, abort_multipart_upload).key(name).upload_id(id).send().await;
+                }
+            }
+            (key, id) = (listed.next_key_marker, listed.next_upload_id_marker);
+            if listed.is_truncated != Some(true) || key.is_none() {
+                return;
             }
         }
     }
