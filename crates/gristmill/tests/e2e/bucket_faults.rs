@@ -15,8 +15,8 @@ use crate::bucket::{Place, bucket_settings};
 use crate::world::{BINARY, PROJECT, assert_equals_git, project};
 
 const BRANCHES: usize = 5;
-/// Between two pushes while the bucket is gone: 20 a second.
-const EVERY: Duration = Duration::from_millis(50);
+/// Between two pushes to a branch while the bucket is gone: with all branches 20 a second.
+const EVERY: Duration = Duration::from_millis(250);
 /// Calls that are never answered end soon.
 const QUICK: &str = "request_timeout = \"2s\"\nconnect_timeout = \"1s\"\n";
 /// How long nothing may move: a job that failed often waits for minutes.
@@ -31,32 +31,30 @@ fn seed() -> u64 {
     chosen.unwrap_or(20_240_607)
 }
 
-fn branch(number: usize) -> String {
-    format!("b{}", number % BRANCHES)
+fn key(branch: usize) -> String {
+    format!("{PROJECT}/b{branch}/{}.zip", PROJECT.replace('/', "_"))
 }
 
-fn key(number: usize) -> String {
-    format!("{PROJECT}/{}/{}.zip", branch(number), PROJECT.replace('/', "_"))
+fn push(place: &Place, branch: usize, commit: &str) {
+    place.world.push(&format!("refs/heads/b{branch}"), commit);
 }
 
-/// Pushes one of them.
-fn push(place: &Place, commits: &[String], number: usize) {
-    place.world.push(&format!("refs/heads/{}", branch(number)), &commits[number]);
-}
+/// Commits to be pushed one after the other, of each branch.
+type Commits = [Vec<String>; BRANCHES];
 
-/// Commits, each to be pushed to the next of the branches.
-fn commits(place: &Place, count: usize) -> Vec<String> {
-    let texts: Vec<String> = (0..count).map(|number| format!("text {number}")).collect();
-    place.world.repo.texts_unreferenced(&texts)
+fn commits(place: &Place, of_each: usize) -> Commits {
+    let of =
+        |branch: usize| (0..of_each).map(|number| format!("text {number} of {branch}")).collect::<Vec<_>>();
+    std::array::from_fn(|branch| place.world.repo.texts_unreferenced(&of(branch)))
 }
 
 /// Reads all keys again and again, by no way that fails: each holds a whole version, whose blob is there too, and
 /// never an older one than before. How often something was read.
-fn watch(client: &Client, bucket: &str, commits: &[String], over: &AtomicBool) -> usize {
+fn watch(client: &Client, bucket: &str, commits: &Commits, over: &AtomicBool) -> usize {
     let (mut last, mut reads) = ([0; BRANCHES], 0);
     while !over.load(Ordering::Relaxed) {
-        for (number, last) in last.iter_mut().enumerate() {
-            let target = format!("/{bucket}/mill/{}", key(number));
+        for (branch, last) in last.iter_mut().enumerate() {
+            let target = format!("/{bucket}/mill/{}", key(branch));
             let reply = client.send("GET", &target, &[], b"").expect("an answer");
             if reply.status == 404 {
                 assert_eq!(*last, 0, "{target} was there and is gone");
@@ -66,7 +64,10 @@ fn watch(client: &Client, bucket: &str, commits: &[String], over: &AtomicBool) -
             let told = (reply.status, reply.header("x-amz-meta-sha256"));
             assert_eq!(told, (200, Some(digest.as_str())), "{target}");
             let commit = reply.header("x-amz-meta-commit").expect("a commit");
-            let at = 1 + commits.iter().position(|known| known == commit).expect("a commit that was pushed");
+            let at = 1 + commits[branch]
+                .iter()
+                .position(|known| known == commit)
+                .expect("a commit that was pushed");
             assert!(*last <= at, "{target}: {commit} is older than what was there");
             *last = at;
             let blob = format!("/{bucket}/mill/.gristmill/blobs/sha256/{}/{digest}", &digest[..2]);
@@ -79,7 +80,7 @@ fn watch(client: &Client, bucket: &str, commits: &[String], over: &AtomicBool) -
 }
 
 /// Acts while somebody reads.
-fn watched<T>(place: &mut Place, commits: &[String], act: impl FnOnce(&mut Place) -> T) -> T {
+fn watched<T>(place: &mut Place, commits: &Commits, act: impl FnOnce(&mut Place) -> T) -> T {
     let (client, bucket, over) = (place.s3.client(), place.bucket.clone(), AtomicBool::new(false));
     std::thread::scope(|scope| {
         let reader = scope.spawn(|| watch(&client, &bucket, commits, &over));
@@ -92,7 +93,7 @@ fn watched<T>(place: &mut Place, commits: &[String], act: impl FnOnce(&mut Place
 }
 
 /// Every push has its run and its archive, every branch's key shows its last, and no version is there twice.
-fn check(place: &Place, pushed: &[String]) {
+fn check(place: &Place, pushed: &Commits) {
     let store = place.world.server.store();
     assert_eq!(store.integrity(), ["ok"]);
     let bad = store.query("SELECT id || coalesce(reason, '') FROM run WHERE state <> 'succeeded'");
@@ -103,18 +104,18 @@ fn check(place: &Place, pushed: &[String]) {
     };
     let made = store.query("SELECT commit_id || ' ' || lower(hex(digest)) FROM artifact");
     let made: BTreeMap<&str, &str> = made.iter().filter_map(|line| line.split_once(' ')).collect();
-    for commit in pushed {
+    for commit in pushed.iter().flatten() {
         let digest = made.get(commit.as_str()).unwrap_or_else(|| panic!("no archive of {commit}"));
         let bytes = get(&format!(".gristmill/blobs/sha256/{}/{digest}", &digest[..2])).body;
         assert_eq!(sha256(&bytes), *digest);
         assert_equals_git(&place.world.repo, commit, &bytes);
     }
-    for number in 0..BRANCHES {
-        let last = pushed.iter().skip(number).step_by(BRANCHES).next_back().expect("a push");
-        let reply = get(&key(number));
+    for (branch, pushed) in pushed.iter().enumerate() {
+        let last = pushed.last().expect("a push").as_str();
+        let reply = get(&key(branch));
         let shown = (sha256(&reply.body), reply.header("x-amz-meta-commit"));
-        assert_eq!(shown, (made[last.as_str()].to_owned(), Some(last.as_str())));
-        check_versions(place, &key(number));
+        assert_eq!(shown, (made[last].to_owned(), Some(last)));
+        check_versions(place, &key(branch));
     }
 }
 
@@ -154,14 +155,19 @@ fn calls_that_fail_lose_nothing_and_publish_nothing_twice() {
         Fault::Delay(Duration::from_millis(300)),
     ];
     place.proxy.odds(Some(Odds { seed: seed(), per_thousand: 100, faults }));
-    let pushed = commits(&place, if is_soak() { 500 } else { 20 });
+    let pushed = commits(&place, if is_soak() { 100 } else { 4 });
     watched(&mut place, &pushed, |place| {
-        (0..pushed.len()).for_each(|number| push(place, &pushed, number));
+        let of_each = pushed[0].len();
+        for (number, branch) in
+            (0..of_each).flat_map(|number| (0..BRANCHES).map(move |branch| (number, branch)))
+        {
+            push(place, branch, &pushed[branch][number]);
+        }
         place.world.server.wait_until_idle_for(PATIENCE);
     });
     let seen = place.proxy.take_seen();
     let failed = seen.iter().filter(|seen| seen.fault != Fault::Pass).count();
-    println!("{} pushes, {} calls, {failed} of them failed", pushed.len(), seen.len());
+    println!("{} pushes, {} calls, {failed} of them failed", pushed.concat().len(), seen.len());
     assert!(failed > 0);
     check(&place, &pushed);
 }
@@ -200,35 +206,51 @@ impl Used {
     }
 }
 
+/// Pushes to all branches at once, for so long; how many commits each has then. The first of the first is there.
+fn push_for(time: Duration, place: &Place, all: &Commits, most: &mut Used) -> Vec<usize> {
+    let begun = Instant::now();
+    let send = |branch: usize| {
+        let first = usize::from(branch == 0);
+        let mut next = first;
+        while begun.elapsed() < time && next + 1 < all[branch].len() {
+            push(place, branch, &all[branch][next]);
+            next += 1;
+            let due = EVERY * u32::try_from(next - first).expect("few");
+            pause(due.saturating_sub(begun.elapsed()));
+        }
+        next
+    };
+    std::thread::scope(|scope| {
+        let senders: Vec<_> = (0..BRANCHES).map(|branch| scope.spawn(move || send(branch))).collect();
+        while senders.iter().any(|sender| !sender.is_finished()) {
+            most.look(place);
+            pause(EVERY);
+        }
+        senders.into_iter().map(|sender| sender.join().expect("all were accepted")).collect()
+    })
+}
+
 #[test]
 fn a_bucket_that_is_gone_for_a_while_loses_nothing() {
     let test = "bucket_faults::gone_for_a_while";
     let Some(mut place) = Place::prepare(Kind::Moto, test, QUICK, |project| project) else { return };
     let gone = Duration::from_secs(if is_soak() { 600 } else { 6 });
-    let all = commits(&place, usize::try_from(gone.as_millis() / EVERY.as_millis()).expect("few") + 2);
+    let mut pushed = commits(&place, usize::try_from(gone.as_millis() / EVERY.as_millis()).expect("few") + 2);
+    let all = pushed.clone();
     place.world.server.start();
-    let (mut pushed, mut most) = (1, Used::default());
+    let mut most = Used::default();
     let (waiting, took) = watched(&mut place, &all, |place| {
-        push(place, &all, 0);
+        push(place, 0, &all[0][0]);
         place.world.server.wait_until_idle();
         place.proxy.go_away();
-        let begun = Instant::now();
-        while begun.elapsed() < gone && pushed + 1 < all.len() {
-            push(place, &all, pushed);
-            pushed += 1;
-            if pushed % 20 == 0 {
-                most.look(place);
-            }
-            let due = EVERY * u32::try_from(pushed).expect("few");
-            pause(due.saturating_sub(begun.elapsed()));
-        }
+        let sent = push_for(gone, place, &all, &mut most);
         place.world.server.wait_for_log("the storage does not answer");
         let sql = "SELECT count(*) FROM job WHERE kind IN ('archive', 'publish') AND state = 'ready'";
         let waiting = place.world.server.store().number(sql);
         // A start meanwhile accepts deliveries.
         place.world.server.crash_and_restart();
-        push(place, &all, pushed);
-        pushed += 1;
+        push(place, 0, &all[0][sent[0]]);
+        (0..BRANCHES).for_each(|branch| pushed[branch].truncate(sent[branch] + usize::from(branch == 0)));
         place.proxy.come_back();
         let back = Instant::now();
         place.world.server.wait_until_idle_for(PATIENCE.max(gone * 10));
@@ -239,14 +261,17 @@ fn a_bucket_that_is_gone_for_a_while_loses_nothing() {
     let tries = store.number("SELECT max(tries) FROM job WHERE kind IN ('archive', 'publish')");
     let attempts = store.number("SELECT max(attempt) FROM job WHERE kind IN ('archive', 'publish')");
     println!(
-        "{pushed} pushes in {gone:?}, {waiting} jobs waited, at most {} KiB in memory, {} bytes of unfinished files, \
+        "{} pushes in {gone:?}, {waiting} jobs waited, at most {} KiB in memory, {} bytes of unfinished files, \
          {} bytes of cache; {took:?} after the bucket was back all was published, with at most {attempts} attempts of a job",
-        most.memory_kib, most.unfinished, most.cache
+        pushed.concat().len(),
+        most.memory_kib,
+        most.unfinished,
+        most.cache
     );
     assert_eq!(tries, 0, "an outage is no job's fault");
     assert!(attempts <= 5, "{attempts}: jobs are not tried in vain");
     assert!(most.memory_kib < 512 << 10 && most.unfinished < 64 << 20 && most.cache < 2 << 30, "{most:?}");
-    check(&place, &all[..pushed]);
+    check(&place, &pushed);
 }
 
 #[test]
@@ -265,16 +290,17 @@ fn a_worker_finds_out_by_itself_that_the_bucket_is_back() {
         server.start();
     }
     let all = commits(&place, 2);
+    let all = &all[0];
     let published = |commit: &str| {
         let sql =
             format!("SELECT count(*) FROM publication WHERE state = 'published' AND commit_id = '{commit}'");
         let found = || (postgres.sql(&database, &sql).expect("a number").trim() == "1").then_some(());
         assert!(wait_for(PATIENCE, found).is_some(), "{commit} is not published\n{}", worker.log());
     };
-    push(&place, &all, 0);
+    push(&place, 0, &all[0]);
     published(&all[0]);
     place.proxy.go_away();
-    push(&place, &all, 1);
+    push(&place, 0, &all[1]);
     worker.wait_for_log("the storage does not answer");
     place.proxy.come_back();
     published(&all[1]);
