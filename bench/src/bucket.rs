@@ -8,7 +8,7 @@ use crate::kit::target::Common;
 use anyhow::{Context, Result};
 use gristmill_storage::{Blob, CopiedRange, Opening, S3Settings, Storage, StorageUrl};
 use gristmill_testkit::FakeGithub;
-use gristmill_testkit::faults::{Fault, Proxy, Rule, Seen};
+use gristmill_testkit::faults::{Fault, Operation, Proxy, Rule, Seen};
 use gristmill_testkit::repo::Changes;
 use gristmill_testkit::s3::{Kind, Server};
 use gristmill_testkit::server::{Project, Server as Program};
@@ -18,6 +18,8 @@ use std::time::{Duration, Instant};
 
 const SENT_MAX: f64 = 0.20;
 const ROUND_TRIPS_MAX: usize = 8;
+/// The best of so many counts.
+const ROUNDS: usize = 3;
 const CHANGED: usize = 5;
 const CHANGED_BYTES: usize = 40_000;
 const SLOWER: Duration = Duration::from_millis(20);
@@ -133,12 +135,26 @@ async fn bytes(server: &Server, folder: &Path, size: usize, bars: &mut Bars) -> 
     println!("{}: {can}", server.kind.name());
     let (before, ..) = store((&storage, &proxy), &base, None).await?;
     drop(base);
-    let (blob, whole, _) = store((&storage, &proxy), &new, None).await?;
+    // The first that a program makes of copied parts is read back: whether this server copies them right.
+    let like = Some((before, ranges));
+    let (blob, first, _) = store((&storage, &proxy), &new, like.clone()).await?;
     storage.delete_blob(&blob.digest).await?;
-    let (blob, copied, sent) = store((&storage, &proxy), &new, Some((before, ranges))).await?;
+    let (mut whole, mut copied, mut sent) = (Duration::MAX, Duration::MAX, 0);
+    for _ in 0..ROUNDS {
+        let (blob, took, _) = store((&storage, &proxy), &new, None).await?;
+        whole = whole.min(took);
+        storage.delete_blob(&blob.digest).await?;
+        let took;
+        (_, took, sent) = store((&storage, &proxy), &new, like.clone()).await?;
+        copied = copied.min(took);
+        storage.delete_blob(&blob.digest).await?;
+    }
     #[expect(clippy::cast_precision_loss, reason = "a ratio of sizes")]
     let part = sent as f64 / blob.size as f64;
-    println!("{}: {sent} bytes sent in {copied:.2?}; all of it in {whole:.2?}", server.kind.name());
+    println!(
+        "{}: {sent} bytes sent in {copied:.2?}, the first time in {first:.2?}; all of it in {whole:.2?}",
+        server.kind.name()
+    );
     print!("{}", proxy.table());
     if can.bucket().is_some_and(|bucket| bucket.copies_parts) {
         let what = format!("{}: sent of a changed archive", server.kind.name());
@@ -179,13 +195,16 @@ fn trips(s3: &Server, program: &Path, bars: &mut Bars) -> Result<()> {
     proxy.rule(Rule::new(Fault::Delay(SLOWER)));
     let took = push("two");
     let seen = proxy.take_seen();
-    let trips: usize = seen.iter().map(Seen::round_trips).sum();
+    // The copy makes it visible; what follows asks what the server called it.
+    let visible =
+        seen.iter().rposition(|call| call.operation == Operation::CopyObject).context("a copy")? + 1;
+    let trips: usize = seen[..visible].iter().map(Seen::round_trips).sum();
     for call in &seen {
         println!("  {:?} {} ({} round trips)", call.operation, call.key, call.round_trips());
     }
     let name = s3.kind.name();
-    println!("{name}: push to version {took:.2?}, with {} calls, {trips} round trips in all", seen.len());
-    let what = format!("{name}: calls from a push to its version, also those at the same time");
-    bars.check(&what, &seen.len().to_string(), "≤ 8", seen.len() <= ROUND_TRIPS_MAX);
+    println!("{name}: push to version {took:.2?}, with {} calls in all", seen.len());
+    let what = format!("{name}: round trips from a push to its visible version, also those at the same time");
+    bars.check(&what, &trips.to_string(), "≤ 8", trips <= ROUND_TRIPS_MAX);
     Ok(())
 }
