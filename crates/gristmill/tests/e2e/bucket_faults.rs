@@ -2,7 +2,7 @@
 //!
 //! `GRISTMILL_SOAK=1` makes both large; `GRISTMILL_SOAK_SEED` chooses other faults.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -15,8 +15,10 @@ use crate::bucket::{Place, bucket_settings};
 use crate::world::{BINARY, PROJECT, assert_equals_git, project};
 
 const BRANCHES: usize = 5;
-/// Between two pushes to a branch while the bucket is gone: with all branches 20 a second.
+/// Between two deliveries for a branch while the bucket is gone: for all branches 20 a second.
 const EVERY: Duration = Duration::from_millis(250);
+/// One of so many is a push.
+const A_PUSH_OF: u32 = 4;
 /// Calls that are never answered end soon.
 const QUICK: &str = "request_timeout = \"2s\"\nconnect_timeout = \"1s\"\n";
 /// How long nothing may move: a job that failed often waits for minutes.
@@ -206,28 +208,37 @@ impl Used {
     }
 }
 
-/// Pushes to all branches at once, for so long; how many commits each has then. The first of the first is there.
-fn push_for(time: Duration, place: &Place, all: &Commits, most: &mut Used) -> Vec<usize> {
+/// Sends for so long for all branches at once: a push, then other deliveries. How many commits each has then, of which
+/// the first of the first is there already, and the ids of the others.
+fn send_for(time: Duration, place: &Place, all: &Commits, most: &mut Used) -> (Vec<usize>, Vec<String>) {
     let begun = Instant::now();
     let send = |branch: usize| {
-        let first = usize::from(branch == 0);
-        let mut next = first;
-        while begun.elapsed() < time && next + 1 < all[branch].len() {
-            push(place, branch, &all[branch][next]);
-            next += 1;
-            let due = EVERY * u32::try_from(next - first).expect("few");
-            pause(due.saturating_sub(begun.elapsed()));
+        let (mut next, mut others) = (usize::from(branch == 0), Vec::new());
+        for number in 0_u32.. {
+            pause((EVERY * number).saturating_sub(begun.elapsed()));
+            if begun.elapsed() >= time || next + 1 == all[branch].len() {
+                break;
+            }
+            if number % A_PUSH_OF == 0 {
+                push(place, branch, &all[branch][next]);
+                next += 1;
+            } else {
+                let ping = place.world.github.ping(PROJECT).with_id(&format!("{branch}-{number}"));
+                others.extend(place.world.server.accept(PROJECT, [&ping]));
+            }
         }
-        next
+        (next, others)
     };
-    std::thread::scope(|scope| {
+    let done: Vec<_> = std::thread::scope(|scope| {
         let senders: Vec<_> = (0..BRANCHES).map(|branch| scope.spawn(move || send(branch))).collect();
         while senders.iter().any(|sender| !sender.is_finished()) {
             most.look(place);
             pause(EVERY);
         }
         senders.into_iter().map(|sender| sender.join().expect("all were accepted")).collect()
-    })
+    });
+    let (sent, others): (Vec<usize>, Vec<Vec<String>>) = done.into_iter().unzip();
+    (sent, others.concat())
 }
 
 #[test]
@@ -235,15 +246,16 @@ fn a_bucket_that_is_gone_for_a_while_loses_nothing() {
     let test = "bucket_faults::gone_for_a_while";
     let Some(mut place) = Place::prepare(Kind::Moto, test, QUICK, |project| project) else { return };
     let gone = Duration::from_secs(if is_soak() { 600 } else { 6 });
-    let mut pushed = commits(&place, usize::try_from(gone.as_millis() / EVERY.as_millis()).expect("few") + 2);
+    let pushes = gone.as_millis() / (EVERY * A_PUSH_OF).as_millis();
+    let mut pushed = commits(&place, usize::try_from(pushes).expect("few") + 3);
     let all = pushed.clone();
     place.world.server.start();
     let mut most = Used::default();
-    let (waiting, took) = watched(&mut place, &all, |place| {
+    let (waiting, took, others) = watched(&mut place, &all, |place| {
         push(place, 0, &all[0][0]);
         place.world.server.wait_until_idle();
         place.proxy.go_away();
-        let sent = push_for(gone, place, &all, &mut most);
+        let (sent, others) = send_for(gone, place, &all, &mut most);
         place.world.server.wait_for_log("the storage does not answer");
         let sql = "SELECT count(*) FROM job WHERE kind IN ('archive', 'publish') AND state = 'ready'";
         let waiting = place.world.server.store().number(sql);
@@ -254,20 +266,25 @@ fn a_bucket_that_is_gone_for_a_while_loses_nothing() {
         place.proxy.come_back();
         let back = Instant::now();
         place.world.server.wait_until_idle_for(PATIENCE.max(gone * 10));
-        (waiting, back.elapsed())
+        (waiting, back.elapsed(), others)
     });
     most.look(&place);
     let store = place.world.server.store();
     let tries = store.number("SELECT max(tries) FROM job WHERE kind IN ('archive', 'publish')");
     let attempts = store.number("SELECT max(attempt) FROM job WHERE kind IN ('archive', 'publish')");
     println!(
-        "{} pushes in {gone:?}, {waiting} jobs waited, at most {} KiB in memory, {} bytes of unfinished files, \
+        "{} pushes and {} other deliveries in {gone:?}, {waiting} jobs waited, at most {} KiB in memory, {} bytes of unfinished files, \
          {} bytes of cache; {took:?} after the bucket was back all was published, with at most {attempts} attempts of a job",
         pushed.concat().len(),
+        others.len(),
         most.memory_kib,
         most.unfinished,
         most.cache
     );
+    let known = store.query("SELECT id FROM delivery WHERE state <> 'received'");
+    let known: BTreeSet<&String> = known.iter().collect();
+    let lost: Vec<&String> = others.iter().filter(|id| !known.contains(id)).collect();
+    assert!(lost.is_empty(), "{} deliveries are lost", lost.len());
     assert_eq!(tries, 0, "an outage is no job's fault");
     assert!(attempts <= 5, "{attempts}: jobs are not tried in vain");
     assert!(most.memory_kib < 512 << 10 && most.unfinished < 64 << 20 && most.cache < 2 << 30, "{most:?}");
