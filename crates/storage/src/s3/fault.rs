@@ -153,6 +153,27 @@ impl Fault {
         }
     }
 
+    /// The same for who knows nothing of a server of ours and its settings.
+    pub(super) fn told_plainly(self, doing: impl Display) -> StorageError {
+        let remedy = match (self.code.as_str(), self.status) {
+            ("NoSuchBucket", _) => "there is no such bucket; make it, or correct its name",
+            ("AccessDenied", _) | (_, Some(401 | 403)) if !self.is_key_refused() => {
+                "access is denied; let these credentials list, read and write the bucket"
+            }
+            _ if self.is_redirect() => "the bucket is in another region; set AWS_REGION to it",
+            _ => self.remedy(),
+        };
+        let why = self.shown_with(remedy);
+        let may_pass = self.may_pass();
+        StorageError::Server { doing: doing.to_string(), why, may_pass }
+    }
+
+    /// The key itself is not taken, rather than what it may do.
+    fn is_key_refused(&self) -> bool {
+        let codes = ["InvalidAccessKeyId", "SignatureDoesNotMatch", "RequestTimeTooSkewed", "ExpiredToken"];
+        codes.contains(&self.code.as_str())
+    }
+
     /// The fault as a caller sees it.
     pub(super) fn told(self, doing: impl Display) -> StorageError {
         let doing = doing.to_string();
@@ -195,12 +216,17 @@ impl Fault {
     }
 }
 
-impl Display for Fault {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.remedy())?;
+impl Fault {
+    fn shown_with(&self, remedy: &str) -> String {
         let status = self.status.map(|status| status.to_string());
         let parts = [status.unwrap_or_default(), self.code.clone(), self.said.clone()];
         let parts: Vec<String> = parts.into_iter().filter(|part| !part.is_empty()).collect();
-        if parts.is_empty() { Ok(()) } else { write!(f, " ({})", parts.join(": ")) }
+        if parts.is_empty() { remedy.to_owned() } else { format!("{remedy} ({})", parts.join(": ")) }
+    }
+}
+
+impl Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.shown_with(self.remedy()))
     }
 }

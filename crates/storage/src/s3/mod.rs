@@ -37,6 +37,7 @@ mod memory;
 mod meta;
 mod names;
 mod parts;
+pub(crate) mod plain;
 mod plan;
 pub(crate) mod probe;
 mod project;
@@ -201,16 +202,21 @@ impl S3Storage {
 
     /// An object of this bucket as the source of a copy.
     fn copy_source(&self, name: &str) -> String {
-        let mut source = format!("{}/", self.bucket);
-        for byte in name.bytes() {
-            if byte.is_ascii_alphanumeric() || b"-_.~/".contains(&byte) {
-                source.push(char::from(byte));
-            } else {
-                source.push_str(&format!("%{byte:02X}"));
-            }
-        }
-        source
+        copy_source(&self.bucket, name)
     }
+}
+
+/// An object as the source of a copy.
+fn copy_source(bucket: &str, name: &str) -> String {
+    let mut source = format!("{bucket}/");
+    for byte in name.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-_.~/".contains(&byte) {
+            source.push(char::from(byte));
+        } else {
+            source.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    source
 }
 
 /// The time of day, in milliseconds, to compare with what the server says of its objects.
