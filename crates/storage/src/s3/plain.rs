@@ -136,13 +136,42 @@ impl Plain {
         about: &About,
         condition: WriteIf,
     ) -> Result<Write, StorageError> {
-        let outcome = match body {
-            Body::File(file, size, _) if size > PUT_BYTES_MAX => {
-                self.put_parts(key, &file, size, about, &condition).await
+        let put = |condition: WriteIf| {
+            let body = body.clone();
+            async move {
+                match body {
+                    Body::File(file, size, _) if size > PUT_BYTES_MAX => {
+                        self.put_parts(key, &file, size, about, &condition).await
+                    }
+                    body => self.put_whole(key, body, about, &condition).await,
+                }
             }
-            body => self.put_whole(key, body, about, &condition).await,
+        };
+        let outcome = match put(condition.clone()).await {
+            Err(fault) if self.is_wrongly_refused(key, &fault, &condition).await? => {
+                let plain = WriteIf::Is(condition.is().unwrap_or_default().trim_matches('"').to_owned());
+                match put(plain).await {
+                    Err(fault) if self.is_wrongly_refused(key, &fault, &condition).await? => {
+                        put(WriteIf::Always).await
+                    }
+                    outcome => outcome,
+                }
+            }
+            outcome => outcome,
         };
         self.settle(outcome, format_args!("storing {}", self.place(key)))
+    }
+
+    /// Whether `If-Match` was refused though the object is the one that it names: Ceph's gateway compares the ETag with
+    /// the quotation marks that belong to it.
+    async fn is_wrongly_refused(
+        &self,
+        key: &str,
+        fault: &Fault,
+        condition: &WriteIf,
+    ) -> Result<bool, StorageError> {
+        let (true, Some(etag)) = (fault.is_condition(), condition.is()) else { return Ok(false) };
+        Ok(self.head(key).await?.is_some_and(|head| head.etag == etag))
     }
 
     /// A condition that did not hold is an outcome and no error.
@@ -203,6 +232,9 @@ impl Plain {
             match self.copy_whole(from, to, about, &condition).await {
                 // Some servers know no such condition for copies, and say so.
                 Err(fault) if fault.is_unknown_call() && condition != WriteIf::Always => {
+                    self.copy_whole(from, to, about, &WriteIf::Always).await
+                }
+                Err(fault) if self.is_wrongly_refused(to, &fault, &condition).await? => {
                     self.copy_whole(from, to, about, &WriteIf::Always).await
                 }
                 outcome => outcome,
