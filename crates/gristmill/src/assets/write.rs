@@ -92,8 +92,8 @@ pub struct Writer {
     etag: String,
     /// Objects that are there with other bytes may be replaced.
     may_replace: bool,
-    /// The ETags of what was written.
-    written: Mutex<BTreeMap<String, Option<String>>>,
+    /// What was written: the ETag, and from what.
+    written: Mutex<BTreeMap<String, (Option<String>, Source)>>,
 }
 
 fn manifest_about() -> About {
@@ -117,22 +117,20 @@ impl Writer {
         seen: Option<Seen>,
         force: bool,
     ) -> Result<Begun, WriteError> {
-        let mut known = seen.map(|seen| seen.manifest);
+        let mut known = seen;
         for _ in 0..TRIES_MAX {
-            let manifest = match known.take() {
-                Some(manifest) => manifest,
-                None => {
-                    let got = sets.bucket.get(&sets.manifest(target)).await?;
-                    got.map(|(bytes, etag)| (AssetSet::parse(&bytes), etag))
-                }
+            let Seen { manifest, objects } = match known.take() {
+                Some(seen) => seen,
+                None => sets.look(target).await?,
             };
             let mut writer = Writer {
                 sets: sets.clone(),
                 target: target.clone(),
                 set: set.clone(),
                 etag: String::new(),
-                // What belongs to a set that is not complete, or that is to be replaced, is nobody's.
-                may_replace: force || manifest.is_some(),
+                // Objects without a manifest are the original's. What comes later, or belongs to a set that is not
+                // complete, is of jobs like this one, and the manifest says who may go on.
+                may_replace: force || manifest.is_some() || objects.is_empty(),
                 written: Mutex::default(),
             };
             let condition = match writer.claim(manifest, force).await? {
@@ -227,19 +225,15 @@ impl Writer {
                 Source::Object(from) => self.sets.bucket.copy(from, &key, &about, condition).await?,
             };
             if let Write::Done(etag) = written {
-                return Ok(self.note(file, key, etag));
+                return Ok(self.note(file, key, etag, source));
             }
             condition = match self.sets.bucket.head(&key).await? {
                 Some(head) if self.sets.is_same(&key, &head, file).await? => {
-                    return Ok(self.note(file, key, Some(head.etag)));
+                    return Ok(self.note(file, key, Some(head.etag), source));
                 }
+                Some(_) if !self.is_ours().await? => return Err(self.overtaken()),
                 Some(_) if !self.may_replace => return Err(self.other(&file.path)),
-                Some(head) => {
-                    if !self.is_ours().await? {
-                        return Err(self.overtaken());
-                    }
-                    WriteIf::Is(head.etag)
-                }
+                Some(head) => WriteIf::Is(head.etag),
                 None => {
                     if let Source::Object(from) = source
                         && self.sets.bucket.head(&from.key).await?.is_none()
@@ -253,10 +247,20 @@ impl Writer {
         Err(self.overtaken())
     }
 
-    fn note(&self, file: &AssetFile, key: String, etag: Option<String>) -> Listed {
+    fn note(&self, file: &AssetFile, key: String, etag: Option<String>, source: &Source) -> Listed {
         let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
-        written.insert(file.path.clone(), etag.clone());
+        written.insert(file.path.clone(), (etag.clone(), source.clone()));
         Listed { key, size: file.size, etag, modified: Default::default() }
+    }
+
+    /// The set with the ETags of what was written, and the files' sources.
+    fn noted(&self) -> (AssetSet, BTreeMap<String, Source>) {
+        let written = self.written.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut set = self.set.clone();
+        for file in &mut set.files {
+            file.etag = written.get(&file.path).and_then(|(etag, _)| etag.clone());
+        }
+        (set, written.into_iter().map(|(path, (_, source))| (path, source)).collect())
     }
 
     /// Whether the manifest is still the one that was begun with.
@@ -272,35 +276,51 @@ impl Writer {
     ///
     /// [`WriteError::Overtaken`] where somebody else took the set over.
     pub async fn finish(&self) -> Result<AssetSet, WriteError> {
-        let prefix = self.sets.prefix(&self.target);
-        let objects = self.sets.bucket.list(&prefix).await?;
-        let mut set = self.set.clone();
-        let written = self.written.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        for file in &mut set.files {
-            file.etag = written.get(&file.path).cloned().flatten();
-        }
-        if !self.sets.damaged(&prefix, &set, &objects).await?.is_empty() {
-            return Err(self.overtaken());
-        }
-        for file in &mut set.files {
-            let key = format!("{prefix}{}", file.path);
-            let object = objects.iter().find(|object| object.key == key);
-            file.etag = object.and_then(|object| object.etag.clone());
-        }
+        let mut set = self.settle().await?;
         set.state = AssetState::Complete;
         set.completed_ms = Some(SystemClock.now());
         let key = self.sets.manifest(&self.target);
-        let condition = WriteIf::Is(self.etag.clone());
-        match self.sets.bucket.put(&key, manifest_body(&set), &manifest_about(), condition).await? {
-            Write::Done(_) => Ok(set),
-            // Another job with the same files was first.
-            Write::Refused => {
-                let got = self.sets.bucket.get(&key).await?;
-                let theirs = got.and_then(|(bytes, _)| AssetSet::parse(&bytes));
-                let theirs = theirs.filter(|theirs| theirs.has_same_files(&set));
-                theirs.filter(|theirs| theirs.state == AssetState::Complete).ok_or_else(|| self.overtaken())
+        let mut etag = self.etag.clone();
+        for _ in 0..TRIES_MAX {
+            let condition = WriteIf::Is(etag);
+            let put = self.sets.bucket.put(&key, manifest_body(&set), &manifest_about(), condition).await?;
+            if let Write::Done(_) = put {
+                return Ok(set);
+            }
+            // Another job with the same files is as good, whether it was first or began after this one.
+            let got = self.sets.bucket.get(&key).await?;
+            let theirs = got.and_then(|(bytes, etag)| Some((AssetSet::parse(&bytes)?, etag)));
+            match theirs.filter(|(theirs, _)| theirs.has_same_files(&set)) {
+                Some((theirs, _)) if theirs.state == AssetState::Complete => return Ok(theirs),
+                Some((theirs, now)) if theirs.state == AssetState::Uploading => etag = now,
+                _ => break,
             }
         }
+        Err(self.overtaken())
+    }
+
+    /// Compares the listing with what was written, and writes again what others have replaced meanwhile: on servers
+    /// whose conditions do not hold at the same moment, an overtaken job's last objects. The set as it is there.
+    async fn settle(&self) -> Result<AssetSet, WriteError> {
+        let prefix = self.sets.prefix(&self.target);
+        for _ in 0..TRIES_MAX {
+            let (mut set, sources) = self.noted();
+            let objects = self.sets.bucket.list(&prefix).await?;
+            let damaged = self.sets.damaged(&prefix, &set, &objects).await?;
+            if damaged.is_empty() {
+                for file in &mut set.files {
+                    let key = format!("{prefix}{}", file.path);
+                    let object = objects.iter().find(|object| object.key == key);
+                    file.etag = object.and_then(|object| object.etag.clone());
+                }
+                return Ok(set);
+            }
+            for file in set.files.iter().filter(|file| damaged.contains(&file.path)) {
+                let source = sources.get(&file.path).ok_or_else(|| self.overtaken())?;
+                self.place(file, source).await?;
+            }
+        }
+        Err(self.overtaken())
     }
 }
 

@@ -81,10 +81,7 @@ fn what_the_original_has_stored_is_found() {
         let second = world.commit("README", "x");
         world.check(&[]).ended(0).has("2 cached artifact(s) found").has("copied from the cache");
         let digest = world.manifest()["files"][0]["digest"].as_str().unwrap().to_owned();
-        assert_eq!(
-            digest, "sha256:68896bcd7eee00277f0de21d23023d7ababc9c68e89b4d30ce477a36f109b2f5",
-            "{kind:?}"
-        );
+        assert_eq!(digest, gristmill_model::Digest::of(b"zip1").to_string(), "{kind:?}");
         assert_eq!(world.header(&format!("artifacts/{second}/one.zip"), "x-amz-meta-commit-hash"), second);
         // What was built again is the same.
         std::fs::remove_file(world.path("packages/.found")).unwrap();

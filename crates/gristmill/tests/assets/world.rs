@@ -67,6 +67,8 @@ pub(crate) fn git(folder: &Path, args: &[&str]) -> String {
         .args(["-c", "protocol.file.allow=always", "-c", "safe.directory=*", "-c", "init.defaultBranch=main"])
         .args(args)
         .current_dir(folder)
+        // Equal commits have equal names.
+        .envs(["GIT_AUTHOR_DATE", "GIT_COMMITTER_DATE"].map(|name| (name, "@1700000000 +0000")))
         .env("GIT_CONFIG_NOSYSTEM", "1")
         .env("GIT_CONFIG_GLOBAL", "/dev/null")
         .envs(["GIT_AUTHOR_NAME", "GIT_COMMITTER_NAME"].map(|name| (name, "Fixture")))

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use gristmill_git::Checkout;
-use gristmill_model::{Digest, NamePattern};
+use gristmill_model::{Digest, PathFilter};
 use serde_json::json;
 
 use super::tell::tell;
@@ -53,12 +53,12 @@ pub(super) fn run_gc(args: &GcArgs, format: Format) -> anyhow::Result<ExitCode> 
 
 /// The commits at which refs of these names are.
 fn named(repository: &Path, patterns: &[String]) -> anyhow::Result<BTreeSet<String>> {
-    let patterns = patterns.iter().map(|text| text.parse()).collect::<Result<Vec<NamePattern>, _>>()?;
+    let patterns = patterns.iter().map(|text| text.parse()).collect::<Result<Vec<PathFilter>, _>>()?;
     let checkout = Checkout::open(repository)?;
     let objects = checkout.objects()?;
     let mut commits = BTreeSet::new();
     for (name, id) in checkout.refs()? {
-        if patterns.iter().any(|pattern| pattern.matches(&name)) {
+        if patterns.iter().any(|pattern| pattern.contains(&name)) {
             // A tag of something else than a commit has no assets.
             commits.extend(objects.peel(id).map(|commit| commit.to_string()));
         }
