@@ -1,6 +1,6 @@
 //! The contract: environment, flag files, keys, metadata, exit codes, names.
 
-use crate::world::{At, World};
+use crate::world::{At, World, done};
 
 const ONE: &str = "5bbf5a52328e7439ae6e719dfe712200";
 
@@ -156,4 +156,58 @@ fn the_same_commands_are_part_of_the_program() {
         let help = String::from_utf8(help.stdout).unwrap();
         assert!(help.contains(&format!("Usage: {name}")) && help.contains("Exit codes"), "{help}");
     }
+}
+
+#[test]
+fn without_credentials_it_says_so() {
+    let Some(mut world) = World::new(At::ALL[1], "contract::no_credentials") else { return };
+    world.unset("AWS_ACCESS_KEY_ID");
+    world.check(&[]).ended(1).has("no credentials were found that work; set AWS_ACCESS_KEY_ID");
+}
+
+/// The old README's `docker run … -v "${PWD}:/app" -v "${PWD}/local-repo:/repo" -w /app … check`, by the kernel's own means.
+#[test]
+fn the_readmes_command_lines_work_with_their_mounts() {
+    let test = "contract::the_readmes_command_lines";
+    let Some(mut world) = World::new(At::ALL[2], test) else { return };
+    let root = world.path("root");
+    for folder in ["app", "repo", "opt", "proc", "dev", "tmp", "etc"] {
+        std::fs::create_dir_all(root.join(folder)).unwrap();
+    }
+    let script = "PATH=$PATH:/usr/sbin:/sbin; root=$1; app=$2; opt=$3; shift 3\n\
+        for d in usr bin sbin lib lib64; do\n\
+        \x20 [ -e /$d ] || continue\n\
+        \x20 if [ -L /$d ]; then cp -P /$d $root/; else mkdir -p $root/$d; mount --rbind /$d $root/$d; fi\n\
+        done\n\
+        mount --bind $app $root/app; mount --bind $app/local-repo $root/repo; mount --bind $opt $root/opt\n\
+        touch $root/dev/null; mount --bind /dev/null $root/dev/null\n\
+        exec chroot $root /bin/sh -c 'cd /app && exec \"$@\"' sh \"$@\"\n";
+    let app = world.path("app");
+    std::fs::create_dir(&app).unwrap();
+    std::fs::rename(world.path("repo"), app.join("local-repo")).unwrap();
+    for name in ["GIT_REPO_PATH", "PACKAGE_DIRECTORY", "CODE_HASH_FIND_FILTER"] {
+        world.unset(name);
+    }
+    let program = std::path::Path::new(env!("CARGO_BIN_EXE_gristmill"));
+    let opt = world.path("opt-mounted");
+    std::fs::create_dir(&opt).unwrap();
+    for name in ["check", "upload"] {
+        std::fs::hard_link(program, opt.join(name))
+            .or_else(|_| std::fs::copy(program, opt.join(name)).map(drop))
+            .unwrap();
+    }
+    let run = |name: &str| {
+        let mut command =
+            world.command(std::path::Path::new("unshare"), &["--mount", "sh", "-euc", script, "sh"]);
+        command.args([&root, &app, &opt]).arg(format!("/opt/{name}"));
+        done(&command.output().unwrap())
+    };
+    let first = run("check");
+    if first.code != 0 && first.lines.iter().any(|line| line.contains("unshare") || line.contains("mount")) {
+        return gristmill_testkit::skip(test, &first.lines.join(" "));
+    }
+    first.ended(0).has("new packages will need to be built");
+    std::fs::write(app.join("packages/a.zip"), "a").unwrap();
+    run("upload").ended(0).has("1 package(s) uploaded");
+    run("check").ended(0).has("1 artifact(s) found");
 }

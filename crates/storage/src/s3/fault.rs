@@ -14,6 +14,9 @@ const SAID_CHARS_MAX: usize = 300;
 /// Words that stand in what a server repeats of a signed request. A sentence with one is not shown.
 const NEVER_SHOWN: [&str; 5] = ["Signature", "Credential=", "X-Amz-", "x-amz-security", "AWSAccessKeyId"];
 
+/// How the SDK says that it has none, or none that could be had.
+const NO_CREDENTIALS: [&str; 2] = ["loading credentials", "no credentials found"];
+
 /// A call that failed.
 #[derive(Debug)]
 pub(super) struct Fault {
@@ -154,8 +157,15 @@ impl Fault {
     }
 
     /// The same for who knows nothing of a server of ours and its settings.
-    pub(super) fn told_plainly(self, doing: impl Display) -> StorageError {
+    pub(super) fn told_plainly(mut self, doing: impl Display) -> StorageError {
+        // What the SDK shows of its own values helps nobody.
+        if let Some((said, _)) = self.said.split_once(" (DispatchFailure") {
+            self.said = said.to_owned();
+        }
         let remedy = match (self.code.as_str(), self.status) {
+            (_, None) if NO_CREDENTIALS.iter().any(|words| self.said.contains(words)) => {
+                "no credentials were found that work; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile or a role"
+            }
             ("NoSuchBucket", _) => "there is no such bucket; make it, or correct its name",
             ("AccessDenied", _) | (_, Some(401 | 403)) if !self.is_key_refused() => {
                 "access is denied; let these credentials list, read and write the bucket"

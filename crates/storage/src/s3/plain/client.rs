@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use aws_config::default_provider::credentials::DefaultCredentialsChain;
 use aws_config::environment::EnvironmentVariableRegionProvider;
 use aws_config::meta::region::RegionProviderChain;
 use aws_config::provider_config::ProviderConfig;
@@ -21,6 +22,9 @@ use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 
 use super::super::client::{BYTES_PER_SECOND_MIN, FIRST_REGION, PAUSE_FIRST, PAUSE_MAX, TRIES_MAX};
 use crate::bucket::{BucketAccess, BucketCredentials};
+
+/// How often an instance is asked for its role; each time within a second.
+const INSTANCE_TRIES: u32 = 2;
 
 pub(super) async fn client(access: &BucketAccess) -> Client {
     let config = sdk_config(access).await;
@@ -63,7 +67,16 @@ async fn sdk_config(access: &BucketAccess) -> SdkConfig {
         .timeout_config(timeouts(access, access.request_timeout))
         .region(region);
     match &access.credentials {
-        BucketCredentials::Found => {}
+        BucketCredentials::Found => {
+            let region = access.region.clone().unwrap_or_else(|| FIRST_REGION.to_owned());
+            let provider = ProviderConfig::without_region().with_http_client(http);
+            let provider = provider.with_region(Some(Region::new(region)));
+            // Elsewhere than on an instance nobody answers, and who has no credentials should be told so soon.
+            let instance =
+                aws_config::imds::Client::builder().configure(&provider).max_attempts(INSTANCE_TRIES);
+            let chain = DefaultCredentialsChain::builder().imds_client(instance.build()).configure(provider);
+            loader = loader.credentials_provider(chain.build().await);
+        }
         BucketCredentials::Keys(keys) => {
             let (id, secret, token) = (keys.id.clone(), keys.secret.clone(), keys.token.clone());
             loader = loader.credentials_provider(Credentials::new(id, secret, token, None, "given"));
