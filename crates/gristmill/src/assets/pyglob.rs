@@ -54,7 +54,8 @@ fn find(root: &Path, pattern: &str) -> Vec<PathBuf> {
 /// What one part of a pattern finds in a folder; before the last part only folders lead on.
 fn step(folder: &Path, part: &str, is_last: bool) -> Vec<PathBuf> {
     if part == "**" {
-        let mut found = vec![folder.to_owned()];
+        // Itself too, but with a slash behind it, which no file has.
+        let mut found = if folder.is_dir() { vec![folder.to_owned()] } else { Vec::new() };
         below(folder, !is_last, &mut found);
         return found;
     }
