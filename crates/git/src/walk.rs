@@ -154,6 +154,27 @@ impl Objects {
     }
 }
 
+impl Objects {
+    /// What stands in one folder, in git's order, with the same checks.
+    ///
+    /// # Errors
+    ///
+    /// As [`Objects::walk`].
+    pub fn entries(&self, tree: TreeId) -> Result<Vec<(Vec<u8>, Entry)>, ObjectError> {
+        let mut buffer = Vec::new();
+        let data = self.read(tree.0, Kind::Tree, &mut buffer)?;
+        let parsed =
+            TreeRef::from_bytes(data, self.hash_kind()).map_err(|_| malformed(tree, "it is cut off"))?;
+        check_tree(tree, &parsed)?;
+        let entry = |found: &gix_object::tree::EntryRef<'_>| {
+            let mode = EntryMode::from_bits(found.mode.value());
+            let mode = mode.ok_or_else(|| malformed(tree, "an unknown mode"))?;
+            Ok((found.filename.to_vec(), Entry::new(mode, from_gix(found.oid))))
+        };
+        parsed.entries.iter().map(entry).collect()
+    }
+}
+
 impl<V> Walk<'_, V> {
     fn tree<E>(&mut self, id: TreeId, level: u64) -> Result<(), E>
     where

@@ -1,6 +1,7 @@
 //! Gristmill takes a git push to a published artifact. See ARCHITECTURE.md.
 
 pub mod app;
+pub mod assets;
 pub mod backup;
 pub mod boots;
 pub mod check;

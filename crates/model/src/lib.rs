@@ -2,12 +2,14 @@
 //!
 //! No IO, no async, no clock of its own: everything here is a value or a pure function.
 
+pub mod asset;
 pub mod digest;
 pub mod event;
 pub mod git;
 pub mod hex;
 pub mod id;
 pub mod key;
+pub mod path_filter;
 pub mod pattern;
 pub mod plan;
 pub mod public;
@@ -17,6 +19,7 @@ pub mod spec;
 pub mod state;
 pub mod time;
 
+pub use asset::{AssetFile, AssetKeys, AssetOrigin, AssetSet, AssetState};
 pub use digest::Digest;
 pub use event::{Event, EventKind, EventRepository};
 pub use git::{BlobId, CommitId, GitRef, ObjectFormat, ObjectId, TreeId};
@@ -24,6 +27,7 @@ pub use id::{
     ArtifactId, BootId, DeliveryId, DeployKeyId, FolderId, JobId, ProjectId, PublicationId, RunId, TokenId,
 };
 pub use key::{KEY_BYTES_MAX, KeyFields, KeyTemplate, ObjectKey};
+pub use path_filter::{NameGlob, PathFilter, PathFilterError};
 pub use pattern::{NamePattern, RefFilter};
 pub use plan::{EdgeKind, Plan, PlanError, PlannedEdge, PlannedJob};
 pub use public::{PublicEnd, PublicReason};

@@ -14,6 +14,8 @@
 //! <root>/tmp/<session>/                    unfinished files; those of dead processes go at the next open
 //! ```
 //!
+//! [`Bucket`] is beside both: plain objects under keys that others chose.
+//!
 //! Files in `public/` are hard links to blobs where the file system allows. A reader under another
 //! user cannot change them (mode 0444, another owner). The owner and root can, and would change the
 //! blob with it: serve `public/` under another user, or read-only; `verify` with `deep` finds it.
@@ -21,6 +23,7 @@
 #[cfg(not(unix))]
 compile_error!("the `file:` storage needs a Unix file system: hard links, folders that can be synced, flock");
 
+mod bucket;
 mod error;
 mod file;
 mod object;
@@ -30,6 +33,9 @@ mod staged;
 mod storage;
 mod url;
 
+pub use bucket::{
+    About, Body, Bucket, BucketAccess, BucketCredentials, BucketKeys, Head, Listed, Write, WriteIf,
+};
 pub use error::{ProjectError, StorageError};
 pub use file::probe::FolderCapabilities;
 pub use object::{Blob, BlobEntry, Checked, CopiedRange, Finding, Projected, PublicObject};

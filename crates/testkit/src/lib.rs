@@ -1,5 +1,6 @@
 //! The test harness: fixtures and fakes that tests of every crate share. A dev-dependency only.
 
+pub mod assets;
 pub mod aws;
 pub mod faults;
 pub mod forge;

@@ -1,6 +1,7 @@
 //! The command line: one file per noun; the doc comments of the arguments are the help.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "the command line talks to people")]
 
+mod asset;
 mod backup;
 mod clicks;
 mod config;
@@ -81,6 +82,9 @@ enum Command {
     /// What forges send
     #[command(subcommand)]
     Webhook(webhook::Command),
+    /// What builds leave, in a bucket and without a server: around the build in CI
+    #[command(subcommand)]
+    Asset(asset::Command),
     /// The configuration
     #[command(subcommand)]
     Config(config::Command),
@@ -232,8 +236,15 @@ pub fn command() -> clap::Command {
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
+    if let Some(code) = asset::by_name() {
+        return code;
+    }
     let cli = Cli::parse();
+    let format = if cli.json { Format::Json } else { cli.output };
     start_log(&cli.log, cli.log_json);
+    if let Command::Asset(command) = cli.command {
+        return asset::run(command, format);
+    }
     let folder = match std::env::current_dir() {
         Ok(folder) => folder,
         Err(error) => {
@@ -246,7 +257,6 @@ pub fn main() -> ExitCode {
     if let Some(place) = (around.env)("GRISTMILL_FAILPOINT") {
         crate::fail::arm(place);
     }
-    let format = if cli.json { Format::Json } else { cli.output };
     let context = Context { file: cli.config, around, format };
     match dispatch(&context, cli.command) {
         Ok(code) => code,
@@ -269,6 +279,7 @@ fn dispatch(context: &Context, command: Command) -> anyhow::Result<ExitCode> {
         Command::Delivery(command) => delivery::run(plain, command),
         Command::Token(command) => token::run(plain, command),
         Command::Webhook(command) => webhook::run(plain, command),
+        Command::Asset(command) => Ok(asset::run(command, plain.format)),
         Command::Config(command) => config::run(context, command),
         Command::Doctor(args) => maintain::doctor(context, &args),
         Command::Gc(args) => maintain::gc(plain, &args),

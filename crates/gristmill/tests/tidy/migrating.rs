@@ -39,14 +39,14 @@ const GIT2S3: [&str; 25] = [
 
 /// A row of a table of three columns: what was there, what is here, why.
 #[derive(Debug)]
-struct Row {
-    there: String,
-    here: String,
-    why: String,
+pub(crate) struct Row {
+    pub(crate) there: String,
+    pub(crate) here: String,
+    pub(crate) why: String,
 }
 
 /// The rows of all tables that have these three columns.
-fn rows(markdown: &str) -> Vec<Row> {
+pub(crate) fn rows(markdown: &str) -> Vec<Row> {
     let mut found = Vec::new();
     let mut is_table = false;
     for line in markdown.lines() {
@@ -65,7 +65,7 @@ fn rows(markdown: &str) -> Vec<Row> {
 }
 
 /// What stands between backticks.
-fn quoted(cell: &str) -> impl Iterator<Item = &str> {
+pub(crate) fn quoted(cell: &str) -> impl Iterator<Item = &str> {
     cell.split('`').skip(1).step_by(2)
 }
 

@@ -72,7 +72,7 @@ async fn close(client: &Client, of: (&str, &S3Settings), all: bool) -> Result<bo
 /// Whether an object can be put there; it is taken away again.
 async fn takes_objects(client: &Client, (bucket, settings): (&str, &S3Settings)) -> bool {
     let (name, owner) = (".gristmill/probe/closed", settings.expected_bucket_owner.clone());
-    let (algorithm, key) = settings.encryption();
+    let (algorithm, key) = Sse::said(settings.sse.as_ref());
     let put = client.put_object().bucket(bucket).key(name).set_expected_bucket_owner(owner.clone());
     // As all that is written: a bucket's policy may refuse the rest.
     let put = put.set_server_side_encryption(algorithm).set_ssekms_key_id(key);

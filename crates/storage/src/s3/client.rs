@@ -21,8 +21,8 @@ use super::settings::S3Settings;
 /// The most tries of a call that may be repeated.
 pub(super) const TRIES_MAX: u32 = 3;
 /// How long the pauses between tries become.
-const PAUSE_MAX: Duration = Duration::from_secs(2);
-const PAUSE_FIRST: Duration = Duration::from_millis(200);
+pub(super) const PAUSE_MAX: Duration = Duration::from_secs(2);
+pub(super) const PAUSE_FIRST: Duration = Duration::from_millis(200);
 /// A server or line that moves fewer bytes a second than this has failed.
 pub(super) const BYTES_PER_SECOND_MIN: u64 = 256 << 10;
 

@@ -191,9 +191,42 @@ impl Fault {
         }
     }
 
+    /// Whether a condition did not hold, and not that somebody else writes at this moment.
+    pub(super) fn is_precondition(&self) -> bool {
+        self.status == Some(412)
+    }
+
     /// Whether it may be that the credentials have expired: S3 says 400 then, and to a HEAD no word besides.
     fn may_be_expired(&self) -> bool {
         self.status == Some(400) && self.code.is_empty()
+    }
+
+    /// The same for who knows nothing of a server of ours and its settings.
+    pub(super) fn told_plainly(mut self, doing: impl Display) -> StorageError {
+        // What the SDK shows of its own values helps nobody.
+        if let Some((said, _)) = self.said.split_once(" (DispatchFailure") {
+            self.said = said.to_owned();
+        }
+        let remedy = match (self.code.as_str(), self.status) {
+            (NO_CREDENTIALS, _) => {
+                "no credentials were found that work; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a profile or a role"
+            }
+            ("NoSuchBucket", _) => "there is no such bucket; make it, or correct its name",
+            ("AccessDenied", _) | (_, Some(401 | 403)) if !self.is_key_refused() => {
+                "access is denied; let these credentials list, read and write the bucket"
+            }
+            _ if self.is_redirect() => "the bucket is in another region; set AWS_REGION to it",
+            _ => self.remedy(),
+        };
+        let why = self.shown_with(remedy);
+        let may_pass = self.may_pass();
+        StorageError::Server { doing: doing.to_string(), why, may_pass }
+    }
+
+    /// The key itself is not taken, rather than what it may do.
+    fn is_key_refused(&self) -> bool {
+        let codes = ["InvalidAccessKeyId", "SignatureDoesNotMatch", "RequestTimeTooSkewed", "ExpiredToken"];
+        codes.contains(&self.code.as_str())
     }
 
     /// The fault as a caller sees it.
@@ -243,12 +276,17 @@ impl Fault {
     }
 }
 
-impl Display for Fault {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.remedy())?;
+impl Fault {
+    fn shown_with(&self, remedy: &str) -> String {
         let status = self.status.map(|status| status.to_string());
         let parts = [status.unwrap_or_default(), self.code.clone(), self.said.clone()];
         let parts: Vec<String> = parts.into_iter().filter(|part| !part.is_empty()).collect();
-        if parts.is_empty() { Ok(()) } else { write!(f, " ({})", parts.join(": ")) }
+        if parts.is_empty() { remedy.to_owned() } else { format!("{remedy} ({})", parts.join(": ")) }
+    }
+}
+
+impl Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.shown_with(self.remedy()))
     }
 }

@@ -23,7 +23,7 @@ macro_rules! call {
 /// Adds how the server is to encrypt what a call writes.
 macro_rules! sealed {
     ($storage:expr, $call:expr) => {{
-        let (algorithm, key) = $storage.settings.encryption();
+        let (algorithm, key) = crate::s3::settings::Sse::said($storage.settings.sse.as_ref());
         $call.set_server_side_encryption(algorithm).set_ssekms_key_id(key)
     }};
 }
@@ -38,6 +38,7 @@ mod memory;
 mod meta;
 mod names;
 mod parts;
+pub(crate) mod plain;
 mod plan;
 pub(crate) mod probe;
 mod project;
@@ -198,16 +199,21 @@ impl S3Storage {
 
     /// An object of this bucket as the source of a copy.
     fn copy_source(&self, name: &str) -> String {
-        let mut source = format!("{}/", self.bucket);
-        for byte in name.bytes() {
-            if byte.is_ascii_alphanumeric() || b"-_.~/".contains(&byte) {
-                source.push(char::from(byte));
-            } else {
-                source.push_str(&format!("%{byte:02X}"));
-            }
-        }
-        source
+        copy_source(&self.bucket, name)
     }
+}
+
+/// An object as the source of a copy.
+fn copy_source(bucket: &str, name: &str) -> String {
+    let mut source = format!("{bucket}/");
+    for byte in name.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-_.~/".contains(&byte) {
+            source.push(char::from(byte));
+        } else {
+            source.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    source
 }
 
 /// The time of day, in milliseconds, to compare with what the server says of its objects.

@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use aws_sdk_s3::types::ServerSideEncryption;
 
+/// What S3's CopyObject copies at most.
+pub(super) const COPY_BYTES_MAX: u64 = 5 << 30;
+
 /// How a bucket is reached and written. Credentials themselves are none of it: they come from where AWS's own programs
 /// look for them (environment, profile, web identity, container, instance), or from a file of theirs that is named, and
 /// from the role where one is given.
@@ -70,16 +73,19 @@ impl S3Settings {
             role: None,
             expected_bucket_owner: None,
             sse: None,
-            copy_bytes_max: 5 << 30,
+            copy_bytes_max: COPY_BYTES_MAX,
             connect_timeout: Duration::from_secs(5),
             request_timeout: Duration::from_secs(15),
             cache: cache.into(),
             cache_bytes_max: 10 << 30,
         }
     }
+}
+
+impl Sse {
     /// How the server is to encrypt what is written, as its calls say it.
-    pub(super) fn encryption(&self) -> (Option<ServerSideEncryption>, Option<String>) {
-        match &self.sse {
+    pub(super) fn said(sse: Option<&Sse>) -> (Option<ServerSideEncryption>, Option<String>) {
+        match sse {
             None => (None, None),
             Some(Sse::Aes256) => (Some(ServerSideEncryption::Aes256), None),
             Some(Sse::Kms(key)) => (Some(ServerSideEncryption::AwsKms), key.clone()),

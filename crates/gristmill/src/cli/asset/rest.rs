@@ -1,0 +1,120 @@
+//! `get`, `gc` and `resource`.
+
+use std::collections::BTreeSet;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use gristmill_git::{Checkout, ObjectError};
+use gristmill_model::{Digest, PathFilter};
+use serde_json::json;
+
+use super::tell::{say, tell};
+use super::{Format, GcArgs, GetArgs, ResourceArgs, Role, block_on, env};
+use crate::assets::gc::{Gc, Report, Sum};
+use crate::assets::get::Get;
+use crate::assets::resource::Request;
+use crate::assets::{Tone, check};
+
+/// No bucket is named.
+const EXIT_NO_BUCKET: u8 = 100;
+
+pub(super) fn run_get(args: &GetArgs, format: Format) -> anyhow::Result<ExitCode> {
+    let place = args.place.place(EXIT_NO_BUCKET)?;
+    let packages = PathBuf::from(args.folder.packages.as_deref().unwrap_or("./packages"));
+    let checked = std::fs::read_to_string(packages.join(check::COMMIT_FILE)).ok();
+    let commit = match (args.commit.clone(), checked) {
+        (Some(commit), _) => commit,
+        (None, Some(checked)) => checked.trim().to_owned(),
+        (None, None) => check::open(&args.repository.folder()?)?.1.to_string(),
+    };
+    let get = Get { commit, file: args.file.clone(), into: args.into.clone().unwrap_or(packages) };
+    let got = block_on(async { get.run(&place.open().await, &tell).await })?;
+    if format == Format::Json {
+        let file = |(path, size, digest): &(String, u64, Digest)| json!({ "path": path, "size": size, "digest": digest });
+        let files: Vec<_> = got.files.iter().map(file).collect();
+        say(&format!("{:#}", json!({ "commit": got.commit, "files": files })))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(super) fn run_gc(args: &GcArgs, format: Format) -> anyhow::Result<ExitCode> {
+    let place = args.place.place(EXIT_NO_BUCKET)?;
+    let keep_commits = match args.keep_refs.as_slice() {
+        [] => BTreeSet::new(),
+        patterns => named(&args.repository.folder()?, patterns)?,
+    };
+    let gc = Gc { keep_days: args.keep_days, keep_commits, apply: args.apply };
+    let report = block_on(async { gc.run(&place.open().await, &tell).await })?;
+    print_report(&report, args.apply, format)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The commits at which refs of these names are.
+fn named(repository: &Path, patterns: &[String]) -> anyhow::Result<BTreeSet<String>> {
+    let patterns = patterns.iter().map(|text| text.parse()).collect::<Result<Vec<PathFilter>, _>>()?;
+    let checkout = Checkout::open(repository)?;
+    let objects = checkout.objects()?;
+    let (mut commits, refs) = (BTreeSet::new(), checkout.refs()?);
+    for pattern in &patterns {
+        let mut named = refs.iter().filter(|(name, _)| pattern.contains(name)).peekable();
+        anyhow::ensure!(
+            named.peek().is_some(),
+            "no ref of {} has a name like {pattern}, so that nothing would be kept for it; fetch it first (`git fetch --tags`), or leave it out",
+            repository.display()
+        );
+        for (name, id) in named {
+            match objects.peel(*id) {
+                Ok(commit) => drop(commits.insert(commit.to_string())),
+                // A tag of something else than a commit has no assets.
+                Err(ObjectError::Kind { .. }) => {}
+                Err(error) => return Err(anyhow::Error::from(error).context(format!("reading {name}"))),
+            }
+        }
+    }
+    Ok(commits)
+}
+
+fn print_report(report: &Report, applied: bool, format: Format) -> anyhow::Result<()> {
+    if format == Format::Json {
+        let sum = |sum: &Sum| json!({ "sets": sum.sets, "files": sum.files, "bytes": sum.bytes });
+        let json = json!({
+            "applied": applied,
+            "commits": sum(&report.commits),
+            "cache": sum(&report.cache),
+            "from_cache": report.from_cache,
+            "removed": report.removed,
+            "gone": sum(&report.gone),
+            "unfinished": report.unfinished,
+        });
+        return say(&format!("{json:#}"));
+    }
+    let (commits, cache, gone) = (report.commits, report.cache, report.gone);
+    let verb = if applied { "removed" } else { "would be removed" };
+    let line =
+        |what: &str, sum: Sum| format!("{what}: {} sets, {} files, {} bytes", sum.sets, sum.files, sum.bytes);
+    let saved = format!("{} of {} commits were served from the cache", report.from_cache, commits.sets);
+    say(&[line("commits", commits), line("cache", cache), saved, line(verb, gone)].join("\n"))?;
+    if !applied && gone.sets > 0 {
+        tell(Tone::Step, "nothing was removed; --apply does it");
+    }
+    Ok(())
+}
+
+pub(super) fn resource(args: &ResourceArgs) -> anyhow::Result<ExitCode> {
+    let mut text = String::new();
+    std::io::stdin().read_to_string(&mut text).context("reading standard input")?;
+    let request = Request::parse(&text)?;
+    let folder = || args.folder.clone().context("a folder is needed, as Concourse gives it");
+    let answer = match args.role {
+        Role::Check => serde_json::to_value(block_on(request.check(&env))?)?,
+        Role::In => serde_json::to_value(block_on(request.bring(&folder()?, &env, &tell))?)?,
+        Role::Out => {
+            let (folder, runtime) = (folder()?, super::super::runtime()?);
+            serde_json::to_value(runtime.block_on(request.keep(&folder, &env, &tell))?)?
+        }
+    };
+    say(&answer.to_string())?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,114 @@
+//! `get` and `gc`.
+
+use crate::world::{At, World, git};
+
+#[test]
+fn assets_come_back_verified() {
+    for at in At::ALL {
+        let Some(world) = World::new(at, "after::get") else { continue };
+        world.check(&[]).ended(0);
+        world.build(&[("a.zip", "aaa"), ("site/index.html", "i")]);
+        world.upload(&["--recursive"]).ended(0);
+        let (commit, into) = (world.head(), world.path("back"));
+        let into = into.to_str().unwrap();
+        let done = world.asset(&["get", "--into", into, "--json"]);
+        let json = done.ended(0).json();
+        assert_eq!((&json["commit"], &json["files"][0]["path"]), (&commit.clone().into(), &"a.zip".into()));
+        let read = |name: &str| std::fs::read_to_string(world.path("back").join(name)).ok();
+        assert_eq!((read("a.zip").as_deref(), read("site/index.html").as_deref()), (Some("aaa"), Some("i")));
+        std::fs::remove_dir_all(into).unwrap();
+        world
+            .asset(&["get", &commit[..7], "a.zip", "--into", into])
+            .ended(0)
+            .has("Got a.zip, 3 bytes, sha256:");
+        assert_eq!(read("site/index.html"), None);
+        world.asset(&["get", &commit, "b.zip"]).ended(1).has("there are: a.zip, site/index.html");
+        world.asset(&["get", "main"]).ended(1).has("is no commit");
+        world.asset(&["get", "0000000"]).ended(1).has("no commit with assets begins with");
+        // Other bytes of the same size are not taken.
+        world.write(&format!("artifacts/{commit}/a.zip"), "AAA", &[]);
+        let done = world.asset(&["get", &commit, "a.zip", "--into", into]);
+        assert_eq!(done.code, 1, "{at:?} {done:#?}");
+        assert_eq!(read("a.zip").as_deref(), Some("aaa"));
+    }
+}
+
+#[test]
+fn what_is_old_and_not_named_is_removed() {
+    let world = World::new(At::Folder, "").unwrap();
+    let mut commits = Vec::new();
+    for number in 0..4 {
+        commits.push(world.commit("lambdas/a/m.py", &number.to_string()));
+        world.check(&[]).ended(0);
+        world.build(&[("a.zip", &number.to_string())]);
+        world.upload(&[]).ended(0);
+    }
+    git(&world.path("repo"), &["tag", "-a", "v1", "-m", "v1", &commits[0]]);
+    commits.push(world.commit("README", "from the cache"));
+    world.check(&[]).ended(0).has("copied from the cache");
+    // The first three are of another year, and so is a set of the original's.
+    world.write("artifacts/00000000000000000000000000000000000000aa/x.zip", "x", &[]);
+    world.write("artifacts/README", "somebody's", &[]);
+    let old = std::fs::FileTimes::new().set_modified(std::time::SystemTime::UNIX_EPOCH);
+    let age = |key: &str| {
+        let file = std::fs::File::options().write(true).open(world.path("bucket").join(key)).unwrap();
+        file.set_times(old).unwrap();
+    };
+    let is_old = |key: &String| {
+        let text = world.read(key).unwrap();
+        commits[..3].iter().any(|commit| key.contains(commit) || text.contains(commit))
+            || key.contains("aa/x.zip")
+            || key.starts_with("cache/") && ["0", "1", "2"].contains(&text.as_str())
+    };
+    let keys = world.keys("");
+    keys.iter().filter(|key| is_old(key)).for_each(|key| age(key));
+    let args = ["gc", "--keep-days", "30", "--keep-refs", "refs/tags/v*", "--json"];
+    let planned = world.asset(&args).ended(0).json();
+    assert_eq!(world.keys(""), keys, "nothing goes without --apply");
+    assert_eq!(planned["commits"]["sets"], 6);
+    assert_eq!((&planned["cache"]["sets"], &planned["from_cache"]), (&4.into(), &1.into()));
+    let applied = world.asset(&[&args[..], &["--apply"]].concat()).ended(0).json();
+    assert_eq!(applied["removed"], planned["removed"]);
+    // Two commits and the original's; of the cache what these two were made with.
+    assert_eq!((&applied["gone"]["sets"], &applied["applied"]), (&5.into(), &true.into()));
+    let left_of = |world: &World| {
+        let left = world.keys("");
+        let has = |commit: &String| left.iter().filter(|key| key.contains(commit.as_str())).count();
+        (commits.iter().map(has).collect::<Vec<_>>(), left)
+    };
+    // What says that they are removed stays, for whoever writes them anew meanwhile.
+    let (counts, left) = left_of(&world);
+    assert_eq!(counts, [2, 1, 1, 2, 2]);
+    left.iter().filter(|key| world.read(key).unwrap().contains("\"removing\"")).for_each(|key| age(key));
+    world.asset(&[&args[..], &["--apply"]].concat()).ended(0);
+    let (counts, left) = left_of(&world);
+    assert_eq!(counts, [2, 0, 0, 2, 2]);
+    assert_eq!(world.keys("cache/").len(), 2, "{left:#?}");
+    assert!(left.contains(&"artifacts/README".to_owned()), "what is none of ours is left alone");
+    world.asset(&["gc", "--keep-days", "1", "--keep-refs", "refs/none"]).ended(1).has("no ref");
+    let some =
+        ["gc", "--keep-days", "1", "--keep-refs", "refs/tags/v*", "--keep-refs", "refs/none", "--apply"];
+    world.asset(&some).ended(1).has("refs/none");
+    world.asset(&["gc"]).ended(2);
+}
+
+#[test]
+fn a_set_that_is_being_removed_is_not_found() {
+    for at in At::ALL {
+        let Some(world) = World::new(at, "after::removing") else { continue };
+        world.check(&[]).ended(0);
+        world.build(&[("a.zip", "a")]);
+        world.upload(&[]).ended(0);
+        let key = format!(".gristmill/sets/{}.json", world.head());
+        let text = world.read(&key).unwrap().replace("\"complete\"", "\"removing\"");
+        world.write(&key, &text, &[]);
+        world.asset(&["check", "--filter", "", "--exit-code"]).ended(0);
+        world.asset(&["get"]).ended(1).has("not complete");
+        // And can be made again.
+        world.upload(&[]).ended(0);
+        world.asset(&["check", "--exit-code"]).ended(10);
+        // A young set stays, whatever its age is counted in.
+        let report = world.asset(&["gc", "--keep-days", "0", "--apply", "--json"]).ended(0).json();
+        assert_eq!(report["gone"]["sets"], 0, "an upload of today may be under way");
+    }
+}
