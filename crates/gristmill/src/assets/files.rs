@@ -8,7 +8,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::Context as _;
-use gristmill_model::{AssetFile, Digest};
+use gristmill_model::{AssetFile, Digest, hex};
+use md5::Md5;
 use sha2::{Digest as _, Sha256};
 
 use super::media;
@@ -138,6 +139,21 @@ fn hash_one(path: &Path, buffer: &mut [u8]) -> std::io::Result<(u64, Digest, Sta
         }
         hasher.update(&buffer[..read]);
         size += read as u64;
+    }
+}
+
+/// The MD5 of a file, in hexadecimal.
+///
+/// # Errors
+///
+/// Where it cannot be read.
+pub fn md5(path: &Path) -> std::io::Result<String> {
+    let (mut file, mut hasher, mut buffer) = (File::open(path)?, Md5::new(), vec![0; BUFFER_BYTES]);
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(hex::encode(&hasher.finalize())),
+            read => hasher.update(&buffer[..read]),
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! [`Sets`]: what a bucket has of assets, and whether it counts.
 //!
 //! A set with a manifest counts where that is complete and all its files are there: by their sizes and ETags, or, where an
-//! ETag is another one, by the digest that stands with the object. A set without one is s3-asset-manager's, which counts
+//! ETag is another one, by the object's bytes. A set without one is s3-asset-manager's, which counts
 //! any object.
 
 use base64::Engine as _;
@@ -125,7 +125,8 @@ impl Sets {
         Ok(if damaged.is_empty() { Verdict::Whole(set.clone()) } else { Verdict::Damaged(damaged) })
     }
 
-    /// The files of a set that are not there as they should be.
+    /// The files of a set that are not there as they should be. Where an ETag is another one somebody has written the object
+    /// again, and it is read: what stands with it may be another job's on servers that write it apart from the bytes.
     pub async fn damaged(
         &self,
         prefix: &str,
@@ -146,9 +147,8 @@ impl Sets {
             }
         }
         let checks = stream::iter(doubtful).map(|(key, file)| async move {
-            let head = self.bucket.head(&key).await?;
-            let is_same = head.is_some_and(|head| is_told_same(&head, file) == Some(true));
-            Ok::<_, StorageError>((!is_same).then(|| file.path.clone()))
+            let has = self.has_bytes(&key, file).await?;
+            Ok::<_, StorageError>((!has).then(|| file.path.clone()))
         });
         let mut checks = checks.buffer_unordered(AT_ONCE);
         while let Some(checked) = checks.next().await {
@@ -162,14 +162,17 @@ impl Sets {
     pub async fn is_same(&self, key: &str, head: &Head, file: &AssetFile) -> Result<bool, StorageError> {
         match (is_told_same(head, file), file.digest) {
             (Some(is_same), _) => Ok(is_same),
-            (None, Some(digest)) if head.size == file.size => {
-                let nowhere = std::fs::File::options().write(true).open("/dev/null");
-                let nowhere = nowhere.map_err(|error| StorageError::from_io("opening /dev/null", error))?;
-                let found = self.bucket.download(key, nowhere.into()).await?;
-                Ok(found == Some((file.size, digest)))
-            }
+            (None, Some(_)) if head.size == file.size => self.has_bytes(key, file).await,
             (None, _) => Ok(false),
         }
+    }
+
+    /// Whether the object has the file's bytes, all of which are read.
+    pub async fn has_bytes(&self, key: &str, file: &AssetFile) -> Result<bool, StorageError> {
+        let Some(digest) = file.digest else { return Ok(false) };
+        let nowhere = std::fs::File::options().write(true).open("/dev/null");
+        let nowhere = nowhere.map_err(|error| StorageError::from_io("opening /dev/null", error))?;
+        Ok(self.bucket.download(key, nowhere.into()).await? == Some((file.size, digest)))
     }
 }
 

@@ -8,17 +8,21 @@
 //! 3. The listing must have every file, with the size and the ETag of what was written.
 //! 4. The manifest says `complete`, on the condition that it is still the one from before.
 
+mod error;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use gristmill_model::{AssetFile, AssetSet, AssetState, Clock as _};
-use gristmill_storage::{About, Body, Listed, StorageError, Write, WriteIf};
+use gristmill_storage::{About, Body, Head, Listed, StorageError, Write, WriteIf};
 
-use super::files::Stamp;
+use super::files::{Stamp, md5};
 use super::sets::{CODE_HASH, COMMIT_HASH, PACKAGE_HASH, Seen, Sets, Target, package_hash};
 use crate::clock::SystemClock;
+pub use error::WriteError;
+use error::difference;
 
 /// How often something is tried that others change at the same moment.
 const TRIES_MAX: usize = 8;
@@ -30,43 +34,6 @@ pub enum Source {
     Local(PathBuf, Stamp),
     /// Another object of the bucket.
     Object(Listed),
-}
-
-/// Why a set was not written.
-#[derive(Debug, thiserror::Error)]
-pub enum WriteError {
-    /// The set is there with other bytes.
-    #[error(
-        "{place} is there already with other content ({what}); the same build should give the same bytes. To replace it, use --force"
-    )]
-    Other {
-        /// Where.
-        place: String,
-        /// What differs.
-        what: String,
-    },
-    /// Somebody else writes it now, with other bytes.
-    #[error("{0} was taken over by another job that uploads other content; its set is the one that counts")]
-    Overtaken(String),
-    /// Its manifest is not one of this version's.
-    #[error(
-        "{0} cannot be read: another version of this program may have written it; use that one, or --force"
-    )]
-    Unreadable(String),
-    /// What was to be copied is gone.
-    #[error("{0} is not there any more")]
-    SourceGone(String),
-    /// A file changed while it was read.
-    #[error("reading {path}: {source}")]
-    File {
-        /// Which.
-        path: String,
-        /// What happened.
-        source: std::io::Error,
-    },
-    /// The bucket cannot be asked.
-    #[error(transparent)]
-    Storage(#[from] StorageError),
 }
 
 /// How writing begins.
@@ -257,7 +224,7 @@ impl Writer {
         // What a job before has left is not sent again.
         if self.was_listed(&key).is_some_and(|listed| listed.size == file.size)
             && let Some(head) = self.sets.bucket.head(&key).await?
-            && self.sets.is_same(&key, &head, file).await?
+            && self.is_there(&key, &head, file, source).await?
         {
             return Ok(self.note(file, key, Some(head.etag), source));
         }
@@ -281,7 +248,7 @@ impl Writer {
                 return Ok(self.note(file, key, etag, source));
             }
             condition = match self.sets.bucket.head(&key).await? {
-                Some(head) if self.sets.is_same(&key, &head, file).await? => {
+                Some(head) if self.is_there(&key, &head, file, source).await? => {
                     return Ok(self.note(file, key, Some(head.etag), source));
                 }
                 Some(_) if !self.is_ours().await? => return Err(self.overtaken()),
@@ -298,6 +265,28 @@ impl Writer {
             };
         }
         Err(self.overtaken())
+    }
+
+    /// Whether another job has left the file's bytes there. What stands with an object is a hint: servers that write it
+    /// apart from the bytes mix those of two jobs. The bytes' own MD5, which is the ETag of what was not sent in parts nor
+    /// encrypted, or the bytes say it.
+    async fn is_there(
+        &self,
+        key: &str,
+        head: &Head,
+        file: &AssetFile,
+        source: &Source,
+    ) -> Result<bool, WriteError> {
+        if !self.sets.is_same(key, head, file).await? {
+            return Ok(false);
+        }
+        if let Source::Local(path, _) = source {
+            let failed = |source| WriteError::File { path: path.display().to_string(), source };
+            if head.etag.trim_matches('"') == md5(path).map_err(failed)? {
+                return Ok(true);
+            }
+        }
+        Ok(self.sets.has_bytes(key, file).await?)
     }
 
     fn note(&self, file: &AssetFile, key: String, etag: Option<String>, source: &Source) -> Listed {
@@ -392,20 +381,4 @@ impl Writer {
         }
         Err(self.overtaken())
     }
-}
-
-/// In what two sets differ, for people.
-fn difference(theirs: &AssetSet, ours: &AssetSet) -> String {
-    let of = |set: &AssetSet, path: &str| set.files.iter().find(|file| file.path == path).cloned();
-    let mut paths: Vec<&str> =
-        theirs.files.iter().chain(&ours.files).map(|file| file.path.as_str()).collect();
-    paths.sort_unstable();
-    paths.dedup();
-    let told = paths.into_iter().filter_map(|path| match (of(theirs, path), of(ours, path)) {
-        (Some(theirs), Some(ours)) if (theirs.size, theirs.digest) == (ours.size, ours.digest) => None,
-        (Some(_), Some(_)) => Some(format!("{path} differs")),
-        (Some(_), None) => Some(format!("{path} is only there")),
-        _ => Some(format!("{path} is only here")),
-    });
-    told.take(3).collect::<Vec<_>>().join(", ")
 }

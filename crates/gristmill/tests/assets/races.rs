@@ -2,6 +2,8 @@
 
 use std::process::{Child, Stdio};
 
+use gristmill_testkit::s3::Kind;
+
 use crate::world::{At, Done, World, done};
 
 /// Starts an upload of a package folder of its own.
@@ -23,7 +25,7 @@ fn files(content: &str) -> Vec<(String, String)> {
 }
 
 /// Both jobs; what is there then is one of them.
-fn race(world: &World, contents: [&str; 2]) -> [Done; 2] {
+fn race(world: &World, at: At, contents: [&str; 2]) -> [Done; 2] {
     world.check(&[]).ended(0);
     let jobs = [start(world, "one", &files(contents[0])), start(world, "two", &files(contents[1]))];
     let ended = jobs.map(|job| done(&job.wait_with_output().unwrap()));
@@ -33,6 +35,12 @@ fn race(world: &World, contents: [&str; 2]) -> [Done; 2] {
         let read = |name: &str| std::fs::read_to_string(into.join(name)).unwrap();
         let is = |content: &str| files(content).iter().all(|(name, text)| read(name) == *text);
         assert!(is(contents[0]) || is(contents[1]), "a mixture: {ended:#?}");
+    }
+    if got.code != 0 && at == At::Server(Kind::S3sFs) {
+        // It looks whether a condition holds, and writes later: the last object of who was told to stop may come after
+        // all was compared, and its listing does not show it. Who gets it is told, by its digest.
+        got.has("has other bytes");
+        return ended;
     }
     assert_eq!(got.code, 0, "{got:#?} {ended:#?}");
     world.check(&[]).ended(0).has("12 artifact(s) found");
@@ -44,7 +52,7 @@ fn the_same_content_is_success_for_both() {
     for at in At::ALL {
         for round in 0..3 {
             let Some(world) = World::new(at, "races::the_same") else { break };
-            for job in race(&world, ["same", "same"]) {
+            for job in race(&world, at, ["same", "same"]) {
                 assert_eq!(job.code, 0, "{at:?} {round}: {job:#?}");
             }
             assert_eq!(world.keys("cache/").len(), 12);
@@ -57,7 +65,7 @@ fn of_different_content_one_counts_and_the_other_is_told() {
     for at in At::ALL {
         for round in 0..4 {
             let Some(world) = World::new(at, "races::different") else { break };
-            let ended = race(&world, ["one", "two"]);
+            let ended = race(&world, at, ["one", "two"]);
             let good = ended.iter().filter(|job| job.code == 0).count();
             assert_eq!(good, 1, "{at:?} {round}: {ended:#?}");
             let told = ended.iter().find(|job| job.code != 0).unwrap();
