@@ -8,7 +8,11 @@ use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
+use aws_runtime::auth::PayloadSigningOverride;
 use aws_sdk_s3::Client;
+use aws_sdk_s3::config::interceptors::BeforeTransmitInterceptorContextMut;
+use aws_sdk_s3::config::{ConfigBag, Intercept, RuntimeComponents};
+use aws_sdk_s3::error::BoxError;
 use aws_sdk_s3::operation::copy_object::CopyObjectOutput;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::MetadataDirective;
@@ -49,6 +53,26 @@ impl WriteIf {
 
     fn is(&self) -> Option<String> {
         if let WriteIf::Is(etag) = self { Some(etag.clone()) } else { None }
+    }
+}
+
+/// Signs a body by the digest that is known of it, which need not be reckoned a second time.
+#[derive(Debug)]
+struct Hashed(Digest);
+
+impl Intercept for Hashed {
+    fn name(&self) -> &'static str {
+        "the body's digest is known"
+    }
+
+    fn modify_before_signing(
+        &self,
+        _context: &mut BeforeTransmitInterceptorContextMut<'_>,
+        _components: &RuntimeComponents,
+        config: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        config.interceptor_state().store_put(PayloadSigningOverride::Precomputed(self.0.to_hex()));
+        Ok(())
     }
 }
 
@@ -207,7 +231,8 @@ impl Plain {
             .set_if_none_match(condition.absent())
             .set_if_match(condition.is());
         let config = client::for_bytes(&self.settings, size);
-        Ok(put.customize().config_override(config).send().await?.e_tag.map(quoted))
+        let put = put.customize().config_override(config).interceptor(Hashed(digest));
+        Ok(put.send().await?.e_tag.map(quoted))
     }
 
     pub(crate) async fn copy(
