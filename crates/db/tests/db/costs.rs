@@ -47,6 +47,11 @@ const MAY_SCAN: &[&str] = &[
     // one row per program that is up, or per duty
     "GONE",
     "LEAVE",
+    "FAR_DUTIES",
+    "FAR_KEPT",
+    "FAR_BOOTS",
+    // once, at the end of a restore
+    "FORGET_DELETING",
     // no table at all, or as many rows as jobs are running
     "HELD",
     "HOLDERS",
