@@ -63,13 +63,6 @@ pub enum Verdict {
     Nothing,
 }
 
-impl Verdict {
-    /// Whether it counts.
-    pub fn is_found(&self) -> bool {
-        matches!(self, Verdict::Whole(_) | Verdict::Counted(_))
-    }
-}
-
 impl Sets {
     /// The sets in a bucket; `root` is what people read before a key.
     pub fn new(bucket: Bucket, keys: AssetKeys, root: String) -> Sets {
