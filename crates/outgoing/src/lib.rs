@@ -33,6 +33,6 @@ pub use crate::proxy::{Proxy, ProxyError};
 pub use crate::reach::{NotPublic, Reach};
 pub use crate::request::{HeaderError, Request, Response, Whose};
 pub use crate::resolve::{Resolve, System};
-pub use crate::tls::RootError;
+pub use crate::tls::{RootError, check_roots};
 pub use crate::url::{Host, Url, UrlError};
 pub use ureq::http::{HeaderMap, Method};

@@ -15,18 +15,28 @@ use ureq::tls::{Certificate, RootCerts, TlsConfig, TlsProvider};
 #[error("the root certificates are not certificates in PEM (`-----BEGIN CERTIFICATE-----`)")]
 pub struct RootError;
 
+/// Whether a text has root certificates in PEM.
+///
+/// # Errors
+///
+/// [`RootError`] where it has none, or a broken one.
+pub fn check_roots(pem: &[u8]) -> Result<(), RootError> {
+    read(pem).map(drop)
+}
+
+fn read(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, RootError> {
+    let found: Vec<_> =
+        CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>().map_err(|_| RootError)?;
+    if found.is_empty() { Err(RootError) } else { Ok(found) }
+}
+
 /// The system's roots, and those in `extra`, which is PEM or empty.
 pub(crate) fn config(extra: &[u8]) -> Result<(TlsConfig, usize), RootError> {
     // What the system has in files that cannot be read is not there for us; where that leaves nothing, each
     // connection says that its certificate is of nobody known.
     let mut roots = rustls_native_certs::load_native_certs().certs;
     if !extra.is_empty() {
-        let more: Vec<CertificateDer<'static>> =
-            CertificateDer::pem_slice_iter(extra).collect::<Result<_, _>>().map_err(|_| RootError)?;
-        if more.is_empty() {
-            return Err(RootError);
-        }
-        roots.extend(more);
+        roots.extend(read(extra)?);
     }
     let count = roots.len();
     let roots: Vec<Certificate<'static>> =

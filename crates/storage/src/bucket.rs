@@ -17,7 +17,7 @@ use gristmill_model::{Digest, Timestamp};
 
 use crate::error::StorageError;
 use crate::s3::plain::Plain;
-use crate::s3::settings::{Role, Sse};
+use crate::s3::settings::Role;
 use crate::storage::blocking;
 use crate::url::StorageUrl;
 use folder::Folder;
@@ -25,7 +25,7 @@ use folder::Folder;
 /// How a bucket is reached.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct BucketAccess {
-    /// The bucket's region. No instance is asked for it.
+    /// The bucket's region, where it is known. No instance is asked for it, and a server that says another is believed.
     pub region: Option<String>,
     /// The server's URL, where it is not Amazon's.
     pub endpoint: Option<String>,
@@ -35,10 +35,11 @@ pub struct BucketAccess {
     pub credentials: BucketCredentials,
     /// The role to take with these credentials, for so long each time.
     pub role: Option<(Role, Duration)>,
-    /// The account that must own the bucket; every call is refused where another does.
-    pub expected_bucket_owner: Option<String>,
-    /// How the server encrypts what is written; where it is not given, as the bucket is set.
-    pub sse: Option<Sse>,
+    /// Whether the proxies that the environment names are used: `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`,
+    /// in capital or small letters, as `curl` reads them.
+    pub proxies: bool,
+    /// The certificates that are trusted, in PEM, rather than those of the system.
+    pub certificates: Option<Vec<u8>>,
     /// How long a connection may take.
     pub connect_timeout: Duration,
     /// How long one try of a call without a body may take; those with one get more by their size.
@@ -53,8 +54,8 @@ impl Default for BucketAccess {
             path_style: false,
             credentials: BucketCredentials::Found,
             role: None,
-            expected_bucket_owner: None,
-            sse: None,
+            proxies: false,
+            certificates: None,
             connect_timeout: Duration::from_secs(5),
             request_timeout: Duration::from_secs(15),
         }
@@ -166,7 +167,8 @@ pub enum WriteIf {
 pub enum Write {
     /// It is there, with this ETag.
     Done(Option<String>),
-    /// The condition did not hold, or what was to be copied is not there any more as it was.
+    /// The condition did not hold, or what was to be copied is not there any more as it was. Or it is not known whether it
+    /// was written: where it was, all of it was.
     Refused,
 }
 

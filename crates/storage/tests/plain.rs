@@ -12,6 +12,7 @@ use gristmill_storage::{
     About, Body, Bucket, BucketAccess, BucketCredentials, BucketKeys, Listed, StorageUrl, Write, WriteIf,
 };
 use gristmill_testkit::s3::{Kind, Server};
+use gristmill_testkit::wire::{ROOT, Wire, answer};
 
 /// What a place does not do.
 #[derive(Default)]
@@ -189,4 +190,53 @@ async fn what_is_refused_says_what_to_do() {
     let error = Bucket::open(&url, &wrong).await.list("").await.unwrap_err().to_string();
     assert!(error.contains("does not take these credentials"), "{error}");
     assert!(!error.contains("another-secret"), "{error}");
+}
+
+const EMPTY: &str = "<ListBucketResult><Name>b</Name><IsTruncated>false</IsTruncated></ListBucketResult>";
+
+/// A bucket by keys that nobody looks at.
+async fn anybodys(endpoint: String, more: BucketAccess) -> Bucket {
+    let keys = BucketKeys { id: "id".to_owned(), secret: "secret".to_owned(), token: None };
+    let credentials = BucketCredentials::Keys(keys);
+    let access = BucketAccess { endpoint: Some(endpoint), path_style: true, credentials, ..more };
+    Bucket::open(&"s3://some-bucket".parse().unwrap(), &access).await
+}
+
+/// As S3 does it: the region for which a request was signed decides.
+fn elsewhere(region: &'static str) -> Wire {
+    Wire::start(move |head, _| {
+        if head.contains("/eu-west-2/s3/aws4_request") {
+            return answer("200 OK", &[], EMPTY.as_bytes());
+        }
+        let body = "<Error><Code>PermanentRedirect</Code><Message>elsewhere</Message></Error>";
+        answer("301 Moved Permanently", &[("x-amz-bucket-region", region)], body.as_bytes())
+    })
+}
+
+#[tokio::test]
+async fn a_bucket_in_another_region_is_asked_there() {
+    let server = elsewhere("eu-west-2");
+    let bucket = anybodys(format!("http://{}", server.address()), BucketAccess::default()).await;
+    assert_eq!(bucket.list("").await.unwrap(), []);
+    assert_eq!(server.requests().len(), 2);
+    assert_eq!(bucket.list("").await.unwrap(), []);
+    assert_eq!(server.requests().len(), 3, "it is known then");
+    // What becomes a part of a host's name is looked at.
+    for region in ["eu-west-2.example.org/", "EU", "eu-west-3"] {
+        let server = elsewhere(region);
+        let bucket = anybodys(format!("http://{}", server.address()), BucketAccess::default()).await;
+        let error = bucket.list("").await.unwrap_err().to_string();
+        assert!(error.contains("the bucket is in another region; set AWS_REGION to it"), "{error}");
+        assert!(server.requests().len() <= 2, "{region}");
+    }
+}
+
+#[tokio::test]
+async fn certificates_that_are_named_are_trusted() {
+    let server = Wire::start_tls(|_, _| answer("200 OK", &[], EMPTY.as_bytes()));
+    let endpoint = format!("https://{}", server.address());
+    let given = BucketAccess { certificates: Some(ROOT.into()), ..BucketAccess::default() };
+    assert_eq!(anybodys(endpoint.clone(), given).await.list("").await.unwrap(), []);
+    let error = anybodys(endpoint, BucketAccess::default()).await.list("").await.unwrap_err().to_string();
+    assert!(error.contains("check endpoint, network and credentials"), "{error}");
 }

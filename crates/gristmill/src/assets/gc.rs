@@ -1,14 +1,15 @@
 //! `asset gc`: removes sets that are neither young nor named by a ref, and what killed writers left.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures_util::{StreamExt as _, stream};
-use gristmill_model::asset::{ASSET_SET_FORMAT, is_code_hash};
-use gristmill_model::{AssetOrigin, AssetSet, AssetState, Clock as _, CommitId, Timestamp};
-use gristmill_storage::{About, Body, Listed, StorageError, Write, WriteIf};
+use gristmill_model::asset::ASSET_SET_FORMAT;
+use gristmill_model::{AssetOrigin, AssetSet, AssetState, Clock as _, Timestamp};
+use gristmill_storage::{About, Body, StorageError, Write, WriteIf};
 
 use super::check::writer_name;
+use super::entries::{self, Entry};
 use super::sets::{AT_ONCE, COMMIT_HASH, Sets, Target};
 use super::{Tell, Tone};
 use crate::clock::SystemClock;
@@ -26,24 +27,6 @@ pub struct Gc {
     pub keep_commits: BTreeSet<String>,
     /// Removes; else only says what would go.
     pub apply: bool,
-}
-
-/// A set as the listing shows it.
-#[derive(Clone, PartialEq, Eq, Debug)]
-struct Entry {
-    target: Target,
-    /// Objects, without the manifest.
-    objects: Vec<Listed>,
-    manifest: Option<AssetSet>,
-    /// The manifest's, as it was read.
-    etag: Option<String>,
-    newest: Timestamp,
-}
-
-impl Entry {
-    fn bytes(&self) -> u64 {
-        self.objects.iter().map(|object| object.size).sum()
-    }
 }
 
 /// Sets, files and bytes together.
@@ -89,7 +72,7 @@ impl Gc {
     ///
     /// Where the bucket cannot be asked. What was removed until then is; the rest is found the next time.
     pub async fn run(&self, sets: &Sets, tell: Tell<'_>) -> anyhow::Result<Report> {
-        let entries = read(sets).await?;
+        let entries = entries::read(sets).await?;
         let before =
             SystemClock.now().minus(DAY.saturating_mul(u32::try_from(self.keep_days).unwrap_or(u32::MAX)));
         let unfinished = SystemClock.now().minus(UNFINISHED);
@@ -139,66 +122,6 @@ impl Gc {
         });
         kept.filter_map(|entry| entry.manifest.as_ref()?.code_hash.clone()).collect()
     }
-}
-
-/// All sets that there are.
-async fn read(sets: &Sets) -> Result<Vec<Entry>, StorageError> {
-    let (artifacts, cache, manifests) = (sets.keys.artifacts(), sets.keys.cache(), sets.keys.manifests());
-    let (in_artifacts, in_cache, in_manifests) = tokio::try_join!(
-        sets.bucket.list(&artifacts),
-        sets.bucket.list(&cache),
-        sets.bucket.list(&manifests)
-    )?;
-    let mut found: BTreeMap<(bool, String), Entry> = BTreeMap::new();
-    let mut entry = |is_code: bool, name: &str, modified: Timestamp| -> Option<(bool, String)> {
-        let target = if !is_code && name.parse::<CommitId>().is_ok() {
-            Target::Commit(name.to_owned())
-        } else if is_code && is_code_hash(name) {
-            Target::Code(name.to_owned())
-        } else {
-            // Somebody else's: it is left alone.
-            return None;
-        };
-        let key = (is_code, name.to_owned());
-        let entry = found.entry(key.clone()).or_insert_with(|| Entry {
-            target,
-            objects: Vec::new(),
-            manifest: None,
-            etag: None,
-            newest: modified,
-        });
-        entry.newest = entry.newest.max(modified);
-        Some(key)
-    };
-    let mut objects = Vec::new();
-    for (is_code, prefix, listed) in [(false, &artifacts, in_artifacts), (true, &cache, in_cache)] {
-        for object in listed {
-            let name = object.key.strip_prefix(prefix.as_str()).and_then(|rest| rest.split_once('/'));
-            let key = name.and_then(|(name, _)| entry(is_code, name, object.modified));
-            objects.extend(key.map(|key| (key, object)));
-        }
-    }
-    let mut with_manifest = Vec::new();
-    for object in in_manifests {
-        let name = object.key.strip_prefix(manifests.as_str()).and_then(|name| name.strip_suffix(".json"));
-        let name = name.map(|name| name.strip_prefix("cache/").map_or((false, name), |hash| (true, hash)));
-        let key = name.and_then(|(is_code, name)| entry(is_code, name, object.modified));
-        with_manifest.extend(key.map(|key| (key, object.key)));
-    }
-    for (key, object) in objects {
-        found.get_mut(&key).expect("it was made above").objects.push(object);
-    }
-    let reads = stream::iter(with_manifest).map(|(key, manifest)| async move {
-        let got = sets.bucket.get(&manifest).await?;
-        Ok::<_, StorageError>((key, got.map(|(bytes, etag)| (AssetSet::parse(&bytes), etag))))
-    });
-    let mut reads = reads.buffer_unordered(AT_ONCE);
-    while let Some(done) = reads.next().await {
-        let (key, set) = done?;
-        let entry = found.get_mut(&key).expect("it was made above");
-        (entry.manifest, entry.etag) = set.map_or((None, None), |(set, etag)| (set, Some(etag)));
-    }
-    Ok(found.into_values().collect())
 }
 
 /// Removes a set as it was read. It does not count any more from the beginning on, wherever this ends. What says so stays

@@ -50,7 +50,9 @@ impl Get {
             Verdict::Whole(set) => set.files.into_iter().map(|file| (file.path, file.digest)).collect(),
             Verdict::Counted(_) => {
                 let paths = seen.objects.iter().filter_map(|object| object.key.strip_prefix(&prefix));
-                paths.map(|path| (path.to_owned(), None)).collect()
+                // AWS's console makes folders, which are objects without a name.
+                let files = paths.filter(|path| !path.is_empty() && !path.ends_with('/'));
+                files.map(|path| (path.to_owned(), None)).collect()
             }
             Verdict::Unfinished => anyhow::bail!("an upload to {shown} was begun and is not complete"),
             Verdict::Damaged(paths) => {

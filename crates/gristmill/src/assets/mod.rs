@@ -9,6 +9,7 @@
 
 pub mod check;
 pub mod code_hash;
+pub mod entries;
 pub mod files;
 pub mod gc;
 pub mod get;

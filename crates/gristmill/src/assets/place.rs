@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use gristmill_model::AssetKeys;
 use gristmill_storage::{Bucket, BucketAccess, BucketCredentials, BucketKeys, Role, StorageUrl};
 
@@ -45,7 +46,7 @@ impl Place {
         };
         let own = if let StorageUrl::S3 { prefix, .. } = &url { prefix.as_str() } else { "" };
         let parts: Vec<&str> = [own, &prefix].into_iter().filter(|part| !part.is_empty()).collect();
-        let (access, by) = access(env);
+        let (access, by) = access(env)?;
         Ok(Place { prefix: parts.join("/"), url, access, by })
     }
 
@@ -69,8 +70,18 @@ impl Place {
     }
 }
 
-/// How the bucket is reached: the variables of AWS's programs, and `AWS_ROLE`.
-fn access(env: Env<'_>) -> (BucketAccess, String) {
+/// The proxies that programs of any kind are told of, in either spelling.
+const PROXIES: [&str; 3] = ["HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY"];
+
+/// The certificates that AWS's programs are told to trust.
+fn certificates(path: &str) -> anyhow::Result<Vec<u8>> {
+    let pem = std::fs::read(path).with_context(|| format!("AWS_CA_BUNDLE: reading {path}"))?;
+    gristmill_outgoing::check_roots(&pem).with_context(|| format!("AWS_CA_BUNDLE: {path}"))?;
+    Ok(pem)
+}
+
+/// How the bucket is reached: the variables of AWS's programs, `AWS_ROLE`, and proxies.
+fn access(env: Env<'_>) -> anyhow::Result<(BucketAccess, String)> {
     let get = |name: &str| env(name).filter(|value| !value.is_empty());
     let endpoint = get("AWS_ENDPOINT_URL_S3").or_else(|| get("AWS_ENDPOINT_URL"));
     let role = get("AWS_ROLE");
@@ -99,9 +110,11 @@ fn access(env: Env<'_>) -> (BucketAccess, String) {
         endpoint,
         credentials,
         role,
+        proxies: PROXIES.iter().any(|name| get(name).or_else(|| get(&name.to_lowercase())).is_some()),
+        certificates: get("AWS_CA_BUNDLE").map(|path| certificates(&path)).transpose()?,
         ..BucketAccess::default()
     };
-    (access, by)
+    Ok((access, by))
 }
 
 #[cfg(test)]

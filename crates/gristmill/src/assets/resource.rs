@@ -195,7 +195,7 @@ impl Request {
         }
         let upload = Upload { packages, recursive: self.params.recursive, force: self.params.force };
         let done = upload.run(&self.place(env)?, &Progress::default(), tell).await?;
-        let commit = done.commit.context("it has a commit")?.to_string();
+        let commit = done.commit.to_string();
         let metadata = vec![field("files", done.files.to_string()), field("bytes", done.bytes.to_string())];
         Ok(Answer { version: Version { commit }, metadata })
     }

@@ -36,8 +36,8 @@ pub struct Upload {
 /// What came of it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Uploaded {
-    /// The commit. `None` where there was nothing to do.
-    pub commit: Option<CommitId>,
+    /// The commit.
+    pub commit: CommitId,
     /// What the code is, where there is a cache.
     pub code_hash: Option<String>,
     /// How many files are there now.
@@ -134,8 +134,7 @@ impl Upload {
             files: locals.iter().map(|local| local.about.clone()).collect(),
         };
         let bytes = locals.iter().map(|local| local.about.size).sum();
-        let mut uploaded =
-            Uploaded { commit: Some(commit), code_hash, files: locals.len(), bytes, was_there: false };
+        let mut uploaded = Uploaded { commit, code_hash, files: locals.len(), bytes, was_there: false };
         let target = Target::Commit(commit.to_string());
         let code = uploaded.code_hash.clone().map(Target::Code);
         let begun = Writer::begin(sets, &target, set.clone(), None, self.force).await?;

@@ -1,4 +1,4 @@
-//! `asset check`, `upload`, `get`, `gc` and `resource`; and `check` and `upload` where the program is called so.
+//! `asset check`, `upload`, `get`, `list`, `gc` and `resource`; and `check` and `upload` where the program is called so.
 
 mod build;
 mod rest;
@@ -15,7 +15,7 @@ use crate::assets::code_hash::Algorithm;
 use crate::assets::place::Place;
 use crate::assets::{Failure, check, failure};
 use build::{run_check, run_upload};
-use rest::{resource, run_gc, run_get};
+use rest::{resource, run_gc, run_get, run_list};
 use tell::line;
 
 #[derive(Subcommand)]
@@ -33,6 +33,8 @@ pub(super) enum Command {
     Upload(UploadArgs),
     /// Bring assets back, verified
     Get(GetArgs),
+    /// The sets that the bucket has, newest first
+    List(ListArgs),
     /// Remove assets that are old and that no ref names (says which, unless --apply)
     Gc(GcArgs),
     /// As a resource type of Concourse, which reads its request from standard input
@@ -138,6 +140,18 @@ pub(super) struct GetArgs {
 }
 
 #[derive(Args)]
+pub(super) struct ListArgs {
+    /// Those of the cache rather than those of commits
+    #[arg(long)]
+    cache: bool,
+    /// At most so many
+    #[arg(long, value_name = "COUNT", default_value_t = 50)]
+    limit: usize,
+    #[command(flatten)]
+    place: PlaceArgs,
+}
+
+#[derive(Args)]
 pub(super) struct GcArgs {
     /// Keep what was written in so many days
     #[arg(long, value_name = "DAYS")]
@@ -223,6 +237,7 @@ pub(super) fn run(command: Command, format: Format) -> ExitCode {
         Command::Check(args) => run_check(&args, format),
         Command::Upload(args) => run_upload(&args, format),
         Command::Get(args) => run_get(&args, format),
+        Command::List(args) => run_list(&args, format),
         Command::Gc(args) => run_gc(&args, format),
         Command::Resource(args) => resource(&args),
     })

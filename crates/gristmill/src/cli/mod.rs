@@ -23,7 +23,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches as _, Parser, Subcommand};
 use gristmill_db::{Db, DbError, Tx, project as projects};
 use gristmill_model::{ProjectName, Timestamp};
 
@@ -229,9 +229,15 @@ fn read<T>(db: &Db, work: impl Fn(&mut Tx<'_>) -> anyhow::Result<T>) -> anyhow::
     result.into_inner().expect("the closure ran")
 }
 
+/// Options that say nothing where there is no server.
+const OF_THE_SERVER: [&str; 3] = ["config", "log", "log_json"];
+
 /// The command line as a description.
 pub fn command() -> clap::Command {
-    Cli::command()
+    let all = Cli::command();
+    let unseen = all.get_arguments().filter(|argument| OF_THE_SERVER.contains(&argument.get_id().as_str()));
+    let unseen: Vec<clap::Arg> = unseen.map(|argument| argument.clone().hide(true)).collect();
+    all.mut_subcommand("asset", |asset| asset.args(unseen))
 }
 
 /// Runs the command line of this process.
@@ -239,7 +245,7 @@ pub fn main() -> ExitCode {
     if let Some(code) = asset::by_name() {
         return code;
     }
-    let cli = Cli::parse();
+    let cli = Cli::from_arg_matches(&command().get_matches()).unwrap_or_else(|error| error.exit());
     let format = if cli.json { Format::Json } else { cli.output };
     start_log(&cli.log, cli.log_json);
     if let Command::Asset(command) = cli.command {

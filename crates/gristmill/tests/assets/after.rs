@@ -1,4 +1,6 @@
-//! `get` and `gc`.
+//! `get`, `list` and `gc`.
+
+use gristmill_testkit::s3::Kind;
 
 use crate::world::{At, World, git};
 
@@ -31,6 +33,42 @@ fn assets_come_back_verified() {
         assert_eq!(done.code, 1, "{at:?} {done:#?}");
         assert_eq!(read("a.zip").as_deref(), Some("aaa"));
     }
+}
+
+#[test]
+fn sets_are_listed() {
+    for at in At::ALL {
+        let Some(world) = World::new(at, "after::list") else { continue };
+        let none = world.asset(&["list", "--json"]);
+        assert_eq!(none.ended(0).json(), serde_json::json!([]));
+        world.check(&[]).ended(0);
+        world.build(&[("a.zip", "aaa"), ("b.zip", "bb")]);
+        world.upload(&[]).ended(0);
+        let commit = world.head();
+        world.write("artifacts/00000000000000000000000000000000000000aa/x.zip", "x", &[]);
+        world.write("artifacts/README", "somebody's", &[]);
+        let listed = world.asset(&["list", "--json"]).json();
+        let listed = listed.as_array().unwrap();
+        assert_eq!(listed.len(), 2, "{listed:#?}");
+        let ours = listed.iter().find(|set| set["commit"] == commit.as_str()).unwrap();
+        let told = [&ours["state"], &ours["from"], &ours["bytes"], &ours["files"][1]["path"]];
+        assert_eq!(told, [&"complete".into(), &"build".into(), &5.into(), &serde_json::json!("b.zip")]);
+        assert_eq!(ours["code_hash"].as_str(), world.flag(".code-hash").as_deref());
+        let text = world.asset(&["list"]).ended(0).out.clone();
+        assert!(text.starts_with("COMMIT ") && text.contains("without manifest"), "{text}");
+        assert_eq!(world.asset(&["list", "--limit", "1"]).ended(0).has("1 older").out.lines().count(), 2);
+        let cache = world.asset(&["list", "--cache", "--json"]).json();
+        assert_eq!(cache[0]["code_hash"], ours["code_hash"]);
+    }
+}
+
+#[test]
+fn a_folder_of_the_console_is_no_file() {
+    let Some(world) = World::new(At::Server(Kind::Moto), "after::console") else { return };
+    let commit = world.head();
+    world.write(&format!("artifacts/{commit}/"), "", &[]);
+    world.write(&format!("artifacts/{commit}/a.zip"), "aaa", &[]);
+    world.asset(&["get", &commit]).ended(0).has("Got a.zip, 3 bytes");
 }
 
 #[test]

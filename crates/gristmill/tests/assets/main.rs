@@ -8,6 +8,7 @@ mod contract;
 mod kills;
 mod original;
 mod races;
+mod reach;
 mod repositories;
 mod right_here;
 mod role;

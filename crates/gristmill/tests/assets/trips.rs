@@ -66,3 +66,22 @@ fn an_upload_that_begins_between_the_two_calls_is_not_found() {
     assert_eq!(check.wait().unwrap().code(), Some(0));
     assert!(world.flag(".found").is_none());
 }
+
+/// The server has made the object, and its answer is lost; asked again, it knows of no such upload any more.
+#[test]
+fn a_large_file_whose_last_answer_is_lost_is_there() {
+    for kind in [Kind::Moto, Kind::S3sFs, Kind::Radosgw] {
+        let Some(mut world) = World::new(At::Server(kind), "trips::lost") else { continue };
+        world.check(&[]).ended(0);
+        world.build(&[("large", &"0123456789".repeat(2_000_000))]);
+        let proxy = Proxy::start(&world.server.unwrap().endpoint);
+        world.set("AWS_ENDPOINT_URL", &proxy.endpoint());
+        proxy.rule(Rule::new(Fault::ResetAfter).on(Operation::CompleteMultipartUpload).times(1));
+        world.upload(&[]).ended(0).has("1 package(s) uploaded");
+        let calls = proxy.take_seen();
+        let sent = calls.iter().filter(|seen| seen.operation == Operation::UploadPart).count();
+        assert_eq!(sent, 2, "{kind:?}: nothing is sent twice");
+        world.check(&[]).ended(0).has("1 artifact(s) found");
+        world.asset(&["get", "--into", world.path("back").to_str().unwrap()]).ended(0);
+    }
+}

@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::fault::Fault;
 use super::parts::{Parts, Written};
-use super::{S3Storage, Source, beside, client, now_ms, plan};
+use super::{S3Storage, Source, beside, now_ms, plan};
 use crate::error::StorageError;
 use crate::object::{Blob, BlobEntry};
 use crate::staged::Copied;
@@ -47,7 +47,8 @@ pub(super) fn size(length: Option<i64>) -> u64 {
 impl S3Storage {
     /// What the bucket has of a blob.
     pub(super) async fn look(&self, digest: &Digest) -> Result<Option<Seen>, Fault> {
-        let head = call!(self, head_object).key(self.names.blob(digest)).send().await.map_err(Fault::from);
+        let head =
+            call!(self.line, head_object).key(self.names.blob(digest)).send().await.map_err(Fault::from);
         let head = match head {
             Err(fault) if fault.is_absent() => {
                 self.forget(digest);
@@ -110,17 +111,17 @@ impl S3Storage {
         let whole_max = self.settings.copy_bytes_max;
         let written = if seen.source.size > whole_max {
             let parts = plan::LIMITS.copy_all(seen.source.size, whole_max);
-            let parts = Parts::copies(&name, parts, (&name, &seen.source.etag));
-            self.multipart(parts).await?
+            let parts = Parts::copies(&name, parts, (&name, Some(&seen.source.etag)));
+            self.line.multipart(parts).await?
         } else {
-            let call = sealed!(self, call!(self, copy_object))
-                .set_expected_source_bucket_owner(self.settings.expected_bucket_owner.clone())
+            let call = sealed!(self.line, call!(self.line, copy_object))
+                .set_expected_source_bucket_owner(self.line.owner.clone())
                 .key(&name)
-                .copy_source(self.copy_source(&name))
+                .copy_source(self.line.copy_source(&name))
                 .copy_source_if_match(&seen.source.etag)
                 .metadata_directive(MetadataDirective::Replace)
                 .customize()
-                .config_override(client::for_bytes(&self.settings, seen.source.size));
+                .config_override(self.line.patience.for_bytes(seen.source.size));
             Written::of_copy(&call.send().await?)
         };
         self.forget(digest);
@@ -129,7 +130,7 @@ impl S3Storage {
             && old != new
             && old != "null"
         {
-            call!(self, delete_object).key(&name).version_id(old).send().await?;
+            call!(self.line, delete_object).key(&name).version_id(old).send().await?;
         }
         Ok(())
     }
@@ -212,7 +213,7 @@ impl S3Storage {
         let failed = |fault: Fault| fault.told(format_args!("deleting blob {digest}"));
         for times in 0..VERSIONS_MAX {
             let Some(seen) = self.look(digest).await.map_err(failed)? else { return Ok(times > 0) };
-            let call = call!(self, delete_object).key(self.names.blob(digest));
+            let call = call!(self.line, delete_object).key(self.names.blob(digest));
             let deleted = call.set_version_id(seen.version_id.clone()).send().await;
             deleted.map_err(|error| failed(error.into()))?;
             if seen.version_id.is_none() {
@@ -233,7 +234,7 @@ impl S3Storage {
         let mut from = after.map(|digest| self.names.blob(digest));
         while page.len() < limit {
             let most = i32::try_from((limit - page.len()).min(PAGE_MAX)).unwrap_or(1);
-            let call = call!(self, list_objects_v2).prefix(self.names.blobs()).max_keys(most);
+            let call = call!(self.line, list_objects_v2).prefix(self.names.blobs()).max_keys(most);
             let listed = call.set_start_after(from.take()).send().await;
             let listed = listed.map_err(|error| Fault::from(error).told("listing blobs"))?;
             let is_last = !listed.is_truncated.unwrap_or(false);
@@ -295,7 +296,8 @@ impl<'a> Reading<'a> {
         let body = match &mut self.body {
             Some(body) => body,
             None => {
-                let call = call!(self.storage, get_object).key(self.name).set_if_match(self.etag.clone());
+                let call =
+                    call!(self.storage.line, get_object).key(self.name).set_if_match(self.etag.clone());
                 let range = (self.at > 0).then(|| format!("bytes={}-", self.at));
                 let got = call.set_range(range).send().await?;
                 self.until = self.at + size(got.content_length);

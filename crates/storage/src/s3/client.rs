@@ -16,47 +16,109 @@ use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 
 use super::credentials;
+use super::line::Line;
 use super::settings::S3Settings;
 
 /// The most tries of a call that may be repeated.
 pub(super) const TRIES_MAX: u32 = 3;
 /// How long the pauses between tries become.
-pub(super) const PAUSE_MAX: Duration = Duration::from_secs(2);
-pub(super) const PAUSE_FIRST: Duration = Duration::from_millis(200);
+const PAUSE_MAX: Duration = Duration::from_secs(2);
+const PAUSE_FIRST: Duration = Duration::from_millis(200);
 /// A server or line that moves fewer bytes a second than this has failed.
-pub(super) const BYTES_PER_SECOND_MIN: u64 = 256 << 10;
+const BYTES_PER_SECOND_MIN: u64 = 256 << 10;
+
+/// What one copy within the server may take.
+const COPY_BASE: Duration = Duration::from_secs(7);
+/// A server that copies fewer bytes a second within itself is too slow.
+pub(super) const COPIED_PER_SECOND_MIN: u64 = 32 << 20;
+
+/// How long one copy of so many bytes may take, or the end of an upload of so many.
+pub(super) fn copy_max(size: u64) -> Duration {
+    COPY_BASE + Duration::from_secs(size / COPIED_PER_SECOND_MIN)
+}
 
 /// The region where none is found.
 pub(super) const FIRST_REGION: &str = "us-east-1";
 
-/// A client for the bucket. Finds no credentials yet: the first call does.
-pub(super) async fn client(settings: &S3Settings) -> Client {
-    let config = sdk_config(settings).await;
-    let builder = Builder::from(&config)
-        .force_path_style(settings.path_style)
+/// How long calls may take.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience {
+    /// For a connection.
+    pub(super) connect: Duration,
+    /// For one try of a call without a body.
+    pub(super) request: Duration,
+}
+
+impl Patience {
+    pub(super) fn timeouts(&self, attempt: Duration) -> TimeoutConfig {
+        TimeoutConfig::builder()
+            .connect_timeout(self.connect)
+            .operation_attempt_timeout(attempt)
+            .operation_timeout((attempt + PAUSE_MAX) * TRIES_MAX)
+            .build()
+    }
+
+    /// For calls that send or move this many bytes.
+    pub(super) fn for_bytes(&self, bytes: u64) -> Builder {
+        let attempt = self.request + Duration::from_secs(bytes / BYTES_PER_SECOND_MIN);
+        Builder::new().timeout_config(self.timeouts(attempt))
+    }
+
+    /// For calls that are made once, within this time.
+    pub(super) fn once(&self, attempt: Duration) -> Builder {
+        let timeouts = self.timeouts(attempt).to_builder().operation_timeout(attempt).build();
+        Builder::new().retry_config(RetryConfig::disabled()).timeout_config(timeouts)
+    }
+}
+
+/// What is tried again, and when.
+pub(super) fn tries() -> RetryConfig {
+    RetryConfig::standard()
+        .with_max_attempts(TRIES_MAX)
+        .with_initial_backoff(PAUSE_FIRST)
+        .with_max_backoff(PAUSE_MAX)
+}
+
+/// The settings of a client, but for what is tried again besides.
+pub(super) fn builder(config: &SdkConfig, endpoint: Option<&String>, path_style: bool) -> Builder {
+    let builder = Builder::from(config)
+        .force_path_style(path_style)
         // Ours are set by hand where the server was found to check them; others do not know the headers.
         .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
-        .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
-        .retry_classifier(denied::Denied);
-    let builder = match &settings.endpoint {
+        .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
+    match endpoint {
         Some(endpoint) => builder.endpoint_url(endpoint),
         None => builder,
-    };
-    Client::from_conf(builder.build())
+    }
+}
+
+/// A client for a bucket. Finds no credentials yet: the first call does.
+pub(super) async fn client(settings: &S3Settings) -> Client {
+    let config = sdk_config(settings).await;
+    let builder = builder(&config, settings.endpoint.as_ref(), settings.path_style);
+    Client::from_conf(builder.retry_classifier(denied::Denied).build())
+}
+
+/// The bucket, by a client of its own.
+pub(super) async fn line(bucket: &str, settings: &S3Settings) -> Line {
+    let (owner, sse) = (settings.expected_bucket_owner.clone(), settings.sse.clone());
+    let mut line = Line::new(client(settings).await, bucket, patience(settings));
+    (line.owner, line.sse) = (owner, sse);
+    line
+}
+
+fn patience(settings: &S3Settings) -> Patience {
+    Patience { connect: settings.connect_timeout, request: settings.request_timeout }
 }
 
 /// What the client is made of.
 pub(super) async fn sdk_config(settings: &S3Settings) -> SdkConfig {
     let http =
         aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
-    let tries = RetryConfig::standard()
-        .with_max_attempts(TRIES_MAX)
-        .with_initial_backoff(PAUSE_FIRST)
-        .with_max_backoff(PAUSE_MAX);
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
         .http_client(http)
-        .retry_config(tries)
-        .timeout_config(timeouts(settings, settings.request_timeout));
+        .retry_config(tries())
+        .timeout_config(patience(settings).timeouts(settings.request_timeout));
     if settings.endpoint.is_some() || settings.region.is_some() {
         // Elsewhere than at Amazon no instance is asked for its region, and most servers take any.
         let chain = RegionProviderChain::first_try(settings.region.clone().map(Region::new))
@@ -74,26 +136,6 @@ pub(super) async fn sdk_config(settings: &S3Settings) -> SdkConfig {
     let region = config.region().cloned().unwrap_or_else(|| Region::new(FIRST_REGION));
     let config = config.into_builder().region(region).build();
     credentials::with_credentials(config, settings).await
-}
-
-fn timeouts(settings: &S3Settings, attempt: Duration) -> TimeoutConfig {
-    TimeoutConfig::builder()
-        .connect_timeout(settings.connect_timeout)
-        .operation_attempt_timeout(attempt)
-        .operation_timeout((attempt + PAUSE_MAX) * TRIES_MAX)
-        .build()
-}
-
-/// For calls that send or move this many bytes.
-pub(super) fn for_bytes(settings: &S3Settings, bytes: u64) -> Builder {
-    let attempt = settings.request_timeout + Duration::from_secs(bytes / BYTES_PER_SECOND_MIN);
-    Builder::new().timeout_config(timeouts(settings, attempt))
-}
-
-/// For calls that are made once, within this time.
-pub(super) fn once(settings: &S3Settings, attempt: Duration) -> Builder {
-    let timeouts = timeouts(settings, attempt).to_builder().operation_timeout(attempt).build();
-    Builder::new().retry_config(RetryConfig::disabled()).timeout_config(timeouts)
 }
 
 mod denied {

@@ -9,6 +9,9 @@ use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 
 use crate::error::StorageError;
 
+/// No region's name is longer.
+const REGION_CHARS_MAX: usize = 40;
+
 /// How much of a server's sentence an error repeats.
 const SAID_CHARS_MAX: usize = 300;
 
@@ -28,6 +31,8 @@ pub(super) struct Fault {
     /// The call may have had its effect.
     unsure: bool,
     timeout: bool,
+    /// The region that the server says the bucket is in.
+    region: Option<String>,
     /// The key's newest version is a delete marker.
     pub(super) delete_marker: bool,
 }
@@ -60,7 +65,8 @@ where
             _ => DisplayErrorContext(&error).to_string(),
         };
         let code = code.unwrap_or_default();
-        Fault { status, code, said: shown(&said), unsure, timeout, delete_marker }
+        let region = header("x-amz-bucket-region").filter(|region| is_region(region));
+        Fault { status, code, said: shown(&said), unsure, timeout, region, delete_marker }
     }
 }
 
@@ -93,6 +99,12 @@ fn causes(error: &CredentialsError) -> String {
     said.join(": ").split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
+/// Whether it can be a region: it becomes a part of a host's name.
+fn is_region(text: &str) -> bool {
+    (1..=REGION_CHARS_MAX).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+}
+
 /// A sentence of the server as an error may repeat it.
 fn shown(said: &str) -> String {
     if NEVER_SHOWN.iter().any(|word| said.contains(word)) {
@@ -106,7 +118,15 @@ impl Fault {
     /// A fault of our own making: the answer is not what was asked for.
     pub(super) fn wrong(said: impl Into<String>) -> Fault {
         let (status, code) = (None, "UnexpectedAnswer".to_owned());
-        Fault { status, code, said: said.into(), unsure: false, timeout: false, delete_marker: false }
+        Fault {
+            status,
+            code,
+            said: said.into(),
+            unsure: false,
+            timeout: false,
+            region: None,
+            delete_marker: false,
+        }
     }
 
     /// An answer whose end did not come.
@@ -163,6 +183,11 @@ impl Fault {
     pub(super) fn is_redirect(&self) -> bool {
         matches!(self.status, Some(301 | 307 | 308))
             || matches!(self.code.as_str(), "PermanentRedirect" | "AuthorizationHeaderMalformed")
+    }
+
+    /// Where the bucket is, if it is not where it was asked for.
+    pub(super) fn region(&self) -> Option<&str> {
+        self.region.as_deref().filter(|_| self.is_redirect() || self.status == Some(400))
     }
 
     /// Whether the same call may work later.

@@ -11,19 +11,15 @@
 
 /// Begins a call on the bucket, which must belong to the expected account.
 macro_rules! call {
-    ($storage:expr, $name:ident) => {
-        $storage
-            .client
-            .$name()
-            .bucket(&$storage.bucket)
-            .set_expected_bucket_owner($storage.settings.expected_bucket_owner.clone())
+    ($line:expr, $name:ident) => {
+        $line.client.$name().bucket(&$line.bucket).set_expected_bucket_owner($line.owner.clone())
     };
 }
 
 /// Adds how the server is to encrypt what a call writes.
 macro_rules! sealed {
-    ($storage:expr, $call:expr) => {{
-        let (algorithm, key) = crate::s3::settings::Sse::said($storage.settings.sse.as_ref());
+    ($line:expr, $call:expr) => {{
+        let (algorithm, key) = crate::s3::settings::Sse::said($line.sse.as_ref());
         $call.set_server_side_encryption(algorithm).set_ssekms_key_id(key)
     }};
 }
@@ -34,9 +30,11 @@ mod cache;
 mod client;
 mod credentials;
 mod fault;
+mod line;
 mod memory;
 mod meta;
 mod names;
+mod pace;
 mod parts;
 pub(crate) mod plain;
 mod plan;
@@ -49,16 +47,17 @@ mod versions;
 
 use std::collections::HashMap;
 use std::sync::atomic::AtomicU8;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use aws_sdk_s3::Client;
 use gristmill_model::Digest;
 
 use crate::error::StorageError;
 use crate::storage::{Opening, blocking};
 use cache::Cache;
+use line::Line;
 use memory::Memory;
 use names::Names;
+use pace::Pace;
 use probe::BucketCapabilities;
 use settings::S3Settings;
 
@@ -71,8 +70,7 @@ const ETAGS_MAX: usize = 4096;
 
 #[derive(Debug)]
 pub(crate) struct S3Storage {
-    client: Client,
-    bucket: String,
+    line: Arc<Line>,
     names: Names,
     settings: S3Settings,
     capabilities: BucketCapabilities,
@@ -80,10 +78,10 @@ pub(crate) struct S3Storage {
     /// ETag and size of blobs as they were last seen, to copy from without asking again. Never believed: the copy is
     /// made on the condition that they are still so.
     etags: Mutex<HashMap<Digest, Source>>,
-    /// Room for parts in memory.
-    memory: tokio::sync::Semaphore,
     /// Whether this server copies parts right: see `send`.
     copies: AtomicU8,
+    /// Whether it copies them fast.
+    pace: Mutex<Pace>,
 }
 
 /// A blob as it can be copied.
@@ -106,15 +104,14 @@ impl S3Storage {
             StorageError::from_io(format!("opening the cache `{}`", settings.cache.display()), error)
         })?;
         let mut storage = S3Storage {
-            client: client::client(settings).await,
-            bucket: bucket.to_owned(),
+            line: Arc::new(client::line(bucket, settings).await),
             names: Names::new(prefix),
             settings: settings.clone(),
             capabilities: BucketCapabilities::default(),
             cache,
             etags: Mutex::new(HashMap::new()),
-            memory: tokio::sync::Semaphore::new(send::MEMORY_UNITS as usize),
             copies: AtomicU8::new(send::UNTRIED),
+            pace: Mutex::default(),
         };
         let (of, file) = ((bucket.to_owned(), prefix.to_owned()), settings.clone());
         let memory = blocking(move || Memory::read((&of.0, &of.1), &file)).await;
@@ -160,14 +157,14 @@ impl S3Storage {
 
     /// Whether the bucket answers; one call, made once.
     pub(crate) async fn answer(&self) -> Result<(), StorageError> {
-        let config = client::once(&self.settings, self.settings.request_timeout);
-        let asked = call!(self, head_bucket).customize().config_override(config).send().await;
+        let config = self.line.patience.once(self.settings.request_timeout);
+        let asked = call!(self.line, head_bucket).customize().config_override(config).send().await;
         match asked.map_err(fault::Fault::from) {
             Ok(_) => Ok(()),
             Err(fault) if fault.is_denied() && self.is_of_others().await => {
-                Err(StorageError::Bucket { bucket: self.bucket.clone(), why: self.of_others() })
+                Err(StorageError::Bucket { bucket: self.line.bucket.clone(), why: self.of_others() })
             }
-            Err(fault) => Err(fault.told(format_args!("looking for the bucket `{}`", self.bucket))),
+            Err(fault) => Err(fault.told(format_args!("looking for the bucket `{}`", self.line.bucket))),
         }
     }
 
@@ -179,6 +176,10 @@ impl S3Storage {
     pub(crate) fn free_bytes(&self) -> Result<u64, StorageError> {
         let free = self.cache.free_bytes();
         free.map_err(|error| StorageError::from_io("asking how much room is left for the cache", error))
+    }
+
+    fn pace(&self) -> MutexGuard<'_, Pace> {
+        self.pace.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn remember(&self, digest: &Digest, source: Source) {
@@ -196,24 +197,6 @@ impl S3Storage {
     fn forget(&self, digest: &Digest) {
         self.etags.lock().unwrap_or_else(PoisonError::into_inner).remove(digest);
     }
-
-    /// An object of this bucket as the source of a copy.
-    fn copy_source(&self, name: &str) -> String {
-        copy_source(&self.bucket, name)
-    }
-}
-
-/// An object as the source of a copy.
-fn copy_source(bucket: &str, name: &str) -> String {
-    let mut source = format!("{bucket}/");
-    for byte in name.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-_.~/".contains(&byte) {
-            source.push(char::from(byte));
-        } else {
-            source.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    source
 }
 
 /// The time of day, in milliseconds, to compare with what the server says of its objects.

@@ -1,18 +1,12 @@
 //! [`Plain`]: objects of a bucket under keys that others chose. See [`Bucket`](crate::Bucket).
 
 mod client;
-mod parts;
 
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
-use aws_runtime::auth::PayloadSigningOverride;
-use aws_sdk_s3::Client;
-use aws_sdk_s3::config::interceptors::BeforeTransmitInterceptorContextMut;
-use aws_sdk_s3::config::{ConfigBag, Intercept, RuntimeComponents};
-use aws_sdk_s3::error::BoxError;
 use aws_sdk_s3::operation::copy_object::CopyObjectOutput;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::MetadataDirective;
@@ -24,7 +18,10 @@ use sha2::{Digest as _, Sha256};
 
 use super::blobs::{size, timestamp};
 use super::fault::Fault;
-use super::send::{MEMORY_UNITS, read_part};
+use super::line::{Hashed, Line};
+use super::parts::{Parts, Sums};
+use super::plan::LIMITS;
+use super::send::read_part;
 use super::settings::COPY_BYTES_MAX;
 use crate::bucket::{About, Body, BucketAccess, Head, Listed, Write, WriteIf};
 use crate::error::StorageError;
@@ -34,46 +31,13 @@ use crate::storage::blocking;
 const PUT_BYTES_MAX: u64 = 16 << 20;
 /// How often a download is begun.
 const DOWNLOAD_TRIES_MAX: u32 = 3;
-const MEMORY_UNIT: u64 = 64 << 10;
 
 #[derive(Debug)]
 pub(crate) struct Plain {
-    client: Client,
     bucket: String,
-    settings: BucketAccess,
-    /// Room for bodies in memory.
-    memory: tokio::sync::Semaphore,
-}
-
-/// What of a condition goes into headers.
-impl WriteIf {
-    fn absent(&self) -> Option<String> {
-        (*self == WriteIf::Absent).then(|| "*".to_owned())
-    }
-
-    fn is(&self) -> Option<String> {
-        if let WriteIf::Is(etag) = self { Some(etag.clone()) } else { None }
-    }
-}
-
-/// Signs a body by the digest that is known of it, which need not be reckoned a second time.
-#[derive(Debug)]
-struct Hashed(Digest);
-
-impl Intercept for Hashed {
-    fn name(&self) -> &'static str {
-        "the body's digest is known"
-    }
-
-    fn modify_before_signing(
-        &self,
-        _context: &mut BeforeTransmitInterceptorContextMut<'_>,
-        _components: &RuntimeComponents,
-        config: &mut ConfigBag,
-    ) -> Result<(), BoxError> {
-        config.interceptor_state().store_put(PayloadSigningOverride::Precomputed(self.0.to_hex()));
-        Ok(())
-    }
+    access: BucketAccess,
+    /// Another one where the bucket turns out to be in another region.
+    line: RwLock<Arc<Line>>,
 }
 
 /// Some servers leave the quotation marks out here and there.
@@ -83,31 +47,44 @@ fn quoted(etag: String) -> String {
 
 impl Plain {
     pub(crate) async fn open(bucket: &str, access: &BucketAccess) -> Plain {
-        Plain {
-            client: client::client(access).await,
-            bucket: bucket.to_owned(),
-            settings: access.clone(),
-            memory: tokio::sync::Semaphore::new(MEMORY_UNITS as usize),
-        }
+        let line = RwLock::new(Arc::new(client::line(bucket, access).await));
+        Plain { bucket: bucket.to_owned(), access: access.clone(), line }
+    }
+
+    fn line(&self) -> Arc<Line> {
+        Arc::clone(&self.line.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// After a call that failed: whether the server says that the bucket is in another region, where it is asked from now
+    /// on. Calls that begin a command ask this; what comes after them goes there at once.
+    async fn is_elsewhere(&self, fault: &Fault) -> bool {
+        let Some(region) = fault.region().filter(|region| Some(*region) != self.access.region.as_deref())
+        else {
+            return false;
+        };
+        let access = BucketAccess { region: Some(region.to_owned()), ..self.access.clone() };
+        let line = Arc::new(client::line(&self.bucket, &access).await);
+        *self.line.write().unwrap_or_else(PoisonError::into_inner) = line;
+        true
     }
 
     fn place(&self, key: &str) -> String {
         format!("s3://{}/{key}", self.bucket)
     }
 
-    async fn memory(&self, bytes: u64) -> Option<tokio::sync::SemaphorePermit<'_>> {
-        let units = u32::try_from(bytes.div_ceil(MEMORY_UNIT)).unwrap_or(u32::MAX).min(MEMORY_UNITS);
-        self.memory.acquire_many(units).await.ok()
+    pub(crate) async fn list(&self, prefix: &str) -> Result<Vec<Listed>, StorageError> {
+        let listed = match self.list_once(prefix).await {
+            Err(fault) if self.is_elsewhere(&fault).await => self.list_once(prefix).await,
+            listed => listed,
+        };
+        listed.map_err(|fault| fault.told_plainly(format_args!("listing {}", self.place(prefix))))
     }
 
-    pub(crate) async fn list(&self, prefix: &str) -> Result<Vec<Listed>, StorageError> {
-        let mut found: Vec<Listed> = Vec::new();
+    async fn list_once(&self, prefix: &str) -> Result<Vec<Listed>, Fault> {
+        let (line, mut found) = (self.line(), Vec::<Listed>::new());
         loop {
             let after = found.last().map(|last| last.key.clone());
-            let call = call!(self, list_objects_v2).prefix(prefix).set_start_after(after);
-            let page = call.send().await.map_err(|error| {
-                Fault::from(error).told_plainly(format_args!("listing {}", self.place(prefix)))
-            })?;
+            let page = call!(line, list_objects_v2).prefix(prefix).set_start_after(after).send().await?;
             let before = found.len();
             for object in page.contents.unwrap_or_default() {
                 let Some(key) = object.key else { continue };
@@ -121,19 +98,25 @@ impl Plain {
     }
 
     pub(crate) async fn get(&self, key: &str) -> Result<Option<(Bytes, String)>, StorageError> {
-        let told = |fault: Fault| fault.told_plainly(format_args!("reading {}", self.place(key)));
-        match call!(self, get_object).key(key).send().await.map_err(Fault::from) {
+        let got = match self.get_once(key).await {
+            Err(fault) if self.is_elsewhere(&fault).await => self.get_once(key).await,
+            got => got,
+        };
+        match got {
             Err(fault) if fault.is_absent() => Ok(None),
-            Err(fault) => Err(told(fault)),
-            Ok(got) => {
-                let bytes = got.body.collect().await.map_err(|error| told(Fault::cut_off(&error)))?;
-                Ok(Some((bytes.into_bytes(), got.e_tag.map(quoted).unwrap_or_default())))
-            }
+            Err(fault) => Err(fault.told_plainly(format_args!("reading {}", self.place(key)))),
+            Ok(got) => Ok(Some(got)),
         }
     }
 
+    async fn get_once(&self, key: &str) -> Result<(Bytes, String), Fault> {
+        let got = call!(self.line(), get_object).key(key).send().await?;
+        let bytes = got.body.collect().await.map_err(|error| Fault::cut_off(&error))?;
+        Ok((bytes.into_bytes(), got.e_tag.map(quoted).unwrap_or_default()))
+    }
+
     pub(crate) async fn head(&self, key: &str) -> Result<Option<Head>, StorageError> {
-        match call!(self, head_object).key(key).send().await.map_err(Fault::from) {
+        match call!(self.line(), head_object).key(key).send().await.map_err(Fault::from) {
             Err(fault) if fault.is_absent() => Ok(None),
             Err(fault) => Err(fault.told_plainly(format_args!("looking at {}", self.place(key)))),
             Ok(head) => Ok(Some(Head {
@@ -152,12 +135,15 @@ impl Plain {
         about: &About,
         condition: WriteIf,
     ) -> Result<Write, StorageError> {
+        let size = body.size();
         let put = |condition: WriteIf| {
             let body = body.clone();
             async move {
                 match body {
                     Body::File(file, size, _) if size > PUT_BYTES_MAX => {
-                        self.put_parts(key, &file, size, about, &condition).await
+                        let parts = LIMITS.send_all(size);
+                        let parts = Parts { sums: Sums::Each, ..Parts::of_file(key, parts, &file) };
+                        self.put_parts(parts, about, condition).await
                     }
                     body => self.put_whole(key, body, about, &condition).await,
                 }
@@ -175,7 +161,7 @@ impl Plain {
             }
             outcome => outcome,
         };
-        self.settle(outcome, format_args!("storing {}", self.place(key)))
+        self.settle(outcome, size > PUT_BYTES_MAX, format_args!("storing {}", self.place(key)))
     }
 
     /// Whether `If-Match` was refused though the object is the one that it names: Ceph's gateway compares the ETag with
@@ -190,15 +176,19 @@ impl Plain {
         Ok(self.head(key).await?.is_some_and(|head| head.etag == etag))
     }
 
-    /// A condition that did not hold is an outcome and no error.
+    /// A condition that did not hold is an outcome and no error. So is an upload of parts whose end was not answered: it
+    /// is gone, and only a look tells what became of it.
     fn settle(
         &self,
         outcome: Result<Option<String>, Fault>,
+        in_parts: bool,
         doing: impl std::fmt::Display,
     ) -> Result<Write, StorageError> {
         match outcome {
             Ok(etag) => Ok(Write::Done(etag)),
-            Err(fault) if fault.is_condition() => Ok(Write::Refused),
+            // What was to be copied is gone.
+            Err(fault) if fault.is_condition() || fault.is_absent() => Ok(Write::Refused),
+            Err(fault) if in_parts && fault.is_unsure() => Ok(Write::Refused),
             Err(fault) => Err(fault.told_plainly(doing)),
         }
     }
@@ -210,7 +200,8 @@ impl Plain {
         about: &About,
         condition: &WriteIf,
     ) -> Result<Option<String>, Fault> {
-        let _memory = self.memory(body.size()).await;
+        let line = self.line();
+        let _memory = line.memory(body.size()).await;
         let (bytes, digest) = match body {
             Body::Bytes(bytes) => {
                 let digest = Digest::of(&bytes);
@@ -222,7 +213,7 @@ impl Plain {
             }
         };
         let size = bytes.len() as u64;
-        let put = sealed!(self, call!(self, put_object))
+        let put = sealed!(line, call!(line, put_object))
             .key(key)
             .body(ByteStream::from(bytes))
             .content_type(&about.content_type)
@@ -230,9 +221,21 @@ impl Plain {
             .checksum_sha256(STANDARD.encode(digest.as_bytes()))
             .set_if_none_match(condition.absent())
             .set_if_match(condition.is());
-        let config = client::for_bytes(&self.settings, size);
+        let config = line.patience.for_bytes(size);
         let put = put.customize().config_override(config).interceptor(Hashed(digest));
         Ok(put.send().await?.e_tag.map(quoted))
+    }
+
+    async fn put_parts(
+        &self,
+        parts: Parts<'_>,
+        about: &About,
+        condition: WriteIf,
+    ) -> Result<Option<String>, Fault> {
+        let content_type = Some(about.content_type.clone());
+        let metadata = Some(about.metadata.clone().into_iter().collect());
+        let written = self.line().multipart(Parts { condition, content_type, metadata, ..parts }).await?;
+        Ok(written.etag.map(quoted))
     }
 
     pub(crate) async fn copy(
@@ -244,7 +247,9 @@ impl Plain {
     ) -> Result<Write, StorageError> {
         let doing = || format!("copying {} to {}", self.place(&from.key), self.place(to));
         let outcome = if from.size > COPY_BYTES_MAX {
-            self.copy_parts(from, to, about, &condition).await
+            let parts = LIMITS.copy_all(from.size, COPY_BYTES_MAX);
+            let parts = Parts::copies(to, parts, (&from.key, from.etag.as_deref()));
+            self.put_parts(parts, about, condition.clone()).await
         } else {
             match self.copy_whole(from, to, about, &condition).await {
                 // Some servers know no such condition for copies, and say so.
@@ -257,11 +262,7 @@ impl Plain {
                 outcome => outcome,
             }
         };
-        match outcome {
-            // What was to be copied is gone.
-            Err(fault) if fault.is_absent() => Ok(Write::Refused),
-            outcome => self.settle(outcome, doing()),
-        }
+        self.settle(outcome, from.size > COPY_BYTES_MAX, doing())
     }
 
     async fn copy_whole(
@@ -271,17 +272,17 @@ impl Plain {
         about: &About,
         condition: &WriteIf,
     ) -> Result<Option<String>, Fault> {
-        let copy = sealed!(self, call!(self, copy_object))
-            .set_expected_source_bucket_owner(self.settings.expected_bucket_owner.clone())
+        let line = self.line();
+        let copy = sealed!(line, call!(line, copy_object))
             .key(to)
-            .copy_source(super::copy_source(&self.bucket, &from.key))
+            .copy_source(line.copy_source(&from.key))
             .set_copy_source_if_match(from.etag.clone())
             .metadata_directive(MetadataDirective::Replace)
             .set_metadata(Some(about.metadata.clone().into_iter().collect()))
             .content_type(&about.content_type)
             .set_if_none_match(condition.absent())
             .set_if_match(condition.is());
-        let config = client::for_bytes(&self.settings, from.size);
+        let config = line.patience.for_bytes(from.size);
         let copied: CopyObjectOutput = copy.customize().config_override(config).send().await?;
         Ok(copied.copy_object_result.and_then(|result| result.e_tag).map(quoted))
     }
@@ -303,7 +304,7 @@ impl Plain {
     }
 
     async fn download_once(&self, key: &str, to: &Arc<File>) -> Result<(u64, Digest), Fault> {
-        let mut got = call!(self, get_object).key(key).send().await?;
+        let mut got = call!(self.line(), get_object).key(key).send().await?;
         let (until, mut at, mut hasher) = (size(got.content_length), 0, Sha256::new());
         while let Some(piece) = got.body.next().await {
             let piece = piece.map_err(|error| Fault::cut_off(&error))?;
@@ -320,7 +321,7 @@ impl Plain {
     }
 
     pub(crate) async fn delete(&self, key: &str) -> Result<(), StorageError> {
-        match call!(self, delete_object).key(key).send().await.map_err(Fault::from) {
+        match call!(self.line(), delete_object).key(key).send().await.map_err(Fault::from) {
             Err(fault) if !fault.is_absent() => {
                 Err(fault.told_plainly(format_args!("deleting {}", self.place(key))))
             }
@@ -333,7 +334,8 @@ impl Plain {
         prefix: &str,
         before: Timestamp,
     ) -> Result<usize, StorageError> {
-        let listed = call!(self, list_multipart_uploads).prefix(prefix).send().await.map_err(Fault::from);
+        let listed =
+            call!(self.line(), list_multipart_uploads).prefix(prefix).send().await.map_err(Fault::from);
         let uploads = match listed {
             Ok(listed) => listed.uploads.unwrap_or_default(),
             // Not every server knows the call; then it has none that could be found.
@@ -344,7 +346,7 @@ impl Plain {
         for upload in uploads {
             let is_old = timestamp(upload.initiated.as_ref()) < before;
             if let (Some(key), Some(id), true) = (upload.key, upload.upload_id, is_old) {
-                self.abort(&key, &id).await;
+                self.line().abort(&key, &id).await;
                 cleared += 1;
             }
         }

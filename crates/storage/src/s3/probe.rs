@@ -106,7 +106,7 @@ impl S3Storage {
     /// Finds the bucket and tries out what it does.
     pub(super) async fn probe(&self) -> Result<BucketCapabilities, StorageError> {
         self.find_bucket().await?;
-        let doing = || format!("trying out the bucket `{}`", self.bucket);
+        let doing = || format!("trying out the bucket `{}`", self.line.bucket);
         // Several machines may try the bucket out at once.
         let random = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), now_ms());
         let run = format!("{}-{random:016x}", now_ms());
@@ -121,8 +121,8 @@ impl S3Storage {
     }
 
     pub(super) async fn find_bucket(&self) -> Result<(), StorageError> {
-        let found = call!(self, head_bucket).send().await.map_err(Fault::from);
-        let unusable = |why: String| StorageError::Bucket { bucket: self.bucket.clone(), why };
+        let found = call!(self.line, head_bucket).send().await.map_err(Fault::from);
+        let unusable = |why: String| StorageError::Bucket { bucket: self.line.bucket.clone(), why };
         match found {
             Ok(_) => Ok(()),
             Err(fault) if fault.is_no_bucket() || fault.is_absent() => Err(unusable(
@@ -130,7 +130,7 @@ impl S3Storage {
             )),
             Err(fault) if fault.is_redirect() => Err(unusable(fault.to_string())),
             Err(fault) if fault.is_denied() && self.is_of_others().await => Err(unusable(self.of_others())),
-            Err(fault) => Err(fault.told(format_args!("looking for the bucket `{}`", self.bucket))),
+            Err(fault) => Err(fault.told(format_args!("looking for the bucket `{}`", self.line.bucket))),
         }
     }
 
@@ -139,16 +139,17 @@ impl S3Storage {
     /// with it, as rights may just have been given.
     pub(super) async fn is_of_others(&self) -> bool {
         let ask = async |owner: Option<String>| {
-            let asked = self.client.head_bucket().bucket(&self.bucket).set_expected_bucket_owner(owner);
+            let asked =
+                self.line.client.head_bucket().bucket(&self.line.bucket).set_expected_bucket_owner(owner);
             asked.send().await.map_err(Fault::from)
         };
-        let owner = self.settings.expected_bucket_owner.clone();
+        let owner = self.line.owner.clone();
         owner.is_some() && ask(None).await.is_ok() && ask(owner).await.is_err_and(|fault| fault.is_denied())
     }
 
     /// What to do then.
     pub(super) fn of_others(&self) -> String {
-        let owner = self.settings.expected_bucket_owner.as_deref().unwrap_or_default();
+        let owner = self.line.owner.as_deref().unwrap_or_default();
         format!(
             "it belongs to another account than `expected_bucket_owner` says ({owner}), and nothing is read or written \
              there; check the bucket's name, and correct `expected_bucket_owner` only where you know whose it is"
@@ -157,7 +158,7 @@ impl S3Storage {
 
     /// Whether the bucket has versions; as `else_so`, where it does not say.
     pub(super) async fn has_versions(&self, else_so: bool) -> Result<bool, Fault> {
-        match call!(self, get_bucket_versioning).send().await.map_err(Fault::from) {
+        match call!(self.line, get_bucket_versioning).send().await.map_err(Fault::from) {
             Ok(told) => Ok(told.status == Some(BucketVersioningStatus::Enabled)),
             // Who may not ask, or cannot, sees it by what a put answers.
             Err(fault) if fault.is_denied() || fault.is_unknown_call() || fault.is_absent() => Ok(else_so),
@@ -174,13 +175,13 @@ impl S3Storage {
         let all = if self.names.all().is_empty() { self.names.own() } else { self.names.all().to_owned() };
         let (mut key, mut id) = (None, None);
         loop {
-            let call = call!(self, list_multipart_uploads).prefix(&all);
+            let call = call!(self.line, list_multipart_uploads).prefix(&all);
             let call = call.set_key_marker(key.take()).set_upload_id_marker(id.take());
             let Ok(listed) = call.send().await else { return };
             for upload in listed.uploads.unwrap_or_default() {
                 let is_old = super::blobs::timestamp(upload.initiated.as_ref()).0 < before_ms;
                 if let (true, Some(name), Some(id)) = (is_old, upload.key, upload.upload_id) {
-                    let _ = call!(self, abort_multipart_upload).key(name).upload_id(id).send().await;
+                    let _ = call!(self.line, abort_multipart_upload).key(name).upload_id(id).send().await;
                 }
             }
             (key, id) = (listed.next_key_marker, listed.next_upload_id_marker);
@@ -219,7 +220,7 @@ impl Probe<'_> {
         (all.put_if_absent, all.put_if_match, all.checksum) = puts;
         (all.copy_if_absent, all.copy_if_match) = copies;
         if all.versions {
-            call!(self.storage, delete_object).key(&self.put).send().await?;
+            call!(self.storage.line, delete_object).key(&self.put).send().await?;
             all.tells_deletions = matches!(self.storage.head(&self.put, None).await?, Err(true));
         }
         Ok(all)
@@ -233,7 +234,7 @@ impl Probe<'_> {
         bytes: &'static [u8],
     ) -> Result<(Option<String>, Option<String>), Fault> {
         let storage = self.storage;
-        let put = sealed!(storage, call!(storage, put_object))
+        let put = sealed!(storage.line, call!(storage.line, put_object))
             .key(name)
             .body(ByteStream::from_static(bytes))
             .checksum_sha256(STANDARD.encode(Digest::of(BYTES).as_bytes()))
@@ -245,10 +246,10 @@ impl Probe<'_> {
 
     async fn copy(&self, if_none_match: Option<&str>, if_match: Option<&str>) -> Result<(), Fault> {
         let storage = self.storage;
-        let copy = sealed!(storage, call!(storage, copy_object))
-            .set_expected_source_bucket_owner(storage.settings.expected_bucket_owner.clone())
+        let copy = sealed!(storage.line, call!(storage.line, copy_object))
+            .set_expected_source_bucket_owner(storage.line.owner.clone())
             .key(&self.copy)
-            .copy_source(storage.copy_source(&self.source))
+            .copy_source(storage.line.copy_source(&self.source))
             .metadata_directive(MetadataDirective::Replace)
             .metadata("gristmill-probe", "copied")
             .set_if_none_match(if_none_match.map(str::to_owned))
@@ -257,7 +258,7 @@ impl Probe<'_> {
         if if_none_match.is_some() || if_match.is_some() {
             return Ok(());
         }
-        let head = call!(storage, head_object).key(&self.copy).send().await?;
+        let head = call!(storage.line, head_object).key(&self.copy).send().await?;
         let metadata = head.metadata().and_then(|metadata| metadata.get("gristmill-probe"));
         if metadata.map(String::as_str) == Some("copied") {
             return Ok(());
@@ -323,7 +324,7 @@ impl Probe<'_> {
         let storage = self.storage;
         let algorithm = crc.map(|_| ChecksumAlgorithm::Crc64Nvme);
         let kind = crc.map(|_| ChecksumType::FullObject);
-        let create = sealed!(storage, call!(storage, create_multipart_upload)).key(to);
+        let create = sealed!(storage.line, call!(storage.line, create_multipart_upload)).key(to);
         let create = create.set_checksum_algorithm(algorithm).set_checksum_type(kind.clone());
         let id = create.send().await?.upload_id.ok_or_else(|| Fault::wrong("the upload has no id"))?;
         let part = match copy_of {
@@ -333,7 +334,7 @@ impl Probe<'_> {
         let outcome = match part {
             Err(fault) => Err(fault),
             Ok(part) => {
-                let complete = call!(storage, complete_multipart_upload)
+                let complete = call!(storage.line, complete_multipart_upload)
                     .key(to)
                     .upload_id(&id)
                     .multipart_upload(CompletedMultipartUpload::builder().parts(part).build())
@@ -345,14 +346,14 @@ impl Probe<'_> {
             }
         };
         if outcome.is_err() {
-            let _ = call!(storage, abort_multipart_upload).key(to).upload_id(id).send().await;
+            let _ = call!(storage.line, abort_multipart_upload).key(to).upload_id(id).send().await;
         }
         outcome
     }
 
     async fn send_part(&self, to: &str, id: &str, is_summed: bool) -> Result<CompletedPart, Fault> {
         let crc = crc_fast::checksum(crc_fast::CrcAlgorithm::Crc64Nvme, BYTES);
-        let send = call!(self.storage, upload_part).key(to).upload_id(id).part_number(1);
+        let send = call!(self.storage.line, upload_part).key(to).upload_id(id).part_number(1);
         let send = send.body(ByteStream::from_static(BYTES));
         let send = send.set_checksum_crc64_nvme(is_summed.then(|| STANDARD.encode(crc.to_be_bytes())));
         let sent = send.send().await?;
@@ -362,12 +363,12 @@ impl Probe<'_> {
 
     async fn copy_part(&self, to: &str, id: &str, etag: &str) -> Result<CompletedPart, Fault> {
         let storage = self.storage;
-        let copy = call!(storage, upload_part_copy)
-            .set_expected_source_bucket_owner(storage.settings.expected_bucket_owner.clone())
+        let copy = call!(storage.line, upload_part_copy)
+            .set_expected_source_bucket_owner(storage.line.owner.clone())
             .key(to)
             .upload_id(id)
             .part_number(1)
-            .copy_source(storage.copy_source(&self.source))
+            .copy_source(storage.line.copy_source(&self.source))
             .copy_source_if_match(etag)
             .customize()
             .mutate_request(super::parts::says_its_length);
@@ -379,9 +380,10 @@ impl Probe<'_> {
     async fn clear(&self) -> Result<(), Fault> {
         let storage = self.storage;
         for name in [&self.source, &self.put, &self.copy, &self.parts, &self.copied] {
-            let listed = call!(storage, list_object_versions).prefix(name).send().await.map_err(Fault::from);
+            let listed =
+                call!(storage.line, list_object_versions).prefix(name).send().await.map_err(Fault::from);
             let Ok(listed) = listed else {
-                call!(storage, delete_object).key(name).send().await?;
+                call!(storage.line, delete_object).key(name).send().await?;
                 continue;
             };
             let versions = listed.versions.unwrap_or_default().into_iter();

@@ -14,19 +14,17 @@ use gristmill_model::{Digest, ObjectKey};
 use tokio::time::Instant;
 
 use super::blobs::size;
+use super::client::{COPIED_PER_SECOND_MIN, copy_max};
 use super::fault::Fault;
-use super::parts::{Condition, Parts, Written};
-use super::{S3Storage, Source, client, meta, plan};
+use super::parts::{Parts, Written};
+use super::{S3Storage, Source, meta, plan};
+use crate::bucket::WriteIf;
 use crate::error::{ProjectError, StorageError};
 use crate::object::{Projected, PublicObject};
 use crate::storage::Capabilities;
 
 /// What one projection may take, besides the time by the object's size.
 const PROJECT_BASE: Duration = Duration::from_secs(20);
-/// What one copy of it may take.
-const COPY_BASE: Duration = Duration::from_secs(7);
-/// A server that copies fewer bytes a second within itself is too slow.
-const COPIED_PER_SECOND_MIN: u64 = 32 << 20;
 /// Looks and copies of one projection.
 const ROUNDS_MAX: u32 = 5;
 /// The pause before the second round; it doubles.
@@ -75,15 +73,10 @@ fn unsure(key: &ObjectKey, error: &ProjectError) -> ProjectError {
 }
 
 impl S3Storage {
-    /// How long one copy of so many bytes may take.
-    pub(super) fn copy_max(&self, size: u64) -> Duration {
-        COPY_BASE + Duration::from_secs(size / COPIED_PER_SECOND_MIN)
-    }
-
     /// What the bucket has under a name, or a version of it. `Ok(Err(deleted))` where there is nothing, and whether that is
     /// because it was deleted.
     pub(super) async fn head(&self, name: &str, version: Option<&str>) -> Result<Result<Shown, bool>, Fault> {
-        let call = call!(self, head_object).key(name).checksum_mode(ChecksumMode::Enabled);
+        let call = call!(self.line, head_object).key(name).checksum_mode(ChecksumMode::Enabled);
         let head = match call.set_version_id(version.map(str::to_owned)).send().await.map_err(Fault::from) {
             Err(fault) if fault.is_absent() => return Ok(Err(fault.delete_marker)),
             head => head?,
@@ -112,7 +105,7 @@ impl S3Storage {
         let mut last = None;
         for _ in 0..ROUNDS_MAX {
             let time_left = until.saturating_duration_since(Instant::now());
-            if time_left < self.copy_max(object.size) {
+            if time_left < copy_max(object.size) {
                 break;
             }
             let round = self.round(key, &name, object, &mut tries, time_left).await;
@@ -150,7 +143,7 @@ impl S3Storage {
             false => Err(ProjectError::from(fault.told(doing()))),
         };
         let looks = async { tokio::join!(self.head(name, None), self.source(&object.digest)) };
-        let look_max = time_left.saturating_sub(self.copy_max(object.size));
+        let look_max = time_left.saturating_sub(copy_max(object.size));
         let Ok((shown, source)) = tokio::time::timeout(look_max, looks).await else {
             let why = "no answer came in time; check the network and the endpoint".to_owned();
             return Ok(Round::Again(StorageError::Server { doing: doing(), why, may_pass: true }));
@@ -257,34 +250,34 @@ impl S3Storage {
         let blob = self.names.blob(&object.digest);
         let can = self.capabilities;
         let condition = |absent: bool, is: bool| match shown.map(|shown| shown.etag.clone()) {
-            None if absent => Condition::Absent,
-            Some(Some(etag)) if is => Condition::Is(etag),
-            _ => Condition::None,
+            None if absent => WriteIf::Absent,
+            Some(Some(etag)) if is => WriteIf::Is(etag),
+            _ => WriteIf::Always,
         };
         let whole_max = self.settings.copy_bytes_max;
         if object.size > whole_max {
             let parts = plan::LIMITS.copy_all(object.size, whole_max);
-            let copied = self.multipart(Parts {
+            let copied = self.line.multipart(Parts {
                 condition: condition(can.complete_if_absent, can.complete_if_match),
                 content_type: Some(object.content_type.clone()),
                 metadata: Some(meta::write(object)),
-                ..Parts::copies(name, parts, (&blob, &source.etag))
+                ..Parts::copies(name, parts, (&blob, Some(&source.etag)))
             });
-            let copied = tokio::time::timeout(self.copy_max(object.size), copied).await;
+            let copied = tokio::time::timeout(copy_max(object.size), copied).await;
             return copied.unwrap_or_else(|_| Err(Fault::cut_off(&"the copy took too long")));
         }
         let condition = condition(can.copy_if_absent, can.copy_if_match);
-        let copy = sealed!(self, call!(self, copy_object))
-            .set_expected_source_bucket_owner(self.settings.expected_bucket_owner.clone())
+        let copy = sealed!(self.line, call!(self.line, copy_object))
+            .set_expected_source_bucket_owner(self.line.owner.clone())
             .key(name)
-            .copy_source(self.copy_source(&blob))
+            .copy_source(self.line.copy_source(&blob))
             .copy_source_if_match(&source.etag)
             .metadata_directive(MetadataDirective::Replace)
             .set_metadata(Some(meta::write(object)))
             .content_type(&object.content_type)
             .set_if_none_match(condition.absent())
             .set_if_match(condition.is());
-        let config = client::once(&self.settings, self.copy_max(object.size));
+        let config = self.line.patience.once(copy_max(object.size));
         Ok(Written::of_copy(&copy.customize().config_override(config).send().await?))
     }
 

@@ -13,11 +13,14 @@ use aws_sdk_s3::primitives::ByteStream;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use crc_fast::CrcAlgorithm::Crc64Nvme;
+use tokio::time::Instant;
 
 use super::fault::Fault;
-use super::parts::{Condition, Parts, Written};
+use super::line::Hashed;
+use super::parts::{Parts, Sums, Written};
 use super::plan::{LIMITS, Part};
-use super::{S3Storage, Source, client};
+use super::{S3Storage, Source};
+use crate::bucket::WriteIf;
 use crate::error::StorageError;
 use crate::object::{Blob, CopiedRange};
 use crate::staged::Copied;
@@ -25,9 +28,6 @@ use crate::storage::blocking;
 
 /// What is larger is sent in parts.
 const PUT_BYTES_MAX: u64 = 16 << 20;
-/// Bytes of parts in memory at once, over all objects, in units of 64 KiB.
-pub(super) const MEMORY_UNITS: u32 = (128 << 20 >> 16) as u32;
-const MEMORY_UNIT: u64 = 64 << 10;
 const READ_BYTES: usize = 1 << 20;
 
 /// Whether this server copies parts right was not seen yet.
@@ -100,23 +100,24 @@ impl S3Storage {
         let can = self.capabilities;
         let name = self.names.blob(&blob.digest);
         if blob.size <= PUT_BYTES_MAX {
-            let condition = if is_new && can.put_if_absent { Condition::Absent } else { Condition::None };
+            let condition = if is_new && can.put_if_absent { WriteIf::Absent } else { WriteIf::Always };
             let sent = self.put(&name, file, blob, condition).await;
             return self.settle(blob, sent).await.map_err(failed);
         }
         let this = Arc::clone(file);
         let crc64 = if can.checksum_of_parts { Some(blocking(move || crc_of(&this)).await) } else { None };
         let crc64 = crc64.transpose().map_err(|error| StorageError::from_io(doing(), error))?;
-        let condition = if is_new && can.complete_if_absent { Condition::Absent } else { Condition::None };
-        let whole = |parts| Parts {
-            file: Some(Arc::clone(file)),
-            crc64,
-            condition: condition.clone(),
-            ..Parts::copies(&name, parts, ("", ""))
-        };
+        let condition = if is_new && can.complete_if_absent { WriteIf::Absent } else { WriteIf::Always };
+        let sums = crc64.map_or(Sums::None, Sums::Whole);
+        let whole =
+            |parts| Parts { sums, condition: condition.clone(), ..Parts::of_file(&name, parts, file) };
         if let Some((parts, base, source)) = self.plan(file, blob, copied).await {
-            let parts = Parts { from: Some((&base, &source.etag)), ..whole(parts) };
-            let sent = self.multipart(parts).await;
+            let parts = Parts { from: Some((&base, Some(&source.etag))), ..whole(parts) };
+            let begun = Instant::now();
+            let sent = self.line.multipart(parts).await;
+            if sent.is_ok() {
+                self.pace().copied(blob.size, begun.elapsed(), Instant::now());
+            }
             match self.settle(blob, sent).await {
                 Ok(()) if self.is_right(&name, blob, crc64.is_some()).await.map_err(failed)? => return Ok(()),
                 Ok(()) => {
@@ -127,7 +128,11 @@ impl S3Storage {
                 Err(fault) => return Err(failed(fault)),
             }
         }
-        let sent = self.multipart(whole(LIMITS.send_all(blob.size))).await;
+        let begun = Instant::now();
+        let sent = self.line.multipart(whole(LIMITS.send_all(blob.size))).await;
+        if sent.is_ok() {
+            self.pace().sent(blob.size, begun.elapsed());
+        }
         self.settle(blob, sent).await.map_err(failed)
     }
 
@@ -139,7 +144,7 @@ impl S3Storage {
         copied: Option<Arc<Copied>>,
     ) -> Option<(Vec<Part>, String, Source)> {
         let copied = copied.filter(|_| self.capabilities.copies_parts)?;
-        if self.copies.load(Ordering::Relaxed) == WRONG {
+        if self.copies.load(Ordering::Relaxed) == WRONG || !self.pace().is_worth_copying(Instant::now()) {
             return None;
         }
         let seen = self.look(&copied.base).await.ok().flatten()?;
@@ -191,26 +196,20 @@ impl S3Storage {
         name: &str,
         file: &Arc<File>,
         blob: Blob,
-        condition: Condition,
+        condition: WriteIf,
     ) -> Result<Written, Fault> {
-        let _memory = self.memory(blob.size).await;
+        let _memory = self.line.memory(blob.size).await;
         let file = Arc::clone(file);
         let bytes = blocking(move || read_part(&file, 0, blob.size)).await;
         let bytes = bytes.map_err(|error| Fault::wrong(error.to_string()))?;
-        let put = sealed!(self, call!(self, put_object))
+        let put = sealed!(self.line, call!(self.line, put_object))
             .key(name)
             .body(ByteStream::from(bytes))
             .checksum_sha256(STANDARD.encode(blob.digest.as_bytes()))
             .set_if_none_match(condition.absent())
             .set_if_match(condition.is());
-        let config = client::for_bytes(&self.settings, blob.size);
-        let put = put.customize().config_override(config).send().await?;
+        let config = self.line.patience.for_bytes(blob.size);
+        let put = put.customize().config_override(config).interceptor(Hashed(blob.digest)).send().await?;
         Ok(Written { etag: put.e_tag, version_id: put.version_id })
-    }
-
-    /// Waits for room in memory.
-    pub(super) async fn memory(&self, bytes: u64) -> Option<tokio::sync::SemaphorePermit<'_>> {
-        let units = u32::try_from(bytes.div_ceil(MEMORY_UNIT)).unwrap_or(u32::MAX).min(MEMORY_UNITS);
-        self.memory.acquire_many(units).await.ok()
     }
 }

@@ -52,7 +52,7 @@ impl S3Storage {
         let mut blobs = HashSet::new();
         let mut token = None;
         loop {
-            let call = call!(self, list_objects_v2).prefix(self.names.blobs());
+            let call = call!(self.line, list_objects_v2).prefix(self.names.blobs());
             let listed = call.set_continuation_token(token).send().await?;
             for object in listed.contents.unwrap_or_default() {
                 let name = object.key.unwrap_or_default();
@@ -87,7 +87,7 @@ impl S3Storage {
             key != RESERVED && !name.starts_with(&self.names.own())
         };
         if self.capabilities.versions {
-            let call = call!(self, list_object_versions).prefix(self.names.all());
+            let call = call!(self.line, list_object_versions).prefix(self.names.all());
             let listed = call.set_key_marker(key).set_version_id_marker(version).send().await?;
             let versions = listed.versions.unwrap_or_default().into_iter();
             for version in versions.filter(|version| version.key.as_deref().is_some_and(is_public)) {
@@ -97,7 +97,7 @@ impl S3Storage {
             let next = (listed.next_key_marker, listed.next_version_id_marker);
             page.next = Some(next).filter(|next| listed.is_truncated.unwrap_or(false) && next.0.is_some());
         } else {
-            let call = call!(self, list_objects_v2).prefix(self.names.all()).set_continuation_token(key);
+            let call = call!(self.line, list_objects_v2).prefix(self.names.all()).set_continuation_token(key);
             let listed = call.send().await?;
             let names = listed.contents.unwrap_or_default().into_iter().filter_map(|object| object.key);
             page.current = names.filter(|name| is_public(name)).collect();

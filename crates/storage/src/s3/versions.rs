@@ -51,7 +51,7 @@ impl S3Storage {
             let versions = shown.map(|_| NO_VERSION.to_owned()).into_iter().collect();
             return Ok(Page { versions, ..Page::default() });
         }
-        let call = call!(self, list_object_versions).prefix(name);
+        let call = call!(self.line, list_object_versions).prefix(name);
         let call = call.set_key_marker(from.key).set_version_id_marker(from.version);
         Ok(page_of(name, call.send().await?))
     }
@@ -195,7 +195,7 @@ impl S3Storage {
 
     /// Deletes one version of a name, or one of its delete markers.
     pub(super) async fn delete(&self, name: &str, id: &str) -> Result<(), Fault> {
-        call!(self, delete_object).key(name).version_id(id).send().await?;
+        call!(self.line, delete_object).key(name).version_id(id).send().await?;
         Ok(())
     }
 
@@ -220,7 +220,7 @@ impl S3Storage {
         if self.head(&name, None).await.map_err(failed)?.is_err() {
             return Ok(false);
         }
-        let deleted = call!(self, delete_object).key(&name).send().await;
+        let deleted = call!(self.line, delete_object).key(&name).send().await;
         deleted.map_err(|error| failed(error.into()))?;
         Ok(true)
     }

@@ -88,7 +88,7 @@ impl Inner {
         let delivery = attempt.delivery.clone();
         self.change(full_name, |repository| {
             let hook = repository.hooks.iter_mut().find(|hook| hook.id == delivery.hook);
-            hook.into_iter().for_each(|hook| hook.attempts.push(attempt.clone()));
+            hook.into_iter().for_each(|hook| hook.attempts.push(Arc::new(attempt.clone())));
         });
         delivery
     }
@@ -130,7 +130,7 @@ impl Inner {
         let hooks = state.repositories.values_mut().flat_map(|repository| &mut repository.hooks);
         let mut attempts = hooks.flat_map(|hook| &mut hook.attempts);
         if let Some(attempt) = attempts.find(|one| one.id == attempt && one.reply.is_none()) {
-            attempt.reply = Some(reply.clone());
+            Arc::make_mut(attempt).reply = Some(reply.clone());
         }
     }
 }
@@ -187,10 +187,10 @@ impl FakeForge {
     /// The deliveries of a repository that nobody took so far, oldest first.
     pub fn undelivered(&self, full_name: &str) -> Vec<Delivery> {
         let hooks = self.inner.repository(full_name).hooks;
-        let mut failed: Vec<Attempt> = hooks.into_iter().flat_map(|hook| hook.attempts).collect();
+        let mut failed: Vec<Arc<Attempt>> = hooks.into_iter().flat_map(|hook| hook.attempts).collect();
         failed.retain(|attempt| !attempt.is_delivered());
         failed.sort_by_key(|attempt| attempt.id);
-        failed.into_iter().map(|attempt| attempt.delivery).collect()
+        failed.into_iter().map(|attempt| attempt.delivery.clone()).collect()
     }
 
     /// Moves a ref to an object of the repository (or removes it, with `None`), and returns what the forge would

@@ -99,7 +99,8 @@ pub struct Hook {
     pub settings: Value,
     /// When it was made, in seconds since 1970.
     pub created_s: u64,
-    pub(super) attempts: Vec<Attempt>,
+    /// Shared: a repository is cloned for each look at it.
+    pub(super) attempts: Vec<Arc<Attempt>>,
 }
 
 impl Hook {

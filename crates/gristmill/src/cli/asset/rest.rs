@@ -1,4 +1,4 @@
-//! `get`, `gc` and `resource`.
+//! `get`, `list`, `gc` and `resource`.
 
 use std::collections::BTreeSet;
 use std::io::Read as _;
@@ -7,15 +7,20 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use gristmill_git::{Checkout, ObjectError};
-use gristmill_model::{Digest, PathFilter};
+use gristmill_model::{AssetFile, AssetOrigin, AssetState, Clock as _, Digest, PathFilter};
 use serde_json::json;
 
+use super::super::age;
+use super::super::output::list;
 use super::tell::{say, tell};
-use super::{Format, GcArgs, GetArgs, ResourceArgs, Role, block_on, env};
+use super::{Format, GcArgs, GetArgs, ListArgs, ResourceArgs, Role, block_on, env};
+use crate::assets::entries::{self, Entry};
 use crate::assets::gc::{Gc, Report, Sum};
 use crate::assets::get::Get;
 use crate::assets::resource::Request;
+use crate::assets::sets::Target;
 use crate::assets::{Tone, check};
+use crate::clock::SystemClock;
 
 /// No bucket is named.
 const EXIT_NO_BUCKET: u8 = 100;
@@ -37,6 +42,75 @@ pub(super) fn run_get(args: &GetArgs, format: Format) -> anyhow::Result<ExitCode
         say(&format!("{:#}", json!({ "commit": got.commit, "files": files })))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+pub(super) fn run_list(args: &ListArgs, format: Format) -> anyhow::Result<ExitCode> {
+    let place = args.place.place(EXIT_NO_BUCKET)?;
+    let mut all = block_on(async { Ok(entries::read(&place.open().await).await?) })?;
+    all.retain(|entry| matches!(entry.target, Target::Code(_)) == args.cache);
+    all.sort_by_key(|entry| std::cmp::Reverse(entry.newest));
+    let more = all.len().saturating_sub(args.limit);
+    all.truncate(args.limit);
+    let rows: Vec<_> = all.iter().map(row).collect();
+    let column = if args.cache { "code" } else { "commit" };
+    list(format, &[column, "state", "from", "files", "bytes", "age"], &rows, all.iter().map(json).collect());
+    if more > 0 && format == Format::Text {
+        tell(Tone::Step, &format!("{more} older; --limit shows more"));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// How far a set has come. Those of s3-asset-manager have no manifest, and count with any object.
+fn state(entry: &Entry) -> &'static str {
+    match entry.manifest.as_ref().map(|set| set.state) {
+        Some(AssetState::Complete) => "complete",
+        Some(AssetState::Uploading) => "uploading",
+        Some(AssetState::Removing) => "removing",
+        None => "without manifest",
+    }
+}
+
+fn from(entry: &Entry) -> Option<&'static str> {
+    entry.manifest.as_ref().map(|set| match set.origin {
+        AssetOrigin::Build => "build",
+        AssetOrigin::Cache => "cache",
+    })
+}
+
+fn name(entry: &Entry) -> &str {
+    match &entry.target {
+        Target::Commit(name) | Target::Code(name) => name,
+    }
+}
+
+fn row(entry: &Entry) -> Vec<String> {
+    let (files, bytes) = (entry.objects.len().to_string(), entry.bytes().to_string());
+    let words = [name(entry), state(entry), from(entry).unwrap_or("-")].map(str::to_owned);
+    words.into_iter().chain([files, bytes, age(SystemClock.now(), entry.newest)]).collect()
+}
+
+fn json(entry: &Entry) -> serde_json::Value {
+    let manifest = entry.manifest.as_ref();
+    let files = manifest.map(|set| {
+        let file = |file: &AssetFile| json!({ "path": file.path, "size": file.size, "digest": file.digest });
+        set.files.iter().map(file).collect::<Vec<_>>()
+    });
+    json!({
+        "commit": manifest.map(|set| set.commit.to_string()).or_else(|| match &entry.target {
+            Target::Commit(commit) => Some(commit.clone()),
+            Target::Code(_) => None,
+        }),
+        "code_hash": match &entry.target {
+            Target::Code(hash) => Some(hash),
+            Target::Commit(_) => manifest.and_then(|set| set.code_hash.as_ref()),
+        },
+        "state": state(entry),
+        "from": from(entry),
+        "objects": entry.objects.len(),
+        "bytes": entry.bytes(),
+        "written_ms": entry.newest,
+        "files": files,
+    })
 }
 
 pub(super) fn run_gc(args: &GcArgs, format: Format) -> anyhow::Result<ExitCode> {

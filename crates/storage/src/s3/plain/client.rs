@@ -1,61 +1,72 @@
 //! A client that is there at once: where keys are given, nothing is looked for, and where the endpoint is `http:`, no
 //! certificates are read.
 
-use std::time::Duration;
-
 use aws_config::default_provider::credentials::DefaultCredentialsChain;
 use aws_config::environment::EnvironmentVariableRegionProvider;
 use aws_config::meta::region::RegionProviderChain;
 use aws_config::provider_config::ProviderConfig;
 use aws_config::sts::AssumeRoleProvider;
-use aws_config::timeout::TimeoutConfig;
 use aws_config::web_identity_token::{StaticConfiguration, WebIdentityTokenCredentialsProvider};
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_s3::Client;
-use aws_sdk_s3::config::retry::RetryConfig;
-use aws_sdk_s3::config::{
-    Builder, Credentials, RequestChecksumCalculation, ResponseChecksumValidation, SharedCredentialsProvider,
-    SharedHttpClient,
-};
-use aws_smithy_http_client::tls::Provider;
+use aws_sdk_s3::config::{Credentials, SharedCredentialsProvider, SharedHttpClient};
+use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
+use aws_smithy_http_client::{Builder, Connector};
 
-use super::super::client::{BYTES_PER_SECOND_MIN, FIRST_REGION, PAUSE_FIRST, PAUSE_MAX, TRIES_MAX};
+use super::super::client::{FIRST_REGION, Patience, builder, tries};
+use super::super::line::Line;
 use crate::bucket::{BucketAccess, BucketCredentials};
 
 /// How often an instance is asked for its role; each time within a second.
 const INSTANCE_TRIES: u32 = 2;
 
-pub(super) async fn client(access: &BucketAccess) -> Client {
+/// The bucket, by a client of its own.
+pub(super) async fn line(bucket: &str, access: &BucketAccess) -> Line {
     let config = sdk_config(access).await;
-    let builder = Builder::from(&config)
-        .force_path_style(access.path_style)
-        // Ours are set by hand; others know them or not.
-        .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
-        .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
-    let builder = match &access.endpoint {
-        Some(endpoint) => builder.endpoint_url(endpoint),
-        None => builder,
-    };
-    Client::from_conf(builder.build())
+    let client = Client::from_conf(builder(&config, access.endpoint.as_ref(), access.path_style).build());
+    Line::new(client, bucket, patience(access))
+}
+
+fn patience(access: &BucketAccess) -> Patience {
+    Patience { connect: access.connect_timeout, request: access.request_timeout }
 }
 
 /// Only what is known to speak without TLS goes without certificates.
 fn http(access: &BucketAccess) -> SharedHttpClient {
-    let builder = aws_smithy_http_client::Builder::new();
-    let is_plain = access.endpoint.as_ref().is_some_and(|endpoint| endpoint.starts_with("http://"));
-    if is_plain && matches!(access.credentials, BucketCredentials::Keys(_)) && access.role.is_none() {
-        return builder.build_http();
+    let is_plain = access.endpoint.as_ref().is_some_and(|endpoint| endpoint.starts_with("http://"))
+        && matches!(access.credentials, BucketCredentials::Keys(_))
+        && access.role.is_none()
+        && !access.proxies;
+    if is_plain {
+        return Builder::new().build_http();
     }
-    builder.tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https()
+    let roots = match &access.certificates {
+        Some(pem) => TrustStore::empty().with_pem_certificate(pem.clone()),
+        None => TrustStore::default(),
+    };
+    let tls = TlsContext::builder().with_trust_store(roots).build();
+    let tls = tls.expect("a store of certificates is all that is in it");
+    let proxies = if access.proxies { ProxyConfig::from_env() } else { ProxyConfig::disabled() };
+    Builder::new().build_with_connector_fn(move |settings, components| {
+        let connector = Connector::builder()
+            .proxy_config(proxies.clone())
+            .tls_provider(Provider::Rustls(CryptoMode::Ring))
+            .tls_context(tls.clone());
+        let connector = match settings {
+            Some(settings) => connector.connector_settings(settings.clone()),
+            None => connector,
+        };
+        let sleep = components.and_then(|components| components.sleep_impl());
+        let mut connector = connector;
+        connector.set_sleep_impl(sleep);
+        connector.build()
+    })
 }
 
 async fn sdk_config(access: &BucketAccess) -> SdkConfig {
     let http = http(access);
-    let tries = RetryConfig::standard()
-        .with_max_attempts(TRIES_MAX)
-        .with_initial_backoff(PAUSE_FIRST)
-        .with_max_backoff(PAUSE_MAX);
     // A region that is not said is the first, as it is for AWS's own programs; an instance is not asked.
     let region = RegionProviderChain::first_try(access.region.clone().map(Region::new))
         .or_else(EnvironmentVariableRegionProvider::new())
@@ -63,8 +74,8 @@ async fn sdk_config(access: &BucketAccess) -> SdkConfig {
         .or_else(FIRST_REGION);
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
         .http_client(http.clone())
-        .retry_config(tries)
-        .timeout_config(timeouts(access, access.request_timeout))
+        .retry_config(tries())
+        .timeout_config(patience(access).timeouts(access.request_timeout))
         .region(region);
     match &access.credentials {
         BucketCredentials::Found => {
@@ -104,18 +115,4 @@ async fn sdk_config(access: &BucketAccess) -> SdkConfig {
     }
     let provider = provider.build().await;
     config.into_builder().credentials_provider(SharedCredentialsProvider::new(provider)).build()
-}
-
-fn timeouts(access: &BucketAccess, attempt: Duration) -> TimeoutConfig {
-    TimeoutConfig::builder()
-        .connect_timeout(access.connect_timeout)
-        .operation_attempt_timeout(attempt)
-        .operation_timeout((attempt + PAUSE_MAX) * TRIES_MAX)
-        .build()
-}
-
-/// For calls that send or move this many bytes.
-pub(super) fn for_bytes(access: &BucketAccess, bytes: u64) -> Builder {
-    let attempt = access.request_timeout + Duration::from_secs(bytes / BYTES_PER_SECOND_MIN);
-    Builder::new().timeout_config(timeouts(access, attempt))
 }

@@ -41,7 +41,7 @@ pub(super) fn answer(
 /// Newest first. The cursor is opaque: here it is the last one that was shown.
 fn list(call: &Call, repository: &Repository, hook: &Hook) -> Answer {
     let per_page = call.number("per_page", PER_PAGE, PER_PAGE_MAX);
-    let mut left: Vec<&Attempt> = hook.attempts.iter().rev().collect();
+    let mut left: Vec<&Attempt> = hook.attempts.iter().rev().map(AsRef::as_ref).collect();
     if call.query("status") == Some("failure") {
         left.retain(|attempt| !attempt.is_delivered());
     }

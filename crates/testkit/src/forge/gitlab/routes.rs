@@ -245,7 +245,7 @@ fn of_hook(forge: &Arc<Inner>, call: &Call, repository: &Repository, hook: &Hook
 /// The newest first.
 fn events(call: &Call, hook: &Hook) -> Answer {
     let shown = hook.attempts.iter().rev().filter(|attempt| is_asked_for(call, attempt));
-    paged(call, shown.map(event_json).collect())
+    paged(call, shown.map(|attempt| event_json(attempt)).collect())
 }
 
 /// `status` has codes and categories of them, with commas between.
