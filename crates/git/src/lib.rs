@@ -39,6 +39,7 @@ mod fetch;
 mod helper;
 mod hostkeys;
 mod import;
+mod join;
 mod leftovers;
 mod lfs;
 mod lfs_held;

@@ -54,12 +54,6 @@ use crate::repair;
 /// The file whose age says when the mirror was used last.
 const USED: &str = "used";
 
-/// With so many packs a fetch looks at too many index files; [`Mirror::maintain`] then joins them.
-const PACKS_MAX: usize = 20;
-
-/// With so many loose refs each listing opens too many files.
-const LOOSE_PINS_MAX: usize = 200;
-
 /// How long an answer of one bit about local history may take.
 const ANCESTOR_TIME_MAX: Duration = Duration::from_secs(120);
 
@@ -258,7 +252,7 @@ impl Mirror {
         self.take_format(remote, wanted.commit.0.format(), end).await?;
         self.take_kind().await?;
         let fetch = Fetch { mirror: self, remote, wanted, limits, lock: &lock, end };
-        match fetch.run().await {
+        let fetched = match fetch.run().await {
             Err(
                 GitError::Damaged { detail, .. } | GitError::Object(ObjectError::Unreadable { detail, .. }),
             ) => {
@@ -268,7 +262,9 @@ impl Mirror {
                 fetch.run().await
             }
             other => other,
-        }
+        }?;
+        self.join_in_a_burst(&lock).await?;
+        Ok(fetched)
     }
 
     /// Whether `descendant` is `ancestor` or was built on it; both must be in the mirror.
@@ -300,34 +296,6 @@ impl Mirror {
     /// [`GitError::Io`] where the folder cannot be read.
     pub fn objects(&self) -> Result<Objects, GitError> {
         Objects::open(&self.git, &self.repo, repair::format(&self.repo))
-    }
-
-    /// Joins packs and refs where there are too many of them; otherwise looks and does nothing. For an idle moment
-    /// after a fetch. Removes no object.
-    ///
-    /// # Errors
-    ///
-    /// [`GitError::Locked`] at once where the mirror is in use; [`GitError::Timeout`].
-    pub async fn maintain(&self, time_max: Duration) -> Result<Maintained, GitError> {
-        let packs_before = repair::count_packs(&self.repo)?;
-        let many_pins = repair::count_loose_pins(&self.repo)? > LOOSE_PINS_MAX;
-        if packs_before <= PACKS_MAX && !many_pins {
-            return Ok(Maintained { packs_before, packs_after: packs_before });
-        }
-        let lock = self.lock(Duration::ZERO).await?;
-        repair::tidy(&self.repo)?;
-        if packs_before > PACKS_MAX {
-            // Geometric: rewrites small packs often and large ones seldom, whatever the mirror's size.
-            let args = ["repack", "-d", "--geometric=2", "--quiet", "--no-write-bitmap-index"];
-            self.git.run("repack", self.call(&args, Some(&lock), time_max)).await?;
-            if self.kind() == MirrorKind::Partial {
-                repair::promise(&self.repo)?;
-            }
-        }
-        if many_pins {
-            self.git.run("pack-refs", self.call(&["pack-refs", "--all"], Some(&lock), time_max)).await?;
-        }
-        Ok(Maintained { packs_before, packs_after: repair::count_packs(&self.repo)? })
     }
 
     pub(crate) fn call<'a>(&'a self, args: &[&str], lock: Option<&'a File>, time_max: Duration) -> Call<'a> {

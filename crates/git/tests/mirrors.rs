@@ -155,6 +155,23 @@ async fn each_fetch_is_one_pack_and_many_are_joined() {
     assert!(mirror.objects().expect("a reader").commit(commit(&last)).is_ok());
 }
 
+/// While many pushes are queued no idle moment comes.
+#[tokio::test]
+async fn a_burst_joins_packs_by_itself() {
+    let repo = TestRepo::new();
+    let (setup, remote) = (Setup::new(), remote(&repo.url()));
+    let mirror = setup.mirror().await;
+    let mut all = Vec::new();
+    for number in 0..85 {
+        all.push(repo.commit("main", &Changes::new().file("a", format!("{number}"))));
+        mirror.fetch(&remote, &wanted("refs/heads/main", &all[number]), limits()).await.expect("fetched");
+    }
+    let packs = mirror.maintain(Duration::from_secs(30)).await.expect("looked").packs_before;
+    assert!(packs < 20, "{packs}");
+    let objects = mirror.objects().expect("a reader");
+    assert!(all.iter().all(|one| objects.commit(commit(one)).is_ok()));
+}
+
 #[tokio::test]
 async fn many_pins_are_packed_and_still_found() {
     let repo = TestRepo::new();

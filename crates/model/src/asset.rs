@@ -148,6 +148,14 @@ impl AssetKeys {
     pub fn code_manifest(&self, hash: &str) -> String {
         format!("{}cache/{hash}.json", self.manifests())
     }
+
+    /// The manifest of the set that a file with this key would be of; `None` where it can be of none.
+    pub fn manifest_of(&self, key: &str) -> Option<String> {
+        let of = |all: &str| key.strip_prefix(all)?.split_once('/').map(|(name, _)| name);
+        let commit = of(&self.artifacts()).filter(|name| name.parse::<CommitId>().is_ok());
+        let code = of(&self.cache()).filter(|name| is_code_hash(name));
+        commit.map(|name| self.commit_manifest(name)).or_else(|| code.map(|name| self.code_manifest(name)))
+    }
 }
 
 /// Whether a text can be a code hash: digits of MD5 or of SHA-256.
@@ -243,6 +251,20 @@ mod tests {
         assert!(is_code_hash(&"a0".repeat(16)) && is_code_hash(&"0".repeat(64)));
         for wrong in ["", "a", &"A".repeat(32), &"../".repeat(32)] {
             assert!(!is_code_hash(wrong), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_file_leads_to_its_sets_manifest() {
+        let (commit, hash) = ("a".repeat(40), "b".repeat(64));
+        for prefix in ["", "team/shop"] {
+            let keys = AssetKeys::new(prefix);
+            let file = format!("{}sub/x.zip", keys.commit(&commit));
+            assert_eq!(keys.manifest_of(&file), Some(keys.commit_manifest(&commit)));
+            assert_eq!(keys.manifest_of(&format!("{}x", keys.code(&hash))), Some(keys.code_manifest(&hash)));
+            for other in ["artifacts/README", "artifacts/main/x", "cache/x/y", "x", &keys.artifacts()] {
+                assert_eq!(keys.manifest_of(other), None, "{other}");
+            }
         }
     }
 }

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use rustls::RootCertStore;
 use rustls::crypto::ring;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -27,6 +28,9 @@ pub fn check_roots(pem: &[u8]) -> Result<(), RootError> {
 fn read(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, RootError> {
     let found: Vec<_> =
         CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>().map_err(|_| RootError)?;
+    // That it is Base64 says little.
+    let mut roots = RootCertStore::empty();
+    found.iter().try_for_each(|root| roots.add(root.clone())).map_err(|_| RootError)?;
     if found.is_empty() { Err(RootError) } else { Ok(found) }
 }
 

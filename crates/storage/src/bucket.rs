@@ -16,7 +16,7 @@ use bytes::Bytes;
 use gristmill_model::{Digest, Timestamp};
 
 use crate::error::StorageError;
-use crate::s3::plain::Plain;
+use crate::s3::plain::{Plain, Proxies};
 use crate::s3::settings::Role;
 use crate::storage::blocking;
 use crate::url::StorageUrl;
@@ -35,9 +35,8 @@ pub struct BucketAccess {
     pub credentials: BucketCredentials,
     /// The role to take with these credentials, for so long each time.
     pub role: Option<(Role, Duration)>,
-    /// Whether the proxies that the environment names are used: `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY`,
-    /// in capital or small letters, as `curl` reads them.
-    pub proxies: bool,
+    /// What is gone through.
+    pub proxies: Proxies,
     /// The certificates that are trusted, in PEM, rather than those of the system.
     pub certificates: Option<Vec<u8>>,
     /// How long a connection may take.
@@ -54,7 +53,7 @@ impl Default for BucketAccess {
             path_style: false,
             credentials: BucketCredentials::Found,
             role: None,
-            proxies: false,
+            proxies: Proxies::default(),
             certificates: None,
             connect_timeout: Duration::from_secs(5),
             request_timeout: Duration::from_secs(15),
@@ -167,8 +166,8 @@ pub enum WriteIf {
 pub enum Write {
     /// It is there, with this ETag.
     Done(Option<String>),
-    /// The condition did not hold, or what was to be copied is not there any more as it was. Or it is not known whether it
-    /// was written: where it was, all of it was.
+    /// The condition did not hold, or what was to be copied is not there any more as it was. Or the end of a large write was
+    /// not answered, and something is there now.
     Refused,
 }
 

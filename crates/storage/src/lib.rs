@@ -40,6 +40,7 @@ pub use error::{ProjectError, StorageError};
 pub use file::probe::FolderCapabilities;
 pub use object::{Blob, BlobEntry, Checked, CopiedRange, Finding, Projected, PublicObject};
 pub use reader::BlobReader;
+pub use s3::plain::{Proxies, ProxyAddressError};
 pub use s3::probe::BucketCapabilities;
 pub use s3::settings::{Role, S3Settings, Sse};
 pub use s3::{create_bucket, policy};

@@ -2,6 +2,7 @@
 
 pub mod assets;
 pub mod aws;
+mod faketime;
 pub mod faults;
 pub mod forge;
 mod keeper;
@@ -15,6 +16,7 @@ mod text;
 pub mod wire;
 
 pub use aws::FakeAws;
+pub use faketime::faketime;
 pub use forge::{FakeForge, FakeGithub};
 pub use postgres::Postgres;
 pub use repo::TestRepo;

@@ -16,7 +16,9 @@ pub struct Entry {
     pub target: Target,
     /// Objects, without the manifest.
     pub objects: Vec<Listed>,
-    /// The manifest, as far as it is one.
+    /// Whether there is a manifest.
+    pub has_manifest: bool,
+    /// The manifest, where it was read and is one.
     pub manifest: Option<AssetSet>,
     /// The manifest's, as it was read.
     pub etag: Option<String>,
@@ -31,12 +33,12 @@ impl Entry {
     }
 }
 
-/// All sets that there are, those of commits first.
+/// All sets that there are, those of commits first, without what their manifests say.
 ///
 /// # Errors
 ///
-/// Where the bucket cannot be asked.
-pub async fn read(sets: &Sets) -> Result<Vec<Entry>, StorageError> {
+/// Where the bucket cannot be asked, here and below.
+pub async fn list(sets: &Sets) -> Result<Vec<Entry>, StorageError> {
     let (artifacts, cache, manifests) = (sets.keys.artifacts(), sets.keys.cache(), sets.keys.manifests());
     let (in_artifacts, in_cache, in_manifests) = tokio::try_join!(
         sets.bucket.list(&artifacts),
@@ -57,6 +59,7 @@ pub async fn read(sets: &Sets) -> Result<Vec<Entry>, StorageError> {
         let entry = found.entry(key.clone()).or_insert_with(|| Entry {
             target,
             objects: Vec::new(),
+            has_manifest: false,
             manifest: None,
             etag: None,
             newest: modified,
@@ -76,21 +79,31 @@ pub async fn read(sets: &Sets) -> Result<Vec<Entry>, StorageError> {
     for object in in_manifests {
         let name = object.key.strip_prefix(manifests.as_str()).and_then(|name| name.strip_suffix(".json"));
         let name = name.map(|name| name.strip_prefix("cache/").map_or((false, name), |hash| (true, hash)));
-        let key = name.and_then(|(is_code, name)| entry(is_code, name, object.modified));
-        with_manifest.extend(key.map(|key| (key, object.key)));
+        with_manifest.extend(name.and_then(|(is_code, name)| entry(is_code, name, object.modified)));
     }
     for (key, object) in objects {
         found.get_mut(&key).expect("it was made above").objects.push(object);
     }
-    let reads = stream::iter(with_manifest).map(|(key, manifest)| async move {
-        let got = sets.bucket.get(&manifest).await?;
-        Ok::<_, StorageError>((key, got.map(|(bytes, etag)| (AssetSet::parse(&bytes), etag))))
+    for key in with_manifest {
+        found.get_mut(&key).expect("it was made above").has_manifest = true;
+    }
+    Ok(found.into_values().collect())
+}
+
+/// Reads the manifests of these sets, a call each.
+///
+/// # Errors
+pub async fn read_manifests(sets: &Sets, entries: &mut [Entry]) -> Result<(), StorageError> {
+    let with_manifest = entries.iter_mut().filter(|entry| entry.has_manifest);
+    let reads = stream::iter(with_manifest).map(|entry| async move {
+        if let Some((bytes, etag)) = sets.bucket.get(&sets.manifest(&entry.target)).await? {
+            (entry.manifest, entry.etag) = (AssetSet::parse(&bytes), Some(etag));
+        }
+        Ok::<_, StorageError>(())
     });
     let mut reads = reads.buffer_unordered(AT_ONCE);
     while let Some(done) = reads.next().await {
-        let (key, set) = done?;
-        let entry = found.get_mut(&key).expect("it was made above");
-        (entry.manifest, entry.etag) = set.map_or((None, None), |(set, etag)| (set, Some(etag)));
+        done?;
     }
-    Ok(found.into_values().collect())
+    Ok(())
 }

@@ -72,7 +72,8 @@ impl Gc {
     ///
     /// Where the bucket cannot be asked. What was removed until then is; the rest is found the next time.
     pub async fn run(&self, sets: &Sets, tell: Tell<'_>) -> anyhow::Result<Report> {
-        let entries = entries::read(sets).await?;
+        let mut entries = entries::list(sets).await?;
+        entries::read_manifests(sets, &mut entries).await?;
         let before =
             SystemClock.now().minus(DAY.saturating_mul(u32::try_from(self.keep_days).unwrap_or(u32::MAX)));
         let unfinished = SystemClock.now().minus(UNFINISHED);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use gristmill_model::AssetKeys;
-use gristmill_storage::{Bucket, BucketAccess, BucketCredentials, BucketKeys, Role, StorageUrl};
+use gristmill_storage::{Bucket, BucketAccess, BucketCredentials, BucketKeys, Proxies, Role, StorageUrl};
 
 use super::sets::Sets;
 
@@ -46,7 +46,9 @@ impl Place {
         };
         let own = if let StorageUrl::S3 { prefix, .. } = &url { prefix.as_str() } else { "" };
         let parts: Vec<&str> = [own, &prefix].into_iter().filter(|part| !part.is_empty()).collect();
-        let (access, by) = access(env)?;
+        // A folder needs nothing of this, whatever the environment says.
+        let is_bucket = matches!(url, StorageUrl::S3 { .. });
+        let (access, by) = if is_bucket { access(env)? } else { Default::default() };
         Ok(Place { prefix: parts.join("/"), url, access, by })
     }
 
@@ -70,8 +72,23 @@ impl Place {
     }
 }
 
-/// The proxies that programs of any kind are told of, in either spelling.
-const PROXIES: [&str; 3] = ["HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY"];
+/// The proxies that programs of any kind are told of, in either spelling. An empty variable is none.
+fn proxies(env: Env<'_>) -> anyhow::Result<Proxies> {
+    let first = |names: [&'static str; 4]| {
+        names.into_iter().find_map(|name| Some((name, env(name).filter(|value| !value.is_empty())?)))
+    };
+    // Not repeated: there may be a password in it.
+    let wrong = |name: &str| format!("{name} cannot be used");
+    let mut proxies = Proxies::default();
+    if let Some((name, address)) = first(["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"]) {
+        proxies = proxies.for_https(&address).with_context(|| wrong(name))?;
+    }
+    if let Some((name, address)) = first(["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"]) {
+        proxies = proxies.for_http(&address).with_context(|| wrong(name))?;
+    }
+    let without = ["no_proxy", "NO_PROXY"].into_iter().find_map(|name| env(name).filter(|no| !no.is_empty()));
+    Ok(proxies.without(&without.unwrap_or_default()))
+}
 
 /// The certificates that AWS's programs are told to trust.
 fn certificates(path: &str) -> anyhow::Result<Vec<u8>> {
@@ -110,7 +127,7 @@ fn access(env: Env<'_>) -> anyhow::Result<(BucketAccess, String)> {
         endpoint,
         credentials,
         role,
-        proxies: PROXIES.iter().any(|name| get(name).or_else(|| get(&name.to_lowercase())).is_some()),
+        proxies: proxies(env)?,
         certificates: get("AWS_CA_BUNDLE").map(|path| certificates(&path)).transpose()?,
         ..BucketAccess::default()
     };

@@ -150,3 +150,40 @@ fn a_set_that_is_being_removed_is_not_found() {
         assert_eq!(report["gone"]["sets"], 0, "an upload of today may be under way");
     }
 }
+
+/// As three days later. moto and s3s-fs take signatures of any day.
+#[test]
+fn what_is_old_is_removed_from_a_server() {
+    let Some(library) = gristmill_testkit::faketime() else {
+        return gristmill_testkit::skip("after::gc over servers", "libfaketime is not installed");
+    };
+    for kind in [Kind::Moto, Kind::S3sFs] {
+        let Some(mut world) = World::new(At::Server(kind), "after::gc_server") else { continue };
+        for text in ["one", "two"] {
+            world.commit("lambdas/a/m.py", text);
+            world.check(&[]).ended(0);
+            world.build(&[("a.zip", text), ("large", &"0123456789".repeat(2_000_000))]);
+            world.upload(&[]).ended(0);
+        }
+        git(&world.path("repo"), &["tag", "v2"]);
+        // An upload that was killed before its end.
+        let begun = format!("/{}/artifacts/{}/more?uploads", world.bucket, world.head());
+        world.client().expect(200, "POST", &begun, &[], b"").unwrap();
+        let gc = ["gc", "--keep-days", "1", "--keep-refs", "refs/tags/*", "--json"];
+        let gone = |report: &serde_json::Value| report["gone"]["sets"].as_u64().unwrap();
+        assert_eq!(gone(&world.asset(&gc).ended(0).json()), 0, "all of it is of today");
+        world.set("LD_PRELOAD", library.to_str().unwrap());
+        world.set("FAKETIME", "+3d");
+        let done = world.asset(&gc);
+        assert_eq!(gone(&done.ended(0).json()), 2, "{kind:?}: the first commit's and its code's");
+        assert_eq!(world.keys("artifacts/").len(), 4, "only told");
+        let applied = world.asset(&[&gc[..], &["--apply"]].concat()).ended(0).json();
+        assert_eq!(gone(&applied), 2);
+        let unfinished = u64::from(kind == Kind::Moto);
+        assert_eq!(applied["unfinished"], unfinished, "s3s-fs lists none: {applied}");
+        world.unset("LD_PRELOAD");
+        let left = world.keys("artifacts/");
+        assert!(left.len() == 2 && left.iter().all(|key| key.contains(&world.head())), "{left:?}");
+        world.check(&[]).ended(0).has("2 artifact(s) found");
+    }
+}

@@ -12,6 +12,7 @@ mod reach;
 mod repositories;
 mod right_here;
 mod role;
+mod server;
 mod snippets;
 mod trips;
 mod world;

@@ -37,6 +37,20 @@ fn proxies_are_gone_through() {
         world.asset(&["list"]).ended(1).has("listing s3://some-bucket/");
         assert_eq!(proxy.requests().len(), requests.len(), "{name}: it was gone around");
     }
+    // What is said first counts, and an empty one is none.
+    let mut both = world("http://s3.test");
+    both.set("http_proxy", "");
+    both.set("HTTP_PROXY", &at);
+    both.asset(&["list"]).ended(0);
+    both.set("http_proxy", "socks5h://somebody:a-password@127.0.0.1:1");
+    let done = both.asset(&["list"]);
+    done.ended(1).has("http_proxy cannot be used: expected the address of a proxy");
+    assert!(!done.lines.concat().contains("a-password"), "{done:#?}");
+    // Nobody asks a proxy for what is on this machine.
+    let near = Wire::start(|_, _| empty());
+    let mut nearby = world(&format!("http://{}", near.address()));
+    nearby.set("HTTP_PROXY", "http://127.0.0.1:1");
+    nearby.asset(&["list"]).ended(0);
     let refusing = Wire::start(|_, _| answer("403 Forbidden", &[], b""));
     let mut world = world("https://s3.test");
     world.set("HTTPS_PROXY", &format!("http://somebody:a-password@{}", refusing.address()));
@@ -55,8 +69,10 @@ fn certificates_are_those_of_aws_ca_bundle() {
     let path = file.to_str().unwrap().to_owned();
     world.set("AWS_CA_BUNDLE", &path);
     world.asset(&["list"]).ended(1).has("AWS_CA_BUNDLE: reading");
-    std::fs::write(&file, "no certificates").unwrap();
-    world.asset(&["list"]).ended(1).has("AWS_CA_BUNDLE").has("not certificates in PEM");
+    for text in ["no certificates", "-----BEGIN CERTIFICATE-----\naGVsbG8=\n-----END CERTIFICATE-----\n"] {
+        std::fs::write(&file, text).unwrap();
+        world.asset(&["list"]).ended(1).has("AWS_CA_BUNDLE").has("not certificates in PEM");
+    }
     std::fs::write(&file, ROOT).unwrap();
     world.asset(&["list"]).ended(0);
 }

@@ -1,5 +1,6 @@
 //! Roles: taken with keys, and with a web identity.
 
+use gristmill_testkit::FakeAws;
 use gristmill_testkit::faults::Proxy;
 use gristmill_testkit::s3::Kind;
 
@@ -46,4 +47,30 @@ fn a_role_is_taken_with_keys_or_with_a_token() {
     world.unset("AWS_ROLE");
     world.set("AWS_ROLE_ARN", role);
     world.check(&[]).ended(0);
+}
+
+#[test]
+fn a_session_that_ends_is_renewed() {
+    let Some(mut world) = World::new(At::Server(Kind::Moto), "role::renewed") else { return };
+    let (proxy, aws) = (Proxy::start(&world.server.unwrap().endpoint), FakeAws::start());
+    world.set("AWS_ENDPOINT_URL", &proxy.endpoint());
+    world.set("AWS_ENDPOINT_URL_STS", &aws.endpoint());
+    world.set("AWS_ROLE", "arn:aws:iam::123456789012:role/assets");
+    world.check(&[]).ended(0);
+    let [first] = &aws.grants()[..] else { panic!("one session is enough while it lasts") };
+    let asked = |name: &str| first.asked.get(name).map(String::as_str);
+    assert_eq!(
+        (asked("RoleSessionName"), asked("DurationSeconds")),
+        (Some("s3-asset-manager"), Some("1200"))
+    );
+    proxy.take_seen();
+    aws.end_at_once(2);
+    world.build(&[("a.zip", "a"), ("b.zip", "b")]);
+    world.upload(&[]).ended(0).has("2 package(s) uploaded");
+    let given: Vec<String> = aws.grants()[1..].iter().map(|grant| grant.access_key.clone()).collect();
+    assert!(given.len() >= 3, "{given:?}");
+    let mut used = key_ids(&proxy);
+    used.retain(|id| *id != world.server.unwrap().access_key);
+    assert!(used.len() >= 2 && used.iter().all(|id| given.contains(id)), "{used:?} of {given:?}");
+    assert!(used.contains(given.last().unwrap()), "the last is used");
 }

@@ -1,6 +1,6 @@
 //! The real program, whose clock is set while it runs: by libfaketime, which leaves the monotonic clock alone.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use gristmill_testkit::server::{PATIENCE, wait_for};
 
@@ -8,12 +8,6 @@ use crate::world::{KEY, MAIN, World};
 
 /// Jumps as libfaketime reads them: of an hour and a bit, and of ten years, each set right again.
 const JUMPS: [&str; 4] = ["+3700", "-3700", "+315619200", "-315619200"];
-
-fn library() -> Option<PathBuf> {
-    let below = ["/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib", "/usr/lib64"];
-    let mut paths = below.iter().map(|folder| Path::new(folder).join("faketime/libfaketime.so.1"));
-    paths.find(|path| path.exists())
-}
 
 /// In one step: the program may read it at any moment.
 fn set(file: &Path, offset: &str) {
@@ -24,7 +18,7 @@ fn set(file: &Path, offset: &str) {
 
 #[test]
 fn pushes_are_published_once_whatever_the_clock_does() {
-    let Some(library) = library() else {
+    let Some(library) = gristmill_testkit::faketime() else {
         return gristmill_testkit::skip("jumps of the real program's clock", "libfaketime is not installed");
     };
     let mut world = World::prepare(|project| project.pipeline("schedule = \"0 3 1 1 *\""));

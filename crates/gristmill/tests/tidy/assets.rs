@@ -147,7 +147,7 @@ fn who_reads_of_assets_reads_of_no_server() {
     all.build();
     let asset = all.find_subcommand_mut("asset").unwrap();
     assert_none(&of_the_server(&asset.render_long_help().to_string().replace("without a server", "")));
-    for name in ["check", "upload", "get", "gc", "resource"] {
+    for name in ["check", "upload", "get", "list", "gc", "resource"] {
         let help = asset.find_subcommand_mut(name).unwrap().render_long_help().to_string();
         assert!(help.len() > 200 && help.contains("--json"), "{help}");
         assert_none(&of_the_server(&help));

@@ -258,7 +258,7 @@ impl S3Storage {
 impl Written {
     pub(super) fn of_copy(output: &CopyObjectOutput) -> Written {
         let etag = output.copy_object_result.as_ref().and_then(|result| result.e_tag.clone());
-        Written { etag, version_id: output.version_id.clone() }
+        Written { etag, version_id: output.version_id.clone(), sent_per_second: None }
     }
 }
 

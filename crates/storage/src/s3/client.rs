@@ -23,7 +23,7 @@ use super::settings::S3Settings;
 pub(super) const TRIES_MAX: u32 = 3;
 /// How long the pauses between tries become.
 const PAUSE_MAX: Duration = Duration::from_secs(2);
-const PAUSE_FIRST: Duration = Duration::from_millis(200);
+pub(super) const PAUSE_FIRST: Duration = Duration::from_millis(200);
 /// A server or line that moves fewer bytes a second than this has failed.
 const BYTES_PER_SECOND_MIN: u64 = 256 << 10;
 
@@ -32,13 +32,18 @@ const COPY_BASE: Duration = Duration::from_secs(7);
 /// A server that copies fewer bytes a second within itself is too slow.
 pub(super) const COPIED_PER_SECOND_MIN: u64 = 32 << 20;
 
-/// How long one copy of so many bytes may take, or the end of an upload of so many.
+/// How long one copy of so many bytes may take.
 pub(super) fn copy_max(size: u64) -> Duration {
     COPY_BASE + Duration::from_secs(size / COPIED_PER_SECOND_MIN)
 }
 
 /// The region where none is found.
 pub(super) const FIRST_REGION: &str = "us-east-1";
+
+/// How long so many bytes may take at most.
+pub(super) fn time_of(bytes: u64) -> Duration {
+    Duration::from_secs(bytes / BYTES_PER_SECOND_MIN)
+}
 
 /// How long calls may take.
 #[derive(Clone, Copy, Debug)]
@@ -47,6 +52,8 @@ pub(super) struct Patience {
     pub(super) connect: Duration,
     /// For one try of a call without a body.
     pub(super) request: Duration,
+    /// For the end of an upload of so many bytes, in which some servers write all of them once more.
+    pub(super) end: fn(u64) -> Duration,
 }
 
 impl Patience {
@@ -60,7 +67,7 @@ impl Patience {
 
     /// For calls that send or move this many bytes.
     pub(super) fn for_bytes(&self, bytes: u64) -> Builder {
-        let attempt = self.request + Duration::from_secs(bytes / BYTES_PER_SECOND_MIN);
+        let attempt = self.request + time_of(bytes);
         Builder::new().timeout_config(self.timeouts(attempt))
     }
 
@@ -108,7 +115,8 @@ pub(super) async fn line(bucket: &str, settings: &S3Settings) -> Line {
 }
 
 fn patience(settings: &S3Settings) -> Patience {
-    Patience { connect: settings.connect_timeout, request: settings.request_timeout }
+    // Whoever publishes has reckoned with no more.
+    Patience { connect: settings.connect_timeout, request: settings.request_timeout, end: copy_max }
 }
 
 /// What the client is made of.

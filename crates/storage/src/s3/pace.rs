@@ -23,8 +23,9 @@ pub(super) struct Pace {
     slow_at: Option<Instant>,
 }
 
+/// Bytes a second.
 #[expect(clippy::cast_precision_loss, reason = "a rate")]
-fn per_second(bytes: u64, took: Duration) -> f64 {
+pub(super) fn per_second(bytes: u64, took: Duration) -> f64 {
     bytes as f64 / took.as_secs_f64().max(1e-6)
 }
 
@@ -35,9 +36,11 @@ impl Pace {
         self.sent_per_second = Some(self.sent_per_second.map_or(rate, |before| f64::midpoint(before, rate)));
     }
 
-    /// An object of so many bytes was made with parts that were copied.
-    pub(super) fn copied(&mut self, bytes: u64, took: Duration, now: Instant) {
-        let is_slow = self.sent_per_second.is_some_and(|rate| per_second(bytes, took) < rate);
+    /// An object of so many bytes was made with parts that were copied. Of what was sent beside them, the fastest part says
+    /// how fast sending is at least, until something was sent whole.
+    pub(super) fn copied(&mut self, bytes: u64, took: Duration, part: Option<f64>, now: Instant) {
+        let sent_per_second = self.sent_per_second.or(part);
+        let is_slow = sent_per_second.is_some_and(|rate| per_second(bytes, took) < rate);
         (self.slow, self.slow_at) = if is_slow { (self.slow + 1, Some(now)) } else { (0, None) };
     }
 
@@ -59,27 +62,32 @@ mod tests {
         let mut pace = Pace::default();
         // Without anything to compare with it goes on.
         for _ in 0..3 {
-            pace.copied(100, SECOND * 100, now);
+            pace.copied(100, SECOND * 100, None, now);
         }
         assert!(pace.is_worth_copying(now));
+        let mut started = Pace::default();
+        for _ in 0..2 {
+            started.copied(100, SECOND * 2, Some(60.0), now);
+        }
+        assert!(!started.is_worth_copying(now), "a part was sent faster than that");
         pace.sent(100, SECOND);
-        pace.copied(100, SECOND * 2, now);
+        pace.copied(100, SECOND * 2, None, now);
         assert!(pace.is_worth_copying(now), "one may have been bad luck");
-        pace.copied(100, SECOND / 2, now);
-        pace.copied(100, SECOND * 2, now);
+        pace.copied(100, SECOND / 2, None, now);
+        pace.copied(100, SECOND * 2, None, now);
         assert!(pace.is_worth_copying(now), "in a row");
-        pace.copied(100, SECOND * 2, now);
+        pace.copied(100, SECOND * 2, None, now);
         assert!(!pace.is_worth_copying(now));
         assert!(!pace.is_worth_copying(now + FORGET - SECOND));
         let later = now + FORGET;
         assert!(pace.is_worth_copying(later));
-        pace.copied(100, SECOND * 2, later);
+        pace.copied(100, SECOND * 2, None, later);
         assert!(!pace.is_worth_copying(later));
         // The line has become slower.
         for _ in 0..10 {
             pace.sent(100, SECOND * 10);
         }
-        pace.copied(100, SECOND * 2, later);
+        pace.copied(100, SECOND * 2, None, later);
         assert!(pace.is_worth_copying(later));
     }
 }

@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_sdk_s3::config::http::HttpRequest;
 use aws_sdk_s3::primitives::ByteStream;
@@ -14,10 +15,12 @@ use base64::engine::general_purpose::STANDARD;
 use crc_fast::CrcAlgorithm::Crc64Nvme;
 use gristmill_model::Digest;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
-use super::client::{TRIES_MAX, copy_max};
+use super::client::{PAUSE_FIRST, TRIES_MAX};
 use super::fault::Fault;
 use super::line::{Hashed, Line};
+use super::pace::per_second;
 use super::plan::Part;
 use super::send::read_part;
 use crate::bucket::WriteIf;
@@ -106,6 +109,8 @@ impl<'a> Parts<'a> {
 pub(super) struct Written {
     pub(super) etag: Option<String>,
     pub(super) version_id: Option<String>,
+    /// Bytes a second of the part that was sent fastest.
+    pub(super) sent_per_second: Option<f64>,
 }
 
 /// An upload that was begun. Dropped before its end, as the job's step is when its lease is lost, it is taken back.
@@ -147,7 +152,10 @@ impl Line {
         let mut begun =
             Begun { line: Arc::clone(self), name: parts.name.to_owned(), upload: Some(upload.clone()) };
         let outcome = match self.parts(&parts, &upload).await {
-            Ok(done) => self.complete(&parts, &upload, done).await,
+            Ok((done, sent_per_second)) => {
+                let written = self.complete(&parts, &upload, done).await;
+                written.map(|written| Written { sent_per_second, ..written })
+            }
             Err(fault) => Err(fault),
         };
         begun.upload = None;
@@ -170,12 +178,13 @@ impl Line {
         done: Vec<CompletedPart>,
     ) -> Result<Written, Fault> {
         let size: u64 = parts.parts.iter().map(Part::len).sum();
-        let (mut tries, mut unsure) = (1, None);
+        let (mut tries, mut pause, mut unsure) = (1, PAUSE_FIRST, None);
         loop {
             match self.complete_once(parts, upload, done.clone(), size).await {
                 // To say it twice harms nothing: the upload is gone then.
                 Err(fault) if tries < TRIES_MAX && fault.may_pass() && !fault.is_condition() => {
-                    tries += 1;
+                    (tries, pause) = (tries + 1, pause * 2);
+                    tokio::time::sleep(pause / 2).await;
                     unsure = unsure.or(Some(fault).filter(Fault::is_unsure));
                 }
                 // What it is answered after it may have worked says nothing.
@@ -200,14 +209,18 @@ impl Line {
             .set_checksum_type(parts.sums.whole().map(|_| ChecksumType::FullObject))
             .set_if_none_match(parts.condition.absent())
             .set_if_match(parts.condition.is());
-        let config = self.patience.once(copy_max(size));
+        let config = self.patience.once((self.patience.end)(size));
         let done = complete.customize().config_override(config).send().await?;
-        Ok(Written { etag: done.e_tag, version_id: done.version_id })
+        Ok(Written { etag: done.e_tag, version_id: done.version_id, sent_per_second: None })
     }
 
-    /// Sends and copies the parts, several at once.
-    async fn parts(self: &Arc<Line>, parts: &Parts<'_>, upload: &str) -> Result<Vec<CompletedPart>, Fault> {
-        let mut under_way: JoinSet<Result<CompletedPart, Fault>> = JoinSet::new();
+    /// Sends and copies the parts, several at once. What they are, and how fast the fastest was sent.
+    async fn parts(
+        self: &Arc<Line>,
+        parts: &Parts<'_>,
+        upload: &str,
+    ) -> Result<(Vec<CompletedPart>, Option<f64>), Fault> {
+        let mut under_way: JoinSet<Result<(CompletedPart, Option<f64>), Fault>> = JoinSet::new();
         let mut done = Vec::with_capacity(parts.parts.len());
         let mut at = 0;
         for (number, part) in (1_i32..).zip(&parts.parts) {
@@ -220,13 +233,16 @@ impl Line {
             match (*part, &parts.file, parts.from) {
                 (Part::Send(len), Some(file), _) => {
                     let (file, sums, to) = (Arc::clone(file), parts.sums, (name, upload, number));
-                    under_way.spawn(async move { this.send_part(to, &file, (at, len), sums).await });
+                    under_way.spawn(async move {
+                        let (part, took) = this.send_part(to, &file, (at, len), sums).await?;
+                        Ok((part, Some(per_second(len, took))))
+                    });
                 }
                 (Part::Copy { from, len }, _, Some((base, etag))) => {
                     let range = (!(from == 0 && parts.parts.len() == 1)).then_some((from, len));
                     let source = (this.copy_source(base), etag.map(str::to_owned));
                     let to = (name, upload, number);
-                    under_way.spawn(async move { this.copy_part(to, source, range, len).await });
+                    under_way.spawn(async move { Ok((this.copy_part(to, source, range, len).await?, None)) });
                 }
                 _ => return Err(Fault::wrong("a part comes from nowhere")),
             }
@@ -235,8 +251,9 @@ impl Line {
         while let Some(ended) = under_way.join_next().await {
             done.push(ended.map_err(|error| Fault::wrong(error.to_string()))??);
         }
-        done.sort_unstable_by_key(|part| part.part_number);
-        Ok(done)
+        done.sort_unstable_by_key(|(part, _)| part.part_number);
+        let (done, rates): (Vec<_>, Vec<_>) = done.into_iter().unzip();
+        Ok((done, rates.into_iter().flatten().reduce(f64::max)))
     }
 
     async fn send_part(
@@ -245,7 +262,7 @@ impl Line {
         file: &Arc<File>,
         (at, len): (u64, u64),
         sums: Sums,
-    ) -> Result<CompletedPart, Fault> {
+    ) -> Result<(CompletedPart, Duration), Fault> {
         let _memory = self.memory(len).await;
         let file = Arc::clone(file);
         let read = blocking(move || {
@@ -255,6 +272,7 @@ impl Line {
             std::io::Result::Ok((bytes, crc, digest))
         });
         let (bytes, crc, digest) = read.await.map_err(|error| Fault::wrong(error.to_string()))?;
+        let begun = Instant::now();
         let send = call!(self, upload_part)
             .key(name)
             .upload_id(upload)
@@ -271,7 +289,7 @@ impl Line {
         // Checksums are to be repeated where the server took them.
         let part = CompletedPart::builder().part_number(number).set_e_tag(sent.e_tag);
         let part = part.set_checksum_sha256(sent.checksum_sha256);
-        Ok(part.set_checksum_crc64_nvme(sent.checksum_crc64_nvme).build())
+        Ok((part.set_checksum_crc64_nvme(sent.checksum_crc64_nvme).build(), begun.elapsed()))
     }
 
     async fn copy_part(

@@ -1,6 +1,7 @@
 //! [`Plain`]: objects of a bucket under keys that others chose. See [`Bucket`](crate::Bucket).
 
 mod client;
+mod http;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -15,6 +16,8 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use gristmill_model::{Digest, Timestamp};
 use sha2::{Digest as _, Sha256};
+
+pub use http::{Proxies, ProxyAddressError};
 
 use super::blobs::{size, timestamp};
 use super::fault::Fault;
@@ -135,7 +138,7 @@ impl Plain {
         about: &About,
         condition: WriteIf,
     ) -> Result<Write, StorageError> {
-        let size = body.size();
+        let in_parts = matches!(&body, Body::File(_, size, _) if *size > PUT_BYTES_MAX);
         let put = |condition: WriteIf| {
             let body = body.clone();
             async move {
@@ -161,7 +164,14 @@ impl Plain {
             }
             outcome => outcome,
         };
-        self.settle(outcome, size > PUT_BYTES_MAX, format_args!("storing {}", self.place(key)))
+        match outcome {
+            Err(fault) if in_parts && fault.is_unsure() && self.may_have_written(key, &condition).await => {
+                Ok(Write::Refused)
+            }
+            // What was to be replaced is gone.
+            Err(fault) if condition.is().is_some() && fault.is_absent() => Ok(Write::Refused),
+            outcome => Self::settle(outcome, format_args!("storing {}", self.place(key))),
+        }
     }
 
     /// Whether `If-Match` was refused though the object is the one that it names: Ceph's gateway compares the ETag with
@@ -176,20 +186,24 @@ impl Plain {
         Ok(self.head(key).await?.is_some_and(|head| head.etag == etag))
     }
 
-    /// A condition that did not hold is an outcome and no error. So is an upload of parts whose end was not answered: it
-    /// is gone, and only a look tells what became of it.
+    /// A condition that did not hold is an outcome and no error.
     fn settle(
-        &self,
         outcome: Result<Option<String>, Fault>,
-        in_parts: bool,
         doing: impl std::fmt::Display,
     ) -> Result<Write, StorageError> {
         match outcome {
             Ok(etag) => Ok(Write::Done(etag)),
-            // What was to be copied is gone.
-            Err(fault) if fault.is_condition() || fault.is_absent() => Ok(Write::Refused),
-            Err(fault) if in_parts && fault.is_unsure() => Ok(Write::Refused),
+            Err(fault) if fault.is_condition() => Ok(Write::Refused),
             Err(fault) => Err(fault.told_plainly(doing)),
+        }
+    }
+
+    /// After an upload of parts of which it is not known how it ended: whether there is something now that was not there
+    /// before. What it is, the caller has to see.
+    async fn may_have_written(&self, key: &str, condition: &WriteIf) -> bool {
+        match self.head(key).await {
+            Ok(Some(head)) => condition.is().is_none_or(|before| before != head.etag),
+            _ => false,
         }
     }
 
@@ -246,7 +260,8 @@ impl Plain {
         condition: WriteIf,
     ) -> Result<Write, StorageError> {
         let doing = || format!("copying {} to {}", self.place(&from.key), self.place(to));
-        let outcome = if from.size > COPY_BYTES_MAX {
+        let in_parts = from.size > COPY_BYTES_MAX;
+        let outcome = if in_parts {
             let parts = LIMITS.copy_all(from.size, COPY_BYTES_MAX);
             let parts = Parts::copies(to, parts, (&from.key, from.etag.as_deref()));
             self.put_parts(parts, about, condition.clone()).await
@@ -262,7 +277,14 @@ impl Plain {
                 outcome => outcome,
             }
         };
-        self.settle(outcome, from.size > COPY_BYTES_MAX, doing())
+        match outcome {
+            // What was to be copied is gone.
+            Err(fault) if fault.is_absent() => Ok(Write::Refused),
+            Err(fault) if in_parts && fault.is_unsure() && self.may_have_written(to, &condition).await => {
+                Ok(Write::Refused)
+            }
+            outcome => Self::settle(outcome, doing()),
+        }
     }
 
     async fn copy_whole(
@@ -334,22 +356,30 @@ impl Plain {
         prefix: &str,
         before: Timestamp,
     ) -> Result<usize, StorageError> {
-        let listed =
-            call!(self.line(), list_multipart_uploads).prefix(prefix).send().await.map_err(Fault::from);
-        let uploads = match listed {
-            Ok(listed) => listed.uploads.unwrap_or_default(),
-            // Not every server knows the call; then it has none that could be found.
-            Err(fault) if fault.is_unknown_call() => return Ok(0),
-            Err(fault) => return Err(fault.told_plainly("listing unfinished uploads")),
-        };
-        let mut cleared = 0;
-        for upload in uploads {
-            let is_old = timestamp(upload.initiated.as_ref()) < before;
-            if let (Some(key), Some(id), true) = (upload.key, upload.upload_id, is_old) {
-                self.line().abort(&key, &id).await;
-                cleared += 1;
+        let line = self.line();
+        let (mut cleared, mut after) = (0, (None, None));
+        loop {
+            let (key, id) = after.clone();
+            let call = call!(line, list_multipart_uploads).prefix(prefix);
+            let listed = call.set_key_marker(key).set_upload_id_marker(id).send().await.map_err(Fault::from);
+            let listed = match listed {
+                Ok(listed) => listed,
+                // Not every server knows the call; then it has none that could be found.
+                Err(fault) if fault.is_unknown_call() => return Ok(cleared),
+                Err(fault) => return Err(fault.told_plainly("listing unfinished uploads")),
+            };
+            for upload in listed.uploads.unwrap_or_default() {
+                let is_old = timestamp(upload.initiated.as_ref()) < before;
+                if let (Some(key), Some(id), true) = (upload.key, upload.upload_id, is_old) {
+                    line.abort(&key, &id).await;
+                    cleared += 1;
+                }
             }
+            let next = (listed.next_key_marker, listed.next_upload_id_marker);
+            if !listed.is_truncated.unwrap_or(false) || next == after {
+                return Ok(cleared);
+            }
+            after = next;
         }
-        Ok(cleared)
     }
 }

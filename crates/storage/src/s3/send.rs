@@ -115,8 +115,8 @@ impl S3Storage {
             let parts = Parts { from: Some((&base, Some(&source.etag))), ..whole(parts) };
             let begun = Instant::now();
             let sent = self.line.multipart(parts).await;
-            if sent.is_ok() {
-                self.pace().copied(blob.size, begun.elapsed(), Instant::now());
+            if let Ok(written) = &sent {
+                self.pace().copied(blob.size, begun.elapsed(), written.sent_per_second, Instant::now());
             }
             match self.settle(blob, sent).await {
                 Ok(()) if self.is_right(&name, blob, crc64.is_some()).await.map_err(failed)? => return Ok(()),
@@ -210,6 +210,6 @@ impl S3Storage {
             .set_if_match(condition.is());
         let config = self.line.patience.for_bytes(blob.size);
         let put = put.customize().config_override(config).interceptor(Hashed(blob.digest)).send().await?;
-        Ok(Written { etag: put.e_tag, version_id: put.version_id })
+        Ok(Written { etag: put.e_tag, version_id: put.version_id, sent_per_second: None })
     }
 }

@@ -3,9 +3,9 @@
 //! That a key is missing is not seen here: which keys there are is known by the database alone, whose checker
 //! compares them.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
-use gristmill_model::Digest;
+use gristmill_model::{AssetKeys, Digest};
 
 use super::S3Storage;
 use super::blobs::size;
@@ -29,12 +29,13 @@ impl S3Storage {
             report(finding);
         };
         let blobs = self.verify_blobs(deep, &mut checked, &mut tell).await.map_err(failed)?;
-        let mut from = (None, None);
+        let (mut from, mut sets) = ((None, None), HashMap::new());
         loop {
             let page = self.public_page(from).await.map_err(failed)?;
             checked.versions += page.versions;
             for name in page.current {
-                self.verify_key(&name, deep, &blobs, &mut checked, &mut tell).await.map_err(failed)?;
+                let known = (&blobs, &mut sets);
+                self.verify_key(&name, deep, known, &mut checked, &mut tell).await.map_err(failed)?;
             }
             match page.next {
                 Some(next) => from = next,
@@ -112,7 +113,7 @@ impl S3Storage {
         &self,
         name: &str,
         deep: bool,
-        blobs: &HashSet<Digest>,
+        (blobs, sets): (&HashSet<Digest>, &mut HashMap<String, bool>),
         checked: &mut Checked,
         tell: &mut impl FnMut(&mut Checked, Finding),
     ) -> Result<(), Fault> {
@@ -120,7 +121,9 @@ impl S3Storage {
         let Ok(shown) = self.head(name, None).await? else { return Ok(()) };
         let (Some(key), Shown { object: Some(object), digest, .. }) = (self.names.key(name), shown) else {
             checked.versions -= 1;
-            tell(checked, Finding::StrayPublic { path: name.to_owned() });
+            if !self.is_of_assets(name, sets).await? {
+                tell(checked, Finding::StrayPublic { path: name.to_owned() });
+            }
             return Ok(());
         };
         checked.keys += 1;
@@ -133,6 +136,20 @@ impl S3Storage {
             tell(checked, Finding::VersionBlobMissing { key, seq, digest });
         }
         Ok(())
+    }
+}
+
+impl S3Storage {
+    /// Whether `gristmill asset upload` has put it there: then its set has a manifest. `sets` remembers which have one.
+    async fn is_of_assets(&self, name: &str, sets: &mut HashMap<String, bool>) -> Result<bool, Fault> {
+        let keys = AssetKeys::new(self.names.all().trim_end_matches('/'));
+        let Some(manifest) = keys.manifest_of(name) else { return Ok(false) };
+        if let Some(known) = sets.get(&manifest) {
+            return Ok(*known);
+        }
+        let is_there = self.head(&manifest, None).await?.is_ok();
+        sets.insert(manifest, is_there);
+        Ok(is_there)
     }
 }
 

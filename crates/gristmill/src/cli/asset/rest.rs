@@ -46,11 +46,16 @@ pub(super) fn run_get(args: &GetArgs, format: Format) -> anyhow::Result<ExitCode
 
 pub(super) fn run_list(args: &ListArgs, format: Format) -> anyhow::Result<ExitCode> {
     let place = args.place.place(EXIT_NO_BUCKET)?;
-    let mut all = block_on(async { Ok(entries::read(&place.open().await).await?) })?;
-    all.retain(|entry| matches!(entry.target, Target::Code(_)) == args.cache);
-    all.sort_by_key(|entry| std::cmp::Reverse(entry.newest));
-    let more = all.len().saturating_sub(args.limit);
-    all.truncate(args.limit);
+    let (all, more) = block_on(async {
+        let sets = place.open().await;
+        let mut all = entries::list(&sets).await?;
+        all.retain(|entry| matches!(entry.target, Target::Code(_)) == args.cache);
+        all.sort_by_key(|entry| std::cmp::Reverse(entry.newest));
+        let more = all.len().saturating_sub(args.limit);
+        all.truncate(args.limit);
+        entries::read_manifests(&sets, &mut all).await?;
+        Ok((all, more))
+    })?;
     let rows: Vec<_> = all.iter().map(row).collect();
     let column = if args.cache { "code" } else { "commit" };
     list(format, &[column, "state", "from", "files", "bytes", "age"], &rows, all.iter().map(json).collect());
@@ -66,6 +71,7 @@ fn state(entry: &Entry) -> &'static str {
         Some(AssetState::Complete) => "complete",
         Some(AssetState::Uploading) => "uploading",
         Some(AssetState::Removing) => "removing",
+        None if entry.has_manifest => "unreadable",
         None => "without manifest",
     }
 }

@@ -1,6 +1,8 @@
 //! A client that is there at once: where keys are given, nothing is looked for, and where the endpoint is `http:`, no
 //! certificates are read.
 
+use std::time::Duration;
+
 use aws_config::default_provider::credentials::DefaultCredentialsChain;
 use aws_config::environment::EnvironmentVariableRegionProvider;
 use aws_config::meta::region::RegionProviderChain;
@@ -9,16 +11,15 @@ use aws_config::sts::AssumeRoleProvider;
 use aws_config::web_identity_token::{StaticConfiguration, WebIdentityTokenCredentialsProvider};
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_s3::Client;
-use aws_sdk_s3::config::{Credentials, SharedCredentialsProvider, SharedHttpClient};
-use aws_smithy_http_client::proxy::ProxyConfig;
-use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
-use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
-use aws_smithy_http_client::{Builder, Connector};
+use aws_sdk_s3::config::{Credentials, SharedCredentialsProvider};
 
-use super::super::client::{FIRST_REGION, Patience, builder, tries};
+use super::super::client::{FIRST_REGION, Patience, builder, time_of, tries};
 use super::super::line::Line;
+use super::http;
 use crate::bucket::{BucketAccess, BucketCredentials};
 
+/// What the end of an upload may take, besides the time by its size.
+const END: Duration = Duration::from_secs(15);
 /// How often an instance is asked for its role; each time within a second.
 const INSTANCE_TRIES: u32 = 2;
 
@@ -30,43 +31,12 @@ pub(super) async fn line(bucket: &str, access: &BucketAccess) -> Line {
 }
 
 fn patience(access: &BucketAccess) -> Patience {
-    Patience { connect: access.connect_timeout, request: access.request_timeout }
-}
-
-/// Only what is known to speak without TLS goes without certificates.
-fn http(access: &BucketAccess) -> SharedHttpClient {
-    let is_plain = access.endpoint.as_ref().is_some_and(|endpoint| endpoint.starts_with("http://"))
-        && matches!(access.credentials, BucketCredentials::Keys(_))
-        && access.role.is_none()
-        && !access.proxies;
-    if is_plain {
-        return Builder::new().build_http();
-    }
-    let roots = match &access.certificates {
-        Some(pem) => TrustStore::empty().with_pem_certificate(pem.clone()),
-        None => TrustStore::default(),
-    };
-    let tls = TlsContext::builder().with_trust_store(roots).build();
-    let tls = tls.expect("a store of certificates is all that is in it");
-    let proxies = if access.proxies { ProxyConfig::from_env() } else { ProxyConfig::disabled() };
-    Builder::new().build_with_connector_fn(move |settings, components| {
-        let connector = Connector::builder()
-            .proxy_config(proxies.clone())
-            .tls_provider(Provider::Rustls(CryptoMode::Ring))
-            .tls_context(tls.clone());
-        let connector = match settings {
-            Some(settings) => connector.connector_settings(settings.clone()),
-            None => connector,
-        };
-        let sleep = components.and_then(|components| components.sleep_impl());
-        let mut connector = connector;
-        connector.set_sleep_impl(sleep);
-        connector.build()
-    })
+    let end = |bytes| END + time_of(bytes);
+    Patience { connect: access.connect_timeout, request: access.request_timeout, end }
 }
 
 async fn sdk_config(access: &BucketAccess) -> SdkConfig {
-    let http = http(access);
+    let http = http::client(access);
     // A region that is not said is the first, as it is for AWS's own programs; an instance is not asked.
     let region = RegionProviderChain::first_try(access.region.clone().map(Region::new))
         .or_else(EnvironmentVariableRegionProvider::new())
