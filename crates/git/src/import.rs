@@ -121,7 +121,7 @@ impl Import<'_> {
         let bytes_max = self.limits.mirror_bytes_max;
         let within = || repair::pack_bytes(repo) <= bytes_max;
         match mirror.git.run_watched("fast-import", call, within).await {
-            Ok(_) => {}
+            Ok(_) => mirror.join_in_a_burst(&self.lock).await,
             Err(GitError::TooLarge { what, .. }) => {
                 return Err(GitError::TooLarge { what, max: bytes_max });
             }

@@ -3,6 +3,8 @@
 use std::fs::File;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use crate::error::GitError;
 use crate::mirror::{Maintained, Mirror};
 use crate::partial::MirrorKind;
@@ -18,8 +20,12 @@ const LOOSE_PINS_MAX: usize = 200;
 /// would take longer than the one before.
 const BURST: usize = 4;
 
-/// How long a fetch may spend on that.
+/// How long a fetch may spend on that, besides its own time.
 const JOIN_TIME_MAX: Duration = Duration::from_secs(120);
+
+/// The file beside the repository whose age says when that failed last; and for how long it is left then.
+const FAILED: &str = "unjoined";
+const PAUSE: Duration = Duration::from_secs(600);
 
 /// Of what a mirror has too many.
 struct Many {
@@ -56,28 +62,38 @@ impl Mirror {
         Ok(Many { packs, pins: repair::count_loose_pins(&self.repo)? > times * LOOSE_PINS_MAX })
     }
 
-    /// For whoever has just fetched, and holds the lock.
-    pub(crate) async fn join_in_a_burst(&self, lock: &File) -> Result<(), GitError> {
-        if self.has_many(BURST)?.any()
-            && let Err(error) = self.join(lock, JOIN_TIME_MAX).await
-        {
+    /// For whoever has just brought something, and holds the lock. That was done whatever becomes of this: what fails is told,
+    /// and not tried again for a while.
+    pub(crate) async fn join_in_a_burst(&self, lock: &File) {
+        let failed = self.dir().join(FAILED);
+        let is_paused = || {
+            let failed_at = std::fs::metadata(&failed).and_then(|found| found.modified());
+            failed_at.is_ok_and(|at| at.elapsed().is_ok_and(|age| age < PAUSE))
+        };
+        let joined = match self.has_many(BURST) {
+            Ok(many) if many.any() && !is_paused() => self.join(lock, JOIN_TIME_MAX).await,
+            outcome => outcome.map(drop),
+        };
+        if let Err(error) = joined {
             tracing::warn!(%error, git.mirror = %self.dir().display(), "packs and refs could not be joined");
+            // What it has left would count as the mirror's. Where no note can be made it is tried again.
+            let _ = (repair::tidy(&self.repo), std::fs::write(&failed, ""));
         }
-        Ok(())
     }
 
     async fn join(&self, lock: &File, time_max: Duration) -> Result<(), GitError> {
-        let many = self.has_many(1)?;
+        let (many, end) = (self.has_many(1)?, Instant::now() + time_max);
+        if many.pins {
+            self.git.run("pack-refs", self.call(&["pack-refs", "--all"], Some(lock), time_max)).await?;
+        }
         if many.packs {
             // Geometric: rewrites small packs often and large ones seldom, whatever the mirror's size.
             let args = ["repack", "-d", "--geometric=2", "--quiet", "--no-write-bitmap-index"];
-            self.git.run("repack", self.call(&args, Some(lock), time_max)).await?;
+            let left = end.saturating_duration_since(Instant::now());
+            self.git.run("repack", self.call(&args, Some(lock), left)).await?;
             if self.kind() == MirrorKind::Partial {
                 repair::promise(&self.repo)?;
             }
-        }
-        if many.pins {
-            self.git.run("pack-refs", self.call(&["pack-refs", "--all"], Some(lock), time_max)).await?;
         }
         Ok(())
     }

@@ -8,6 +8,7 @@
 //!                   `held` lists commits without a pin, see `whole`; `generation` tells it from those before it
 //! <dir>/lfs/        large files of git-lfs by their SHA-256
 //! <dir>/used        when it was used last, where somebody notes that
+//! <dir>/unjoined    when a burst's packs could not be joined last
 //! <dir>/damaged/    the last repository that turned out broken, for a look at it
 //! ```
 //!
@@ -263,7 +264,7 @@ impl Mirror {
             }
             other => other,
         }?;
-        self.join_in_a_burst(&lock).await?;
+        self.join_in_a_burst(&lock).await;
         Ok(fetched)
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use gix_object::{Find as _, Kind};
 use gix_odb::HeaderExt as _;
-use gix_odb::store::init::Options;
+use gix_odb::store::init::{Options, Slots};
 use gristmill_model::{BlobId, CommitId, ObjectFormat, ObjectId, Timestamp, TreeId};
 
 use crate::access::Access;
@@ -20,6 +20,9 @@ const DELTA_CACHE_BYTES: usize = 32 << 20;
 
 /// The largest object that is unpacked in memory; larger ones are copied by [`Objects::copy_blob`].
 const OBJECT_BYTES_MAX: usize = 1 << 30;
+
+/// At least so many packs can be known to a reader.
+const PACKS_KNOWN_MIN: usize = 512;
 
 /// The longest chain of tags of tags that is followed.
 const TAG_DEPTH_MAX: usize = 10;
@@ -57,7 +60,9 @@ impl Objects {
 
     /// Of a repository that is not ours.
     pub(crate) fn of_checkout(repo: &Path, format: ObjectFormat) -> Result<Objects, GitError> {
-        let options = Options { alloc_limit_bytes: Some(OBJECT_BYTES_MAX), ..Options::default() };
+        // How many packs a reader can know is fixed when it is opened, and more may come while it reads.
+        let slots = Slots::AsNeededByDiskState { multiplier: 2.0, minimum: PACKS_KNOWN_MIN };
+        let options = Options { slots, alloc_limit_bytes: Some(OBJECT_BYTES_MAX), ..Options::default() };
         let dir = repo.join("objects");
         let store = gix_odb::Store::at_opts(dir.clone(), gix_kind(format), &mut std::iter::empty(), options)
             .map_err(|error| GitError::io("open", &dir, error))?;

@@ -162,14 +162,25 @@ async fn a_burst_joins_packs_by_itself() {
     let (setup, remote) = (Setup::new(), remote(&repo.url()));
     let mirror = setup.mirror().await;
     let mut all = Vec::new();
-    for number in 0..85 {
+    let mut early = None;
+    for number in 0..205 {
         all.push(repo.commit("main", &Changes::new().file("a", format!("{number}"))));
         mirror.fetch(&remote, &wanted("refs/heads/main", &all[number]), limits()).await.expect("fetched");
+        if number == 85 {
+            // Somebody begins to read when there are few packs, and goes on while many come and go.
+            let reader = mirror.objects().expect("a reader");
+            // What is looked for everywhere has it open all indices, and not yet the packs.
+            assert!(reader.commit(commit(&"1".repeat(40))).is_err());
+            early = Some(reader);
+        }
     }
     let packs = mirror.maintain(Duration::from_secs(30)).await.expect("looked").packs_before;
-    assert!(packs < 20, "{packs}");
-    let objects = mirror.objects().expect("a reader");
-    assert!(all.iter().all(|one| objects.commit(commit(one)).is_ok()));
+    assert!(packs < 80, "{packs}");
+    for objects in [early.expect("opened"), mirror.objects().expect("a reader")] {
+        for one in &all {
+            objects.commit(commit(one)).expect("it is there");
+        }
+    }
 }
 
 #[tokio::test]

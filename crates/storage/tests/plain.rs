@@ -221,6 +221,17 @@ async fn a_bucket_in_another_region_is_asked_there() {
     assert_eq!(server.requests().len(), 2);
     assert_eq!(bucket.list("").await.unwrap(), []);
     assert_eq!(server.requests().len(), 3, "it is known then");
+    // As MinIO does it, and S3 at some addresses.
+    let server = Wire::start(move |head, _| {
+        if head.contains("/eu-west-2/s3/aws4_request") {
+            return answer("200 OK", &[], EMPTY.as_bytes());
+        }
+        let body = "<Error><Code>AuthorizationHeaderMalformed</Code><Message>The authorization header is malformed; \
+                    the region is wrong; expecting 'eu-west-2'.</Message></Error>";
+        answer("400 Bad Request", &[], body.as_bytes())
+    });
+    let bucket = anybodys(format!("http://{}", server.address()), BucketAccess::default()).await;
+    assert_eq!(bucket.list("").await.unwrap(), []);
     // What becomes a part of a host's name is looked at.
     for (region, calls) in [("eu-west-2.example.org/", 1), ("EU", 1), ("eu-west-3", 2)] {
         let server = elsewhere(region);

@@ -73,18 +73,26 @@ impl Place {
 }
 
 /// The proxies that programs of any kind are told of, in either spelling. An empty variable is none.
-fn proxies(env: Env<'_>) -> anyhow::Result<Proxies> {
+/// One for everything that is of no kind known here, such as SOCKS, is an error where the bucket would be reached by it.
+fn proxies(env: Env<'_>, is_https: bool) -> anyhow::Result<Proxies> {
     let first = |names: [&'static str; 4]| {
         names.into_iter().find_map(|name| Some((name, env(name).filter(|value| !value.is_empty())?)))
     };
     // Not repeated: there may be a password in it.
     let wrong = |name: &str| format!("{name} cannot be used");
     let mut proxies = Proxies::default();
+    let is_for_all = |name: &str| name.eq_ignore_ascii_case("all_proxy");
     if let Some((name, address)) = first(["https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"]) {
-        proxies = proxies.for_https(&address).with_context(|| wrong(name))?;
+        match proxies.clone().for_https(&address) {
+            Err(error) if is_https || !is_for_all(name) => return Err(error).with_context(|| wrong(name)),
+            made => proxies = made.unwrap_or(proxies),
+        }
     }
     if let Some((name, address)) = first(["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"]) {
-        proxies = proxies.for_http(&address).with_context(|| wrong(name))?;
+        match proxies.clone().for_http(&address) {
+            Err(error) if !is_https || !is_for_all(name) => return Err(error).with_context(|| wrong(name)),
+            made => proxies = made.unwrap_or(proxies),
+        }
     }
     let without = ["no_proxy", "NO_PROXY"].into_iter().find_map(|name| env(name).filter(|no| !no.is_empty()));
     Ok(proxies.without(&without.unwrap_or_default()))
@@ -121,13 +129,14 @@ fn access(env: Env<'_>) -> anyhow::Result<(BucketAccess, String)> {
     };
     let role =
         role.map(|arn| (Role { arn, external_id: None, session_name: SESSION_NAME.to_owned() }, SESSION));
+    let is_https = endpoint.as_ref().is_none_or(|endpoint| !endpoint.starts_with("http://"));
     let access = BucketAccess {
         region: get("AWS_REGION").or_else(|| get("AWS_DEFAULT_REGION")),
         path_style: endpoint.is_some(),
         endpoint,
         credentials,
         role,
-        proxies: proxies(env)?,
+        proxies: proxies(env, is_https)?,
         certificates: get("AWS_CA_BUNDLE").map(|path| certificates(&path)).transpose()?,
         ..BucketAccess::default()
     };

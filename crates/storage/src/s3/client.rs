@@ -40,11 +40,6 @@ pub(super) fn copy_max(size: u64) -> Duration {
 /// The region where none is found.
 pub(super) const FIRST_REGION: &str = "us-east-1";
 
-/// How long so many bytes may take at most.
-pub(super) fn time_of(bytes: u64) -> Duration {
-    Duration::from_secs(bytes / BYTES_PER_SECOND_MIN)
-}
-
 /// How long calls may take.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Patience {
@@ -67,7 +62,7 @@ impl Patience {
 
     /// For calls that send or move this many bytes.
     pub(super) fn for_bytes(&self, bytes: u64) -> Builder {
-        let attempt = self.request + time_of(bytes);
+        let attempt = self.request + Duration::from_secs(bytes / BYTES_PER_SECOND_MIN);
         Builder::new().timeout_config(self.timeouts(attempt))
     }
 

@@ -65,7 +65,8 @@ where
             _ => DisplayErrorContext(&error).to_string(),
         };
         let code = code.unwrap_or_default();
-        let region = header("x-amz-bucket-region").filter(|region| is_region(region));
+        let region =
+            header("x-amz-bucket-region").or_else(|| expected_region(&said)).filter(|it| is_region(it));
         Fault { status, code, said: shown(&said), unsure, timeout, region, delete_marker }
     }
 }
@@ -97,6 +98,11 @@ fn causes(error: &CredentialsError) -> String {
     said.retain(|said| said != "none");
     said.dedup();
     said.join(": ").split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// The region in S3's and MinIO's sentence for a request that was signed for another one: `… expecting 'eu-west-2'`.
+fn expected_region(said: &str) -> Option<String> {
+    said.split_once("expecting '")?.1.split_once('\'').map(|(region, _)| region.to_owned())
 }
 
 /// Whether it can be a region: it becomes a part of a host's name.

@@ -201,8 +201,11 @@ impl Plain {
     /// After an upload of parts of which it is not known how it ended: whether there is something now that was not there
     /// before. What it is, the caller has to see.
     async fn may_have_written(&self, key: &str, condition: &WriteIf) -> bool {
-        match self.head(key).await {
-            Ok(Some(head)) => condition.is().is_none_or(|before| before != head.etag),
+        match (self.head(key).await, condition) {
+            // What was there before is not known.
+            (_, WriteIf::Always) => false,
+            (Ok(Some(head)), WriteIf::Is(before)) => *before != head.etag,
+            (head, WriteIf::Absent) => matches!(head, Ok(Some(_))),
             _ => false,
         }
     }

@@ -13,13 +13,15 @@ use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::{Credentials, SharedCredentialsProvider};
 
-use super::super::client::{FIRST_REGION, Patience, builder, time_of, tries};
+use super::super::client::{FIRST_REGION, Patience, builder, tries};
 use super::super::line::Line;
 use super::http;
 use crate::bucket::{BucketAccess, BucketCredentials};
 
 /// What the end of an upload may take, besides the time by its size.
 const END: Duration = Duration::from_secs(15);
+/// A server that puts fewer bytes a second together is too slow.
+const JOINED_PER_SECOND_MIN: u64 = 8 << 20;
 /// How often an instance is asked for its role; each time within a second.
 const INSTANCE_TRIES: u32 = 2;
 
@@ -31,7 +33,7 @@ pub(super) async fn line(bucket: &str, access: &BucketAccess) -> Line {
 }
 
 fn patience(access: &BucketAccess) -> Patience {
-    let end = |bytes| END + time_of(bytes);
+    let end = |bytes| END + Duration::from_secs(bytes / JOINED_PER_SECOND_MIN);
     Patience { connect: access.connect_timeout, request: access.request_timeout, end }
 }
 

@@ -15,7 +15,7 @@ use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 
 use crate::bucket::{BucketAccess, BucketCredentials};
 
-/// What is gone through to a bucket, and to who gives credentials for it.
+/// What is gone through to a bucket, and to servers that give credentials for it.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct Proxies {
     http: Option<String>,
