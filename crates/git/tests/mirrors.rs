@@ -161,25 +161,21 @@ async fn a_burst_joins_packs_by_itself() {
     let repo = TestRepo::new();
     let (setup, remote) = (Setup::new(), remote(&repo.url()));
     let mirror = setup.mirror().await;
-    let mut all = Vec::new();
-    let mut early = None;
+    let (mut all, mut readers) = (Vec::new(), Vec::new());
     for number in 0..205 {
         all.push(repo.commit("main", &Changes::new().file("a", format!("{number}"))));
         mirror.fetch(&remote, &wanted("refs/heads/main", &all[number]), limits()).await.expect("fetched");
         if number == 85 {
-            // Somebody begins to read when there are few packs, and goes on while many come and go.
-            let reader = mirror.objects().expect("a reader");
-            // What is looked for everywhere has it open all indices, and not yet the packs.
-            assert!(reader.commit(commit(&"1".repeat(40))).is_err());
-            early = Some(reader);
+            // Begins when there are few packs, and reads after many came and went.
+            readers.push(mirror.objects().expect("a reader"));
+            // It opens all indices for this, and not yet the packs.
+            assert!(readers[0].commit(commit(&"1".repeat(40))).is_err());
         }
     }
-    let packs = mirror.maintain(Duration::from_secs(30)).await.expect("looked").packs_before;
-    assert!(packs < 80, "{packs}");
-    for objects in [early.expect("opened"), mirror.objects().expect("a reader")] {
-        for one in &all {
-            objects.commit(commit(one)).expect("it is there");
-        }
+    assert!(mirror.maintain(Duration::from_secs(30)).await.expect("looked").packs_before < 80);
+    readers.push(mirror.objects().expect("a reader"));
+    for (reader, one) in readers.iter().flat_map(|reader| all.iter().map(move |one| (reader, one))) {
+        reader.commit(commit(one)).expect("it is there");
     }
 }
 

@@ -143,6 +143,8 @@ fn a_token_makes_the_webhook_and_statuses_and_purge_takes_it_away() {
 
         place.forge.send_by_itself(true);
         let commit = place.commit(&[], "one");
+        let came = || place.server.store().number("SELECT count(*) FROM delivery");
+        let before = came();
         place.forge.push(PROJECT, MAIN, Some(&commit));
         let [pending, success] = words(family);
         let told = || (place.states(&commit).last()?.as_str() == success).then_some(());
@@ -159,7 +161,8 @@ fn a_token_makes_the_webhook_and_statuses_and_purge_takes_it_away() {
         let status = place.forge.statuses(PROJECT).pop().expect("a status");
         let link = place.server.url(&format!("/runs/{}", run["id"].as_str().expect("an id")));
         assert_eq!((status.context.as_str(), status.url.as_str()), ("gristmill/archive", link.as_str()));
-        assert_eq!(run["cause"], "delivery", "the webhook did come");
+        // A poll may have seen the push first.
+        assert!(came() > before, "{family:?}: the webhook did come\n{}", place.server.log());
 
         let all = format!("{}{}{said}", place.config(), place.server.log());
         assert!(!all.contains(TOKEN) && !all.contains(secret.trim()), "{family:?}: {all}");

@@ -183,8 +183,8 @@ impl Line {
             match self.complete_once(parts, upload, done.clone(), size).await {
                 // To say it twice harms nothing: the upload is gone then.
                 Err(fault) if tries < TRIES_MAX && fault.may_pass() && !fault.is_condition() => {
+                    tokio::time::sleep(pause).await;
                     (tries, pause) = (tries + 1, pause * 2);
-                    tokio::time::sleep(pause / 2).await;
                     unsure = unsure.or(Some(fault).filter(Fault::is_unsure));
                 }
                 // What it is answered after it may have worked says nothing.
