@@ -9,7 +9,6 @@ use gristmill_storage::{
     Bucket, BucketAccess, BucketCredentials, BucketKeys, Opening, PublicObject, S3Settings, Storage,
     StorageUrl,
 };
-
 use gristmill_testkit::s3::Kind;
 
 use crate::world::{At, World};

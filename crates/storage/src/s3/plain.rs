@@ -165,12 +165,9 @@ impl Plain {
             outcome => outcome,
         };
         match outcome {
-            Err(fault) if in_parts && fault.is_unsure() && self.may_have_written(key, &condition).await => {
-                Ok(Write::Refused)
-            }
             // What was to be replaced is gone.
             Err(fault) if condition.is().is_some() && fault.is_absent() => Ok(Write::Refused),
-            outcome => Self::settle(outcome, format_args!("storing {}", self.place(key))),
+            outcome => self.settle(outcome, (key, &condition, in_parts), "storing").await,
         }
     }
 
@@ -186,15 +183,21 @@ impl Plain {
         Ok(self.head(key).await?.is_some_and(|head| head.etag == etag))
     }
 
-    /// A condition that did not hold is an outcome and no error.
-    fn settle(
+    /// A condition that did not hold is an outcome and no error. So is an upload of parts whose end was not answered, where
+    /// something is there now.
+    async fn settle(
+        &self,
         outcome: Result<Option<String>, Fault>,
-        doing: impl std::fmt::Display,
+        (key, condition, in_parts): (&str, &WriteIf, bool),
+        doing: &str,
     ) -> Result<Write, StorageError> {
         match outcome {
             Ok(etag) => Ok(Write::Done(etag)),
             Err(fault) if fault.is_condition() => Ok(Write::Refused),
-            Err(fault) => Err(fault.told_plainly(doing)),
+            Err(fault) if in_parts && fault.is_unsure() && self.may_have_written(key, condition).await => {
+                Ok(Write::Refused)
+            }
+            Err(fault) => Err(fault.told_plainly(format_args!("{doing} {}", self.place(key)))),
         }
     }
 
@@ -262,7 +265,6 @@ impl Plain {
         about: &About,
         condition: WriteIf,
     ) -> Result<Write, StorageError> {
-        let doing = || format!("copying {} to {}", self.place(&from.key), self.place(to));
         let in_parts = from.size > COPY_BYTES_MAX;
         let outcome = if in_parts {
             let parts = LIMITS.copy_all(from.size, COPY_BYTES_MAX);
@@ -283,10 +285,10 @@ impl Plain {
         match outcome {
             // What was to be copied is gone.
             Err(fault) if fault.is_absent() => Ok(Write::Refused),
-            Err(fault) if in_parts && fault.is_unsure() && self.may_have_written(to, &condition).await => {
-                Ok(Write::Refused)
+            outcome => {
+                let doing = format!("copying {} to", self.place(&from.key));
+                self.settle(outcome, (to, &condition, in_parts), &doing).await
             }
-            outcome => Self::settle(outcome, doing()),
         }
     }
 
